@@ -1,0 +1,282 @@
+"""From the table to samples and shards: deterministic, balanced, and addressable by number.
+
+A sample is a pure function of (spec, id, attempt): it does not depend on how many workers there are, on the order they
+work in, or on which part of the table was chosen. `python -m builder.plan` prints how well the plan is balanced.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import math
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from builder import UserError, prompts
+from builder.design import design, held_out
+from builder.spec import SEXES, Feature, Spec
+
+SPLITS = ("train", "validation", "test")
+SHARD_SIZE = 256
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What one picture is asked to be. `index` counts within (feature, sex); `phrase` is the special prompt."""
+
+    id: str
+    attribute: str
+    feature: str
+    sex: str
+    ethnicity: str
+    age: int
+    age_group: str
+    phrase: str
+    index: int
+    split: str
+    prompt: str
+    negative_prompt: str
+    guidance_scale: float
+    minor: bool
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One try at a sample: try `number`, from 0, has its own seed."""
+
+    sample: Sample
+    number: int
+    seed: int
+
+
+def seed(release: str, id: str, attempt: int) -> int:
+    """The seed of one try at one picture: 53 bits of sha256, so that it is exact in JSON and JavaScript too.
+
+    torch's CPU generator uses the low 32 bits alone; `python -m builder.plan` counts both.
+    """
+    digest = hashlib.sha256(f"{release}/{id}/{attempt}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 11
+
+
+@dataclass(frozen=True)
+class Cell:
+    """All pictures of one (feature, sex): `quota` of them in the table, the first `chosen` of them in this run.
+
+    `levels` names, factor by factor, the value that stands for each level of the design.
+    """
+
+    number: int
+    feature: Feature
+    sex: str
+    quota: int
+    chosen: int
+    levels: tuple[tuple, tuple, tuple]
+
+    def id(self, index: int) -> str:
+        return f"{self.feature.attribute}-{self.feature.name}-{self.sex}-{index:05d}"
+
+    def draw(self, index: int) -> tuple[str, int, tuple[str, str]]:
+        """(ethnicity, age, (subject, phrase)) of the cell's index-th picture."""
+        rows = design(self.sizes)
+        return tuple(values[level] for values, level in zip(self.levels, rows[index % len(rows)]))
+
+    def split(self, index: int) -> str:
+        """80 / 10 / 10 within every ten pictures of the cell, each part as balanced as the whole."""
+        ten, place = divmod(index, 10)
+        tens = held_out(self.sizes, 3 * self.number % 10)
+        validation, test = tens[ten % len(tens)]
+        return {validation: "validation", test: "test"}.get(place, "train")
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        return tuple(map(len, self.levels))
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A fixed run of one attribute's samples: the places `start` to before `stop` of its plan order."""
+
+    name: str
+    attribute: str
+    start: int
+    stop: int
+
+
+class Plan:
+    """Every sample and every shard of a table, and which of them are chosen.
+
+    `only` holds "attribute" or "attribute/feature" words, `scale` multiplies every quota (at least 1 picture a cell is
+    kept), `limit` caps the whole, spread evenly. Choosing takes the first pictures of every (feature, sex), so ids,
+    prompts, seeds and shards stay what they are in the whole table. Memory does not grow with the quotas.
+    """
+
+    def __init__(
+        self,
+        spec: Spec,
+        only: Sequence[str] = (),
+        scale: float = 1.0,
+        limit: int | None = None,
+        shard_size: int = SHARD_SIZE,
+    ):
+        self.spec = spec
+        self.shard_size = shard_size
+        self.cells = _cells(spec, _chosen(spec, only, scale, limit))
+        self.orders = {
+            attribute: _Order([cell for cell in self.cells if cell.feature.attribute == attribute])
+            for attribute in spec.attributes
+        }
+
+    def __len__(self) -> int:
+        """Pictures of the whole table, chosen or not."""
+        return sum(cell.quota for cell in self.cells)
+
+    @property
+    def chosen(self) -> int:
+        """Pictures chosen for this run."""
+        return sum(cell.chosen for cell in self.cells)
+
+    def sample(self, number: int) -> Sample:
+        """The number-th sample of the whole table, in plan order, built without its neighbours."""
+        for order in self.orders.values():
+            if number < len(order):
+                return self._sample(*next(order.walk(number, number + 1)))
+            number -= len(order)
+        raise IndexError(number)
+
+    @cached_property
+    def shards(self) -> list[Shard]:
+        """The shards that hold something chosen, attribute by attribute."""
+        shards = [
+            Shard(f"{attribute}-{start // self.shard_size:05d}", attribute, start, min(start + self.shard_size, len(order)))
+            for attribute, order in self.orders.items()
+            for start in range(0, order.reach(), self.shard_size)
+        ]
+        return [shard for shard in shards if next(self._chosen(shard), None)]
+
+    def ids(self, shard: Shard) -> list[str]:
+        """The ids of the chosen samples of a shard: what `asked` gives, without the prompts."""
+        return [cell.id(index) for cell, index in self._chosen(shard)]
+
+    def asked(self, shard: Shard) -> list[Sample]:
+        """The chosen samples of a shard, in plan order."""
+        return [self._sample(cell, index) for cell, index in self._chosen(shard)]
+
+    def whole(self, shard: Shard) -> dict[str, Sample]:
+        """Every sample that can ever lie in a shard, chosen or not, by id, in plan order."""
+        order = self.orders[shard.attribute]
+        return {cell.id(index): self._sample(cell, index) for cell, index in order.walk(shard.start, shard.stop)}
+
+    def attempt(self, sample: Sample, number: int) -> Attempt:
+        """The number-th try at a sample."""
+        return Attempt(sample, number, seed(self.spec.release, sample.id, number))
+
+    def _chosen(self, shard: Shard) -> Iterator[tuple[Cell, int]]:
+        order = self.orders[shard.attribute]
+        return ((cell, index) for cell, index in order.walk(shard.start, shard.stop) if index < cell.chosen)
+
+    def _sample(self, cell: Cell, index: int) -> Sample:
+        feature = cell.feature
+        ethnicity, age, (subject, phrase) = cell.draw(index)
+        prompt, negative_prompt = prompts.render(self.spec, feature, age, subject, ethnicity, phrase)
+        return Sample(
+            id=cell.id(index),
+            attribute=feature.attribute,
+            feature=feature.name,
+            sex=cell.sex,
+            ethnicity=ethnicity,
+            age=age,
+            age_group=self.spec.age_group(age),
+            phrase=phrase,
+            index=index,
+            split=cell.split(index),
+            prompt=prompt,
+            negative_prompt=negative_prompt,
+            guidance_scale=float(feature.guidance_scale),
+            minor=prompts.is_minor(age, [prompt]),
+        )
+
+
+class _Order:
+    """Plan order within an attribute: rounds in which every cell has its share, so that any prefix is a fair sample."""
+
+    def __init__(self, cells: list[Cell]):
+        self.cells = cells
+        self.rounds = min(cell.quota for cell in cells)
+
+    def __len__(self) -> int:
+        return sum(cell.quota for cell in self.cells)
+
+    def before(self, turn: int) -> int:
+        """How many pictures come before a round."""
+        return sum(turn * cell.quota // self.rounds for cell in self.cells)
+
+    def walk(self, start: int, stop: int) -> Iterator[tuple[Cell, int]]:
+        """The cell, and the index within it, of every picture from place `start` to before `stop`."""
+        turn = bisect_right(range(self.rounds), start, key=self.before) - 1
+        place = self.before(turn)
+        while place < stop:
+            for cell in self.cells:
+                for index in range(turn * cell.quota // self.rounds, (turn + 1) * cell.quota // self.rounds):
+                    if start <= place < stop:
+                        yield cell, index
+                    place += 1
+            turn += 1
+
+    def reach(self) -> int:
+        """The place behind the last round in which something is chosen."""
+        turns = [math.ceil(cell.chosen * self.rounds / cell.quota) for cell in self.cells]
+        return self.before(max(turns))
+
+
+def _chosen(spec: Spec, only: Sequence[str], scale: float, limit: int | None) -> dict[tuple[str, str], int]:
+    """(feature, sex) → how many pictures are chosen."""
+    known = set(spec.attributes) | {f"{feature.attribute}/{feature.name}" for feature in spec.features}
+    for word in only:
+        if word not in known:
+            names = ", ".join(spec.attributes)
+            raise UserError(f"--only {word}: no such attribute or attribute/feature (attributes: {names})")
+    counts = {}
+    for feature in spec.features:
+        wanted = not only or {feature.attribute, f"{feature.attribute}/{feature.name}"} & set(only)
+        for sex in SEXES:
+            quota = feature.quota(sex)
+            counts[feature.name, sex] = min(quota, max(1, round(quota * scale))) if wanted else 0
+    if limit is not None and limit < sum(counts.values()):
+        edges = [0, *itertools.accumulate(counts.values())]
+        shares = [limit * last // edges[-1] - limit * first // edges[-1] for first, last in itertools.pairwise(edges)]
+        counts = dict(zip(counts, shares))
+    return counts
+
+
+def _cells(spec: Spec, chosen: dict[tuple[str, str], int]) -> list[Cell]:
+    """The cells of a table, each given the levels that even out what the cells before it left uneven."""
+    cells: list[Cell] = []
+    made: dict = {}
+    for feature, sex in itertools.product(spec.features, SEXES):
+        quota = feature.quota(sex)
+        if quota == 0:
+            continue
+        factors = (tuple(spec.ethnicities), feature.ages, tuple(feature.variants(sex)))
+        rows = design(tuple(map(len, factors)))
+        rest = rows[: quota % len(rows)]
+        levels = []
+        for column, values in enumerate(factors):
+            extra = np.bincount(rest[:, column], minlength=len(values))
+            levels.append(_relabel(values, extra, len(cells), made))
+            for level, value in enumerate(levels[-1]):
+                made[value] = made.get(value, 0) + quota // len(rows) * (len(rows) // len(values)) + int(extra[level])
+        cells.append(Cell(len(cells), feature, sex, quota, chosen[feature.name, sex], tuple(levels)))
+    return cells
+
+
+def _relabel(values: tuple, extra: np.ndarray, turn: int, made: dict) -> tuple:
+    """The values in level order: the rarest so far take the levels with most extra pictures; ties take turns."""
+    size = len(values)
+    rarest = sorted(range(size), key=lambda n: (made.get(values[n], 0), (n - turn) % size))
+    fullest = sorted(range(size), key=lambda level: -extra[level])
+    named = dict(zip(fullest, rarest))
+    return tuple(values[named[level]] for level in range(size))
