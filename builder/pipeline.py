@@ -24,7 +24,7 @@ from transformers import CLIPImageProcessor
 
 from builder import UserError, prompts
 from builder.models import Source
-from builder.plan import Attempt
+from builder.plan import Attempt, Sample
 from builder.spec import Recipe
 
 SAFETY_CHECKER = "CompVis/stable-diffusion-safety-checker"
@@ -112,6 +112,10 @@ class Pipeline:
                 log.warning("out of memory with %d pictures at once: going on with %d", len(part), self.most)
                 torch.cuda.empty_cache()
 
+    def checker_of(self, sample: Sample) -> str:
+        """The name of the safety checker that a sample's pictures must pass, "" for none."""
+        return self.safety.name if self.safety and (sample.minor or self.safety.adults) else ""
+
     @property
     def _size(self) -> str:
         return f"{self.recipe.width}×{self.recipe.height}"
@@ -187,13 +191,14 @@ class Pipeline:
         if self.safety is None:
             return [False] * len(images)
         flags = self.safety(images)
-        return [flag and (attempt.sample.minor or self.safety.adults) for attempt, flag in zip(attempts, flags)]
+        return [flag and self.checker_of(attempt.sample) != "" for attempt, flag in zip(attempts, flags)]
 
 
 @dataclass(frozen=True)
 class Safety:
     """A safety checker; with `adults` False only minors' pictures can be rejected by it."""
 
+    name: str
     checker: StableDiffusionSafetyChecker
     processor: CLIPImageProcessor
     adults: bool = True
@@ -252,8 +257,9 @@ def _read(source: Source, config: Path | None, dtype: torch.dtype) -> StableDiff
 def _safety(
     pipe: StableDiffusionPipeline, fallback: str, adults: bool, device: torch.device, dtype: torch.dtype
 ) -> Safety:
-    checker, processor = pipe.safety_checker, pipe.feature_extractor
+    name, checker, processor = "the model's own", pipe.safety_checker, pipe.feature_extractor
     if checker is None:
+        name = fallback
         checker = StableDiffusionSafetyChecker.from_pretrained(fallback, dtype=dtype, use_safetensors=True)
         processor = CLIPImageProcessor.from_pretrained(fallback)
-    return Safety(checker.to(device).eval(), processor, adults)
+    return Safety(name, checker.to(device).eval(), processor, adults)

@@ -174,6 +174,15 @@ class Plan:
         """The number-th try at a sample."""
         return Attempt(sample, number, seed(self.spec.release, sample.id, number))
 
+    def first(self, cell: Cell) -> Sample:
+        """A cell's first sample."""
+        return self._sample(cell, 0)
+
+    def prompts(self, cell: Cell) -> Iterator[tuple[str, str]]:
+        """Every (positive, negative) prompt that a cell can give."""
+        for ethnicity, age, (subject, phrase) in itertools.product(*cell.levels):
+            yield prompts.render(self.spec, cell.feature, age, subject, ethnicity, phrase)
+
     def _chosen(self, shard: Shard) -> Iterator[tuple[Cell, int]]:
         order = self.orders[shard.attribute]
         return ((cell, index) for cell, index in order.walk(shard.start, shard.stop) if index < cell.chosen)

@@ -28,7 +28,7 @@ def build() -> StableDiffusionPipeline:
             text_encoder=_text_encoder(tokenizer),
             tokenizer=tokenizer,
             unet=_unet(),
-            scheduler=DPMSolverMultistepScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear"),
+            scheduler=DPMSolverMultistepScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", steps_offset=1),
             safety_checker=None,
             feature_extractor=None,
             requires_safety_checker=False,

@@ -1,0 +1,277 @@
+"""AGFD-30K: generated faces for special cases (age, emotion, occlusion, illumination, pose, hair, others), labelled.
+
+Reads both folders that the builder makes, the raw build and the release:
+
+    import agfd30k
+    agfd30k.load_dataset("occlusion")                           # ./agfd30k, or ./agfd30k-raw where that is all there is
+    agfd30k.load_dataset("occlusion", data_dir="agfd30k-raw")   # what is committed so far of a build that goes on
+
+or, on datasets 3.x, as a loading script: `load_dataset("agfd30k.py", "occlusion", data_dir=..., trust_remote_code=True)`.
+The release folder also loads with no script at all: `load_dataset("agfd30k", "occlusion")`.
+
+Configs: one per attribute, `all` (every picture) and `metadata` (every label, no pictures). Columns:
+
+    image            Image       the picture
+    id               string      <attribute>-<feature>-<sex>-<index>, unique
+    attribute        ClassLabel  the group of features the picture was made for, e.g. occlusion
+    feature          ClassLabel  the label the picture was asked to show, e.g. only_mask
+    sex              ClassLabel  male, female
+    ethnicity        ClassLabel  as asked for in the prompt
+    age              int32       years, as asked for in the prompt
+    age_group        ClassLabel  the group that age belongs to
+    phrase           string      the special prompt of this picture ("" for none)
+    prompt           string      the whole prompt
+    negative_prompt  string      the whole negative prompt
+    guidance_scale   float32     classifier-free guidance
+    seed             int64       seed of the picture's initial noise
+    attempt          int32       how many tries were rejected before this one
+    model            string      the model that made the picture
+    model_revision   string      its commit, or the digest of its files
+    safety_checker   string      the checker that passed the picture ("" for none)
+    sha256           string      digest of the picture's file
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from pathlib import PurePosixPath
+
+import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+RELEASE = "agfd30k"
+RAW = "agfd30k-raw"
+SPLITS = ("train", "validation", "test")
+ROWS_A_TABLE = 1000
+
+LABELS = {
+    "attribute": ["age", "emotion", "occlusion", "illumination", "pose", "hair", "others", "base"],
+    "feature": [
+        *["child", "teenager", "young_adult", "old_adult", "old", "smile", "angry"],
+        *["only_glasses", "only_mask", "only_makeup", "only_hands", "complex"],
+        *["under_water", "strong_light", "dark", "left_right", "up"],
+        *["blond", "brown", "red", "bangs", "straight_hair", "wavy_hair", "bald"],
+        *["small_scale", "mustache", "hat", "blurry", "open_mouth", "close_eyes", "earrings", "base"],
+    ],
+    "sex": ["male", "female"],
+    "ethnicity": ["african", "pale_skin", "asian", "middle_east", "latino"],
+    "age_group": ["child", "teenager", "young_adult", "old_adult", "old"],
+}
+"""Class names of the default table; a folder made from another table brings its own."""
+
+
+def config_names(labels=LABELS):
+    """The configs that a table's labels give: its attributes, `all` and `metadata`."""
+    return [*labels["attribute"], "all", "metadata"]
+
+
+def features(labels=LABELS, config="all"):
+    """The schema: `datasets.Features` of a config, with class names from `labels`."""
+
+    def label(column):
+        return datasets.ClassLabel(names=labels[column])
+
+    columns = {
+        "image": datasets.Image(),
+        "id": datasets.Value("string"),
+        "attribute": label("attribute"),
+        "feature": label("feature"),
+        "sex": label("sex"),
+        "ethnicity": label("ethnicity"),
+        "age": datasets.Value("int32"),
+        "age_group": label("age_group"),
+        "phrase": datasets.Value("string"),
+        "prompt": datasets.Value("string"),
+        "negative_prompt": datasets.Value("string"),
+        "guidance_scale": datasets.Value("float32"),
+        "seed": datasets.Value("int64"),
+        "attempt": datasets.Value("int32"),
+        "model": datasets.Value("string"),
+        "model_revision": datasets.Value("string"),
+        "safety_checker": datasets.Value("string"),
+        "sha256": datasets.Value("string"),
+    }
+    if config == "metadata":
+        del columns["image"]
+    return datasets.Features(columns)
+
+
+def to_table(rows, images, schema):
+    """Arrow table of raw rows (dicts) under a schema; `images` are {"bytes", "path"} dicts, one a row.
+
+    Raises ValueError for a label that the schema does not know.
+    """
+    columns = {}
+    for name, kind in schema.items():
+        if name == "image":
+            columns[name] = images
+        elif isinstance(kind, datasets.ClassLabel):
+            columns[name] = [kind.str2int(row[name]) for row in rows]
+        else:
+            columns[name] = [row[name] for row in rows]
+    return pa.Table.from_pydict(columns, schema=schema.arrow_schema)
+
+
+def read_rows(shard):
+    """The committed rows of a raw shard, in order; a last line that was torn off by a crash is not one of them.
+
+    Raises ValueError for a line that is not JSON.
+    """
+    path = Path(shard) / "metadata.jsonl"
+    if not path.exists():
+        return
+    with open(path, "rb") as lines:
+        for number, line in enumerate(lines, 1):
+            if not line.endswith(b"\n"):
+                return
+            try:
+                yield json.loads(line)
+            except ValueError:
+                raise ValueError(f"{path}, line {number}: not a row") from None
+
+
+def picture(shard, row):
+    """Path of a row's picture. Raises ValueError where it would lie outside its shard."""
+    name = PurePosixPath(row["file_name"])
+    path = Path(shard, name)
+    if name.is_absolute() or ".." in name.parts or not path.resolve().is_relative_to(Path(shard).resolve()):
+        raise ValueError(f"{shard}: the picture of row {row.get('id')!r} lies outside its shard: {row['file_name']!r}")
+    return path
+
+
+def is_raw(folder):
+    """True for a raw build, as opposed to a release folder."""
+    return (Path(folder) / "recipe.json").is_file()
+
+
+def is_release(folder):
+    """True for a release folder."""
+    return (Path(folder) / "README.md").is_file() and (Path(folder) / "metadata").is_dir()
+
+
+def _find(data_dir, base_path):
+    """The folder to read: what the caller says, or the release or raw build here or beside the script."""
+    places = [Path(place).expanduser() for place in (".", base_path or ".")]
+    tried = [data_dir] if data_dir else [place / name for place in places for name in (RELEASE, RAW)]
+    for folder in map(Path, tried):
+        if is_release(folder) or is_raw(folder):
+            return folder.expanduser().resolve()
+    raise FileNotFoundError(
+        f"no AGFD-30K release or raw build at {data_dir or Path.cwd()}: make one with "
+        "`accelerate launch builder/generate.py`, or say where it is with data_dir=..."
+    )
+
+
+def _labels(folder):
+    """The class names of a folder's own table."""
+    if is_raw(folder):
+        return json.loads((folder / "recipe.json").read_text(encoding="utf-8"))["labels"]
+    schema = pq.read_schema(next(iter(sorted(folder.glob("metadata/*.parquet")))))
+    found = datasets.Features.from_arrow_schema(schema)
+    return {name: kind.names for name, kind in found.items() if isinstance(kind, datasets.ClassLabel)}
+
+
+def _sources(folder, config):
+    """What a config is read from: raw shards, or the Parquet files of a release."""
+    if is_raw(folder):
+        pattern = "shards/*" if config in ("all", "metadata") else f"shards/{config}-*"
+    else:
+        pattern = {"all": "data/*/*.parquet", "metadata": "metadata/*.parquet"}.get(config, f"data/{config}/*.parquet")
+    return sorted(folder.glob(pattern))
+
+
+def _digest(sources):
+    """Digest of a config's content, from the receipts of raw shards and the footers of Parquet files."""
+    digest = hashlib.sha256()
+    for path in sources:
+        digest.update(path.name.encode())
+        receipt = path / "receipt.json"
+        if receipt.is_file():
+            digest.update(json.loads(receipt.read_text(encoding="utf-8"))["sha256"].encode())
+        elif path.is_dir():
+            rows = path / "metadata.jsonl"
+            digest.update(rows.read_bytes() if rows.exists() else b"")
+        else:
+            with open(path, "rb") as file:
+                file.seek(-8, 2)
+                footer = int.from_bytes(file.read(4), "little")
+                file.seek(-8 - footer, 2)
+                digest.update(file.read(footer))
+    return digest.hexdigest()
+
+
+class AGFD30K(datasets.ArrowBasedBuilder):
+    """Builder over a release folder or a raw build. `data_dir` is that folder; without it, ./agfd30k or ./agfd30k-raw."""
+
+    VERSION = datasets.Version("1.0.0")
+    BUILDER_CONFIGS = [datasets.BuilderConfig(name=name, version=datasets.Version("1.0.0")) for name in config_names()]
+    DEFAULT_CONFIG_NAME = "all"
+
+    def __init__(self, *args, config_name=None, data_dir=None, base_path=None, **kwargs):
+        self.folder = _find(data_dir, base_path)
+        self.labels = _labels(self.folder)
+        config_name = config_name or self.DEFAULT_CONFIG_NAME
+        names = config_names(self.labels)
+        if config_name not in names:
+            raise ValueError(f"no config {config_name!r} in {self.folder}: choose one of {', '.join(names)}")
+        self.BUILDER_CONFIGS = []
+        kwargs["hash"] = _digest(_sources(self.folder, config_name))
+        super().__init__(
+            *args, config_name=config_name, data_dir=str(self.folder), base_path=base_path, **kwargs
+        )
+
+    def _info(self):
+        return datasets.DatasetInfo(
+            description="AGFD-30K: generated faces for special cases, labelled by attribute.",
+            features=features(self.labels, self.config.name),
+        )
+
+    def _split_generators(self, dl_manager):
+        found = {split: [] for split in SPLITS}
+        for source in _sources(self.folder, self.config.name):
+            for split in _splits_in(source):
+                found[split].append(str(source))
+        return [
+            datasets.SplitGenerator(name=split, gen_kwargs={"sources": sources, "split": split})
+            for split, sources in found.items()
+            if sources
+        ]
+
+    def _generate_tables(self, sources, split):
+        for number, source in enumerate(sources):
+            tables = _raw_tables(source, split, self.info.features) if is_raw(self.folder) else _parquet_tables(source)
+            for part, table in enumerate(tables):
+                yield f"{number}_{part}", table
+
+
+def _splits_in(source):
+    """The splits that a raw shard holds rows of, or that a Parquet file is named for."""
+    return {row["split"] for row in read_rows(source)} if source.is_dir() else {source.name.split("-")[0]}
+
+
+def _raw_tables(shard, split, schema):
+    rows = [row for row in read_rows(shard) if row["split"] == split]
+    for start in range(0, len(rows), ROWS_A_TABLE):
+        part = rows[start : start + ROWS_A_TABLE]
+        images = [{"bytes": None, "path": str(picture(shard, row))} for row in part]
+        yield to_table(part, images, schema)
+
+
+def _parquet_tables(path):
+    with pq.ParquetFile(path) as file:
+        for group in range(file.num_row_groups):
+            yield file.read_row_group(group)
+
+
+def load_dataset(name="all", data_dir=None, split=None, streaming=False, num_proc=None, cache_dir=None):
+    """Load a config from a release folder or a raw build, on any version of datasets.
+
+    Returns a DatasetDict, or the Dataset of one `split`; with `streaming`, their iterable kind. Raises ValueError for an
+    unknown config and FileNotFoundError for a folder that is not there, both saying what to do.
+    """
+    builder = AGFD30K(config_name=name, data_dir=data_dir, cache_dir=cache_dir)
+    if streaming:
+        return builder.as_streaming_dataset(split=split)
+    builder.download_and_prepare(num_proc=num_proc)
+    return builder.as_dataset(split=split)

@@ -1,0 +1,69 @@
+"""What a run would make, as a table: `builder/generate.py --dry-run`. Needs neither torch nor a model."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from builder import prompts
+from builder.plan import Cell, Plan
+
+
+def lines(plan: Plan, tokenize: Callable[[str], list] | None) -> Iterator[str]:
+    """Per attribute and feature: pictures, phrases, the longest prompt in tokens, and one prompt."""
+    spec, counts = plan.spec, Counter()
+    for cell in plan.cells:
+        counts[cell.feature.name] += cell.chosen
+    yield f"{spec.name}: {plan.chosen:,} of {len(plan):,} pictures in {len(plan.shards):,} shards of {plan.shard_size}"
+    yield f"model {spec.recipe.model}, {spec.recipe.steps} steps, guidance scale {spec.recipe.guidance_scale}"
+    yield "" if tokenize else "(tokens: no tokenizer of this model at hand)"
+    yield f"{'attribute / feature':<26}{'pictures':>9}{'phrases':>9}{'tokens':>8}  example"
+    for attribute, features in spec.attributes.items():
+        total = sum(counts[feature.name] for feature in features)
+        if not total:
+            continue
+        yield f"{attribute:<26}{total:>9,}"
+        for feature in features:
+            cells = [cell for cell in plan.cells if cell.feature is feature and cell.chosen]
+            if cells:
+                phrases = len({phrase for cell in cells for phrase in feature.phrases[cell.sex]} - {""})
+                tokens = _longest(plan, cells, tokenize) if tokenize else "-"
+                example = plan.first(cells[0]).prompt
+                yield f"  {feature.name:<24}{counts[feature.name]:>9,}{phrases:>9}{tokens:>8}  {example[:110]}"
+    yield f"{'all':<26}{plan.chosen:>9,}"
+
+
+def _longest(plan: Plan, cells: list[Cell], tokenize: Callable[[str], list]) -> str:
+    """Tokens of the longest positive and negative prompt that the cells can give."""
+    positive = negative = 0
+    for cell in cells:
+        for prompt, negative_prompt in plan.prompts(cell):
+            positive = max(positive, prompts.count_tokens(prompt, tokenize))
+            negative = max(negative, prompts.count_tokens(negative_prompt, tokenize))
+    return f"{positive}/{negative}"
+
+
+def tokenizer(model: str, revision: str) -> Callable[[str], list] | None:
+    """The tokenizer of a local or cached model, as text → tokens; None where there is none at hand."""
+    folder = _tokenizer_folder(model, revision)
+    if folder is None:
+        return None
+    from transformers import CLIPTokenizer
+
+    loaded = CLIPTokenizer.from_pretrained(folder)
+    return lambda text: loaded(text, add_special_tokens=False, verbose=False).input_ids
+
+
+def _tokenizer_folder(model: str, revision: str) -> Path | None:
+    local = Path(model).expanduser() / "tokenizer"
+    if local.is_dir():
+        return local
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        cached = try_to_load_from_cache(model, "tokenizer/vocab.json", revision=revision)
+    except HFValidationError:
+        return None
+    return Path(cached).parent if isinstance(cached, str) else None

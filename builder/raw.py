@@ -1,0 +1,149 @@
+"""The raw folder: one table, one model, many shards. `recipe.json` says which, and guards against mixing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from builder import UserError
+from builder.files import atomic
+from builder.models import Source
+from builder.shards import ROWS, receipt
+from builder.spec import Feature, Recipe, Spec, fingerprint
+
+RECIPE = "recipe.json"
+SHARDS = "shards"
+
+
+def document(spec: Spec, source: Source, toml: str, **settings: Any) -> dict[str, Any]:
+    """What recipe.json holds: the resolved table, the exact model, the settings that change files, and the labels.
+
+    A local model is known by its name and digest, not by where it lies. `toml` is the table's text, kept for reading.
+    """
+    content = {"spec": spec.as_dict(), "model": asdict(source), "settings": settings}
+    content["model"].pop("location")
+    if source.kind in ("folder", "file"):
+        content["spec"]["recipe"].update(model=source.name, revision=source.revision)
+    return {**content, "labels": spec.labels, "toml": toml, "fingerprint": fingerprint(content)}
+
+
+def read(raw: Path) -> dict[str, Any] | None:
+    """The recipe of a raw folder, or None where there is none yet."""
+    try:
+        return json.loads((raw / RECIPE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        raise UserError(f"{raw / RECIPE}: damaged (not JSON); restore it, or choose another folder with --raw") from None
+
+
+def require(raw: Path) -> dict[str, Any]:
+    """The recipe of a raw folder that must be there."""
+    found = read(raw)
+    if found is None:
+        raise UserError(f"{raw}: no raw build here (no {RECIPE}); make one with `accelerate launch builder/generate.py`")
+    return found
+
+
+def recorded_source(raw: Path, model: str, revision: str) -> Source | None:
+    """The model an earlier run of this folder settled on, if it was asked for in the same words."""
+    found = read(raw)
+    if found is None:
+        return None
+    asked = found["spec"]["recipe"]
+    if (asked["model"], asked["revision"]) != (model, revision):
+        return None
+    return Source(location=model, **found["model"])
+
+
+def begin(raw: Path, content: dict[str, Any]) -> None:
+    """Make the folder this build's own, or make sure that it already is. Raises UserError telling what differs."""
+    raw.mkdir(parents=True, exist_ok=True)
+    with FileLock(raw / ".recipe.lock"):
+        found = read(raw)
+        if found is None:
+            if (raw / SHARDS).exists():
+                raise UserError(f"{raw}: has shards but no {RECIPE}; restore it, or choose another folder with --raw")
+            with atomic(raw / RECIPE) as file:
+                file.write(json.dumps(content, indent=1, ensure_ascii=False).encode())
+        elif found["fingerprint"] != content["fingerprint"]:
+            differences = "; ".join(_differences(found, content)) or "the fingerprint"
+            raise UserError(f"{raw} was made by another recipe ({differences}): choose another folder with --raw")
+
+
+def spec_of(content: dict[str, Any]) -> Spec:
+    """The table that a recipe.json was made from."""
+    table = dict(content["spec"])
+    features = []
+    for row in table.pop("features"):
+        lists = {key: tuple(row[key]) for key in ("ages", "positive", "negative")}
+        by_sex = {key: {sex: tuple(row[key][sex]) for sex in row[key]} for key in ("subjects", "phrases")}
+        features.append(Feature(**{**row, **lists, **by_sex}))
+    minors = {key: tuple(pieces) for key, pieces in table.pop("minors").items()}
+    return Spec(**{**table, "recipe": Recipe(**table["recipe"])}, features=tuple(features), minors=minors)
+
+
+def shard_folders(raw: Path) -> list[Path]:
+    """Every shard folder, in name order."""
+    return sorted(path for path in (raw / SHARDS).glob("*-*") if path.is_dir())
+
+
+class RowCount:
+    """Committed rows of a raw folder, counted from the files; only what was appended since is read again."""
+
+    def __init__(self, raw: Path):
+        self.raw = raw
+        self.seen: dict[Path, tuple[int, int]] = {}
+
+    def __call__(self, names: list[str]) -> int:
+        """Rows in the named shards."""
+        return sum(self._rows(self.raw / SHARDS / name / ROWS) for name in names)
+
+    def _rows(self, path: Path) -> int:
+        try:
+            size = path.stat().st_size
+        except FileNotFoundError:
+            return 0
+        offset, rows = self.seen.get(path, (0, 0))
+        if size < offset:
+            offset, rows = 0, 0
+        if size > offset:
+            with open(path, "rb") as file:
+                file.seek(offset)
+                new = file.read(size - offset)
+            whole = new.rfind(b"\n") + 1
+            offset, rows = offset + whole, rows + new.count(b"\n")
+            self.seen[path] = (offset, rows)
+        return rows
+
+
+def _differences(old: dict, new: dict) -> Iterator[str]:
+    """Where two documents differ, at most five places."""
+    found: list[str] = []
+    for part in ("spec", "model", "settings"):
+        _compare(old.get(part), new[part], part, found)
+    yield from found[:5]
+    if len(found) > 5:
+        yield f"and {len(found) - 5} more"
+
+
+def _compare(old: Any, new: Any, where: str, found: list[str]) -> None:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in [*old, *(key for key in new if key not in old)]:
+            _compare(old.get(key), new.get(key), f"{where}.{key}" if where else key, found)
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for number, (one, other) in enumerate(zip(old, new), 1):
+            label = one.get("name", number) if isinstance(one, dict) else number
+            _compare(one, other, f"{where}[{label}]", found)
+    elif old != new:
+        found.append(f"{where}: {_short(old)} there, {_short(new)} here")
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,239 @@
+"""Crash-safe shards: a row is committed once its line is on disk, and nothing committed is ever lost or doubled.
+
+A shard is a folder that `datasets`' ImageFolder can read:
+
+    metadata.jsonl   one line per accepted picture, every line with every key
+    images/<id>.png  appears whole, before its row
+    rejected.jsonl   one line per try that gave no picture, and why
+    receipt.json     written last: the shard is done
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import jsonlines
+from filelock import FileLock, Timeout
+from PIL import Image
+
+from agfd30k import picture
+from builder import UserError
+from builder.files import atomic, sha256, sync, sync_folder
+from builder.plan import Attempt, Plan, Sample
+
+ROWS = "metadata.jsonl"
+REJECTED = "rejected.jsonl"
+RECEIPT = "receipt.json"
+IMAGES = "images"
+LOCK = ".lock"
+
+PLANNED = (
+    "id attribute feature sex ethnicity age age_group phrase split prompt negative_prompt guidance_scale attempt seed"
+).split()
+MADE = "model model_revision safety_checker sha256".split()
+KEYS = ["file_name", *PLANNED, *MADE]
+
+FORMATS = {
+    "png": {"format": "PNG", "compress_level": 1},
+    "webp": {"format": "WEBP", "lossless": True, "method": 0},
+    "jpg": {"format": "JPEG", "quality": 95, "subsampling": 0},
+}
+"""How pictures are encoded, by file ending. PNG at level 1 takes a sixth of level 6's time for 8% more bytes."""
+
+
+class Locked(UserError):
+    """Another run is writing this shard."""
+
+
+class Damaged(UserError):
+    """A shard's files contradict each other or the plan."""
+
+    def __init__(self, fault: str, folder: Path):
+        super().__init__(f"{fault}; `python -m builder.verify {folder.parent.parent}` lists every fault, --repair mends")
+
+
+def planned(attempt: Attempt) -> dict[str, Any]:
+    """The part of a row that follows from the table alone."""
+    values = {**vars(attempt.sample), "attempt": attempt.number, "seed": attempt.seed}
+    return {key: values[key] for key in PLANNED}
+
+
+def encode(image: Image.Image, ending: str) -> bytes:
+    """A picture's file."""
+    buffer = io.BytesIO()
+    image.save(buffer, **FORMATS[ending])
+    return buffer.getvalue()
+
+
+def receipt(folder: Path) -> dict[str, Any] | None:
+    """A shard's receipt, or None while it has none."""
+    try:
+        return json.loads((folder / RECEIPT).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        raise Damaged(f"{folder / RECEIPT}: not a receipt", folder) from None
+
+
+def is_done(folder: Path, ids: Iterable[str]) -> bool:
+    """True when everything asked for is accounted for, as a picture or as unfilled."""
+    found = receipt(folder)
+    return found is not None and set(found["asked"]).issuperset(ids)
+
+
+class ShardWriter:
+    """One shard, locked and recovered. Use it as a context manager; `commit` batches, then `finish`.
+
+    `rows` and `rejected` are what is committed; `tries` counts the rejected tries of each id. Raises Locked where
+    another run has the shard, and Damaged where committed rows do not fit the plan or lack their picture.
+    """
+
+    def __init__(self, folder: Path, whole: dict[str, Sample], plan: Plan, ending: str):
+        self.folder = folder
+        self.whole = whole
+        self.plan = plan
+        self.ending = ending
+        self.rows: list[dict] = []
+        self.rejected: list[dict] = []
+
+    def __enter__(self) -> ShardWriter:
+        (self.folder / IMAGES).mkdir(parents=True, exist_ok=True)
+        sync_folder(self.folder.parent)
+        self.lock = FileLock(self.folder / LOCK)
+        try:
+            self.lock.acquire(timeout=0)
+        except Timeout:
+            raise Locked(f"{self.folder}: another run is writing here; wait for it, or stop it and run again") from None
+        try:
+            self._recover()
+        except BaseException:
+            self.lock.release()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.lock.release()
+
+    @property
+    def tries(self) -> Counter:
+        return Counter(row["id"] for row in self.rejected)
+
+    def pending(self, asked: Iterable[Sample]) -> list[Attempt]:
+        """The next try of every sample that is neither made nor given up, in plan order."""
+        made, tries = {row["id"] for row in self.rows}, self.tries
+        most = self.plan.spec.recipe.max_attempts
+        return [self.plan.attempt(s, tries[s.id]) for s in asked if s.id not in made and tries[s.id] < most]
+
+    def write_picture(self, attempt: Attempt, image: Image.Image, made_by: dict[str, str]) -> dict[str, Any]:
+        """Put a picture's file in its place; returns the row to commit. Safe to call from several threads."""
+        data = encode(image, self.ending)
+        name = f"{IMAGES}/{attempt.sample.id}.{self.ending}"
+        with atomic(self.folder / name) as file:
+            file.write(data)
+        return {"file_name": name, **planned(attempt), **made_by, "sha256": hashlib.sha256(data).hexdigest()}
+
+    def commit(self, rows: list[dict], rejected: list[dict]) -> None:
+        """Make a batch durable: its pictures' names first, then what was rejected, then its rows."""
+        sync_folder(self.folder / IMAGES)
+        _append(self.folder / REJECTED, rejected)
+        _append(self.folder / ROWS, rows)
+        self.rejected += rejected
+        self.rows += rows
+
+    def finish(self, **facts: Any) -> None:
+        """Put rows into plan order and write the receipt. The order no longer tells how the work went."""
+        place = {id: n for n, id in enumerate(self.whole)}
+        self.rows.sort(key=lambda row: place[row["id"]])
+        self.rejected.sort(key=lambda row: (place[row["id"]], row["attempt"]))
+        for name, rows in ((ROWS, self.rows), (REJECTED, self.rejected)):
+            with atomic(self.folder / name) as file:
+                file.write(_lines(rows))
+        made = {row["id"] for row in self.rows}
+        most = self.plan.spec.recipe.max_attempts
+        unfilled = [id for id, tries in self.tries.items() if tries >= most and id not in made]
+        content = {
+            "rows": len(self.rows),
+            "rejected": len(self.rejected),
+            "unfilled": sorted(unfilled, key=place.get),
+            "asked": sorted([*made, *unfilled], key=place.get),
+            "bytes": sum(picture(self.folder, row).stat().st_size for row in self.rows),
+            "sha256": sha256(self.folder / ROWS),
+            **facts,
+        }
+        with atomic(self.folder / RECEIPT) as file:
+            file.write(json.dumps(content, indent=1).encode())
+        sync_folder(self.folder)
+
+    def _recover(self) -> None:
+        """Go back to what is committed: cut a torn last line, forget files that never got their name."""
+        for torn in (*self.folder.glob(".*.tmp"), *(self.folder / IMAGES).glob(".*.tmp")):
+            torn.unlink(missing_ok=True)
+        self.rejected = _cut_torn(self.folder / REJECTED, self.folder)
+        self.rows = _cut_torn(self.folder / ROWS, self.folder)
+        seen = set()
+        for number, row in enumerate(self.rows, 1):
+            fault = row_fault(row, self.whole, self.plan) or picture_fault(self.folder, row)
+            if fault is None and row["id"] in seen:
+                fault = f"{row['id']} stands twice"
+            if fault:
+                raise Damaged(f"{self.folder / ROWS}, line {number}: {fault}", self.folder)
+            seen.add(row["id"])
+        (self.folder / RECEIPT).unlink(missing_ok=True)
+
+
+def row_fault(row: Any, whole: dict[str, Sample], plan: Plan) -> str | None:
+    """What a committed row says that the plan does not, or None."""
+    if not isinstance(row, dict) or list(row) != KEYS:
+        return "the row does not have the keys of a row"
+    if row["id"] not in whole:
+        return f"{row['id']!r} does not belong to this shard"
+    if not isinstance(row["attempt"], int) or row["attempt"] < 0:
+        return f"{row['id']}: `attempt` is {row['attempt']!r}"
+    for key, value in planned(plan.attempt(whole[row["id"]], row["attempt"])).items():
+        if row[key] != value:
+            return f"{row['id']}: `{key}` is {row[key]!r}, the plan says {value!r}"
+    return None
+
+
+def picture_fault(folder: Path, row: dict) -> str | None:
+    """What is wrong with where a row's picture should be, or None."""
+    try:
+        return None if picture(folder, row).is_file() else f"{row['id']}: its picture {row['file_name']} is not there"
+    except (ValueError, TypeError) as error:
+        return str(error)
+
+
+def _lines(rows: list[dict]) -> bytes:
+    buffer = io.BytesIO()
+    with jsonlines.Writer(io.TextIOWrapper(buffer, encoding="utf-8", write_through=True)) as writer:
+        writer.write_all(rows)
+    return buffer.getvalue()
+
+
+def _append(path: Path, rows: list[dict]) -> None:
+    if rows:
+        with open(path, "ab") as file:
+            file.write(_lines(rows))
+            sync(file)
+
+
+def _cut_torn(path: Path, folder: Path) -> list[dict]:
+    """The whole lines of a file; half a line at its end, which only a crash can leave, is cut off."""
+    if not path.exists():
+        return []
+    data = path.read_bytes()
+    whole = data[: data.rfind(b"\n") + 1]
+    if len(whole) < len(data):
+        with open(path, "r+b") as file:
+            file.truncate(len(whole))
+            sync(file)
+    try:
+        return list(jsonlines.Reader(io.BytesIO(whole)))
+    except (jsonlines.InvalidLineError, UnicodeDecodeError) as error:
+        raise Damaged(f"{path}, line {getattr(error, 'lineno', '?')}: not a row", folder) from None
