@@ -6,8 +6,8 @@ Reads both folders that the builder makes, the raw build and the release:
     agfd30k.load_dataset("occlusion")                           # ./agfd30k, or ./agfd30k-raw where that is all there is
     agfd30k.load_dataset("occlusion", data_dir="agfd30k-raw")   # what is committed so far of a build that goes on
 
-or, on datasets 3.x, as a loading script: `load_dataset("agfd30k.py", "occlusion", data_dir=..., trust_remote_code=True)`.
-The release folder also loads with no script at all: `load_dataset("agfd30k", "occlusion")`.
+The release folder also loads with no script at all, `load_dataset("agfd30k", "occlusion")`. On datasets 3.x this file
+is a loading script too: `load_dataset("agfd30k.py", "occlusion", data_dir=..., trust_remote_code=True)`.
 
 Configs: one per attribute, `all` (every picture) and `metadata` (every label, no pictures). Columns:
 
@@ -33,8 +33,7 @@ Configs: one per attribute, `all` (every picture) and `metadata` (every label, n
 
 import hashlib
 import json
-from pathlib import Path
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import datasets
 import pyarrow as pa
@@ -202,10 +201,10 @@ def _digest(sources):
 
 
 class AGFD30K(datasets.ArrowBasedBuilder):
-    """Builder over a release folder or a raw build. `data_dir` is that folder; without it, ./agfd30k or ./agfd30k-raw."""
+    """Builder over a release folder or a raw build: `data_dir`, or else ./agfd30k or ./agfd30k-raw."""
 
     VERSION = datasets.Version("1.0.0")
-    BUILDER_CONFIGS = [datasets.BuilderConfig(name=name, version=datasets.Version("1.0.0")) for name in config_names()]
+    BUILDER_CONFIGS = [datasets.BuilderConfig(name=name, version="1.0.0") for name in config_names()]  # noqa: RUF012
     DEFAULT_CONFIG_NAME = "all"
 
     def __init__(self, *args, config_name=None, data_dir=None, base_path=None, **kwargs):
@@ -217,9 +216,7 @@ class AGFD30K(datasets.ArrowBasedBuilder):
             raise ValueError(f"no config {config_name!r} in {self.folder}: choose one of {', '.join(names)}")
         self.BUILDER_CONFIGS = []
         kwargs["hash"] = _digest(_sources(self.folder, config_name))
-        super().__init__(
-            *args, config_name=config_name, data_dir=str(self.folder), base_path=base_path, **kwargs
-        )
+        super().__init__(*args, config_name=config_name, data_dir=str(self.folder), base_path=base_path, **kwargs)
 
     def _info(self):
         return datasets.DatasetInfo(
@@ -267,8 +264,8 @@ def _parquet_tables(path):
 def load_dataset(name="all", data_dir=None, split=None, streaming=False, num_proc=None, cache_dir=None):
     """Load a config from a release folder or a raw build, on any version of datasets.
 
-    Returns a DatasetDict, or the Dataset of one `split`; with `streaming`, their iterable kind. Raises ValueError for an
-    unknown config and FileNotFoundError for a folder that is not there, both saying what to do.
+    Returns a DatasetDict, or the Dataset of one `split`; with `streaming`, their iterable kind. Raises ValueError for
+    an unknown config and FileNotFoundError for a folder that is not there, both saying what to do.
     """
     builder = AGFD30K(config_name=name, data_dir=data_dir, cache_dir=cache_dir)
     if streaming:

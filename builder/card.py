@@ -25,7 +25,9 @@ def render(recipe: dict[str, Any], configs: dict[str, dict], composition: list[d
         "configs": [_config(name, config) for name, config in configs.items()],
         "dataset_info": [_info(name, config) for name, config in configs.items()],
     }
-    environment = Environment(loader=FileSystemLoader(TEMPLATE.parent), undefined=StrictUndefined, keep_trailing_newline=True)
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATE.parent), undefined=StrictUndefined, keep_trailing_newline=True
+    )
     text = environment.get_template(TEMPLATE.name).render(
         recipe=recipe,
         configs=configs,

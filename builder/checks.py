@@ -12,7 +12,7 @@ FLAT = 2.0
 
 
 def integrity(image: Image.Image) -> str | None:
-    """"black" or "flat" for a picture without content, else None."""
+    """ "black" or "flat" for a picture without content, else None."""
     pixels = np.asarray(image)
     if pixels.max() < BLACK:
         return "black"

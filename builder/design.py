@@ -7,7 +7,7 @@ which plain `i % n`, shuffles and low-discrepancy sequences do not give.
 from __future__ import annotations
 
 import itertools
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 
@@ -35,7 +35,7 @@ class _Counts:
             count[row[i], row[j]] += 1
 
 
-@lru_cache(maxsize=None)
+@cache
 def design(sizes: tuple[int, ...]) -> np.ndarray:
     """The full factorial of three factor sizes, shape (product of sizes, 3), every prefix of it near-balanced."""
     rows = np.indices(sizes).reshape(len(sizes), -1).T
@@ -48,7 +48,7 @@ def design(sizes: tuple[int, ...]) -> np.ndarray:
     return rows[order]
 
 
-@lru_cache(maxsize=None)
+@cache
 def held_out(sizes: tuple[int, ...], turn: int) -> np.ndarray:
     """Which two of every ten draws are held out, shape (product of sizes, 2): (validation, test) for each ten.
 

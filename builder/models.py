@@ -52,7 +52,7 @@ def resolve(model: str, revision: str, recorded: Source | None = None) -> Source
 
 
 def _commit(model: str, revision: str) -> str:
-    """The commit that a Hub model's branch or tag stands for now; from the local cache where the Hub is out of reach."""
+    """The commit that a Hub model's branch or tag stands for now; offline, the one in the local cache."""
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
 
@@ -62,13 +62,15 @@ def _commit(model: str, revision: str) -> str:
         raise UserError(f"--model {model}: no such folder or file here, and not a Hub id (owner/name)") from None
     except (RepositoryNotFoundError, RevisionNotFoundError):
         raise UserError(
-            f"--model {model}: the Hub has no such model or revision {revision!r}, or it is private (log in: hf auth login)"
+            f"--model {model}: the Hub has no such model or revision {revision!r}, or it is private (hf auth login)"
         ) from None
     except Exception as error:  # offline, proxies, time-outs: the client raises many kinds
         try:
-            return Path(snapshot_download(model, revision=revision, local_files_only=True, allow_patterns="*.json")).name
+            return Path(
+                snapshot_download(model, revision=revision, local_files_only=True, allow_patterns="*.json")
+            ).name
         except Exception:
             raise UserError(
-                f"--model {model}: the Hub cannot be reached ({type(error).__name__}) and the model is not in the local "
-                "cache; try again with network, give a local folder, or use --model preview"
+                f"--model {model}: the Hub cannot be reached ({type(error).__name__}) and the model is not in the "
+                "local cache; try again with network, give a local folder, or use --model preview"
             ) from None

@@ -27,7 +27,6 @@ from builder.models import Source
 from builder.plan import Attempt, Sample
 from builder.spec import Recipe
 
-SAFETY_CHECKER = "CompVis/stable-diffusion-safety-checker"
 CACHED_PROMPTS = 1024
 DECODED_AT_ONCE = 4
 
@@ -79,7 +78,9 @@ class KarrasScheduler(DPMSolverMultistepScheduler):
 class Pipeline:
     """A loaded model. `generate` turns tries into pictures; out of memory halves the batch and goes on."""
 
-    def __init__(self, pipe: StableDiffusionPipeline, recipe: Recipe, device: torch.device, safety: Safety | None = None):
+    def __init__(
+        self, pipe: StableDiffusionPipeline, recipe: Recipe, device: torch.device, safety: Safety | None = None
+    ):
         self.recipe = recipe
         self.device = device
         self.safety = safety
@@ -127,7 +128,7 @@ class Pipeline:
             yield from self._pictures(part, latents[start : start + DECODED_AT_ONCE])
 
     def denoise(self, attempts: list[Attempt]) -> torch.Tensor:
-        """Latents of a batch, (batch, channels, height / factor, width / factor), float32. Guidance is each sample's own."""
+        """Latents of a batch, (batch, channels, height / factor, width / factor), float32; guidance per sample."""
         samples = [attempt.sample for attempt in attempts]
         prompt, negative = self.embeddings([s.prompt for s in samples], [s.negative_prompt for s in samples])
         encoded = torch.cat([negative, prompt])
@@ -216,7 +217,7 @@ def load(
     recipe: Recipe,
     device: torch.device,
     config: Path | None = None,
-    safety_checker: str = SAFETY_CHECKER,
+    safety_checker: str = "",
     check_adults: bool = True,
     minors: bool = True,
 ) -> Pipeline:

@@ -14,11 +14,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
-
-from builder import UserError, prompts
-from builder.design import design, held_out
-from builder.spec import SEXES, Feature, Spec
+from builder import prompts
+from builder.cells import Cell, cells_of, choose
+from builder.design import design
+from builder.spec import Spec
 
 SPLITS = ("train", "validation", "test")
 SHARD_SIZE = 256
@@ -35,6 +34,7 @@ class Sample:
     ethnicity: str
     age: int
     age_group: str
+    subject: str
     phrase: str
     index: int
     split: str
@@ -60,40 +60,6 @@ def seed(release: str, id: str, attempt: int) -> int:
     """
     digest = hashlib.sha256(f"{release}/{id}/{attempt}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 11
-
-
-@dataclass(frozen=True)
-class Cell:
-    """All pictures of one (feature, sex): `quota` of them in the table, the first `chosen` of them in this run.
-
-    `levels` names, factor by factor, the value that stands for each level of the design.
-    """
-
-    number: int
-    feature: Feature
-    sex: str
-    quota: int
-    chosen: int
-    levels: tuple[tuple, tuple, tuple]
-
-    def id(self, index: int) -> str:
-        return f"{self.feature.attribute}-{self.feature.name}-{self.sex}-{index:05d}"
-
-    def draw(self, index: int) -> tuple[str, int, tuple[str, str]]:
-        """(ethnicity, age, (subject, phrase)) of the cell's index-th picture."""
-        rows = design(self.sizes)
-        return tuple(values[level] for values, level in zip(self.levels, rows[index % len(rows)]))
-
-    def split(self, index: int) -> str:
-        """80 / 10 / 10 within every ten pictures of the cell, each part as balanced as the whole."""
-        ten, place = divmod(index, 10)
-        tens = held_out(self.sizes, 3 * self.number % 10)
-        validation, test = tens[ten % len(tens)]
-        return {validation: "validation", test: "test"}.get(place, "train")
-
-    @property
-    def sizes(self) -> tuple[int, ...]:
-        return tuple(map(len, self.levels))
 
 
 @dataclass(frozen=True)
@@ -124,7 +90,7 @@ class Plan:
     ):
         self.spec = spec
         self.shard_size = shard_size
-        self.cells = _cells(spec, _chosen(spec, only, scale, limit))
+        self.cells = cells_of(spec, choose(spec, only, scale, limit))
         self.orders = {
             attribute: _Order([cell for cell in self.cells if cell.feature.attribute == attribute])
             for attribute in spec.attributes
@@ -139,6 +105,12 @@ class Plan:
         """Pictures chosen for this run."""
         return sum(cell.chosen for cell in self.cells)
 
+    @cached_property
+    def minors(self) -> bool:
+        """True when anything chosen shows a minor."""
+        kinds = ((cell, index) for cell in self.cells for index in range(min(cell.chosen, len(design(cell.sizes)))))
+        return any(self._sample(cell, index).minor for cell, index in kinds)
+
     def sample(self, number: int) -> Sample:
         """The number-th sample of the whole table, in plan order, built without its neighbours."""
         for order in self.orders.values():
@@ -151,7 +123,12 @@ class Plan:
     def shards(self) -> list[Shard]:
         """The shards that hold something chosen, attribute by attribute."""
         shards = [
-            Shard(f"{attribute}-{start // self.shard_size:05d}", attribute, start, min(start + self.shard_size, len(order)))
+            Shard(
+                f"{attribute}-{start // self.shard_size:05d}",
+                attribute,
+                start,
+                min(start + self.shard_size, len(order)),
+            )
             for attribute, order in self.orders.items()
             for start in range(0, order.reach(), self.shard_size)
         ]
@@ -199,6 +176,7 @@ class Plan:
             ethnicity=ethnicity,
             age=age,
             age_group=self.spec.age_group(age),
+            subject=subject,
             phrase=phrase,
             index=index,
             split=cell.split(index),
@@ -239,53 +217,3 @@ class _Order:
         """The place behind the last round in which something is chosen."""
         turns = [math.ceil(cell.chosen * self.rounds / cell.quota) for cell in self.cells]
         return self.before(max(turns))
-
-
-def _chosen(spec: Spec, only: Sequence[str], scale: float, limit: int | None) -> dict[tuple[str, str], int]:
-    """(feature, sex) → how many pictures are chosen."""
-    known = set(spec.attributes) | {f"{feature.attribute}/{feature.name}" for feature in spec.features}
-    for word in only:
-        if word not in known:
-            names = ", ".join(spec.attributes)
-            raise UserError(f"--only {word}: no such attribute or attribute/feature (attributes: {names})")
-    counts = {}
-    for feature in spec.features:
-        wanted = not only or {feature.attribute, f"{feature.attribute}/{feature.name}"} & set(only)
-        for sex in SEXES:
-            quota = feature.quota(sex)
-            counts[feature.name, sex] = min(quota, max(1, round(quota * scale))) if wanted else 0
-    if limit is not None and limit < sum(counts.values()):
-        edges = [0, *itertools.accumulate(counts.values())]
-        shares = [limit * last // edges[-1] - limit * first // edges[-1] for first, last in itertools.pairwise(edges)]
-        counts = dict(zip(counts, shares))
-    return counts
-
-
-def _cells(spec: Spec, chosen: dict[tuple[str, str], int]) -> list[Cell]:
-    """The cells of a table, each given the levels that even out what the cells before it left uneven."""
-    cells: list[Cell] = []
-    made: dict = {}
-    for feature, sex in itertools.product(spec.features, SEXES):
-        quota = feature.quota(sex)
-        if quota == 0:
-            continue
-        factors = (tuple(spec.ethnicities), feature.ages, tuple(feature.variants(sex)))
-        rows = design(tuple(map(len, factors)))
-        rest = rows[: quota % len(rows)]
-        levels = []
-        for column, values in enumerate(factors):
-            extra = np.bincount(rest[:, column], minlength=len(values))
-            levels.append(_relabel(values, extra, len(cells), made))
-            for level, value in enumerate(levels[-1]):
-                made[value] = made.get(value, 0) + quota // len(rows) * (len(rows) // len(values)) + int(extra[level])
-        cells.append(Cell(len(cells), feature, sex, quota, chosen[feature.name, sex], tuple(levels)))
-    return cells
-
-
-def _relabel(values: tuple, extra: np.ndarray, turn: int, made: dict) -> tuple:
-    """The values in level order: the rarest so far take the levels with most extra pictures; ties take turns."""
-    size = len(values)
-    rarest = sorted(range(size), key=lambda n: (made.get(values[n], 0), (n - turn) % size))
-    fullest = sorted(range(size), key=lambda level: -extra[level])
-    named = dict(zip(fullest, rarest))
-    return tuple(values[named[level]] for level in range(size))

@@ -12,7 +12,7 @@ import torch
 from diffusers import AutoencoderKL, DPMSolverMultistepScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from builder.spec import DEFAULT_SPEC
+from builder.table import DEFAULT
 
 WIDTH = 32
 CHANNELS = (4, 8, 16, 16, 32, 32)
@@ -28,7 +28,9 @@ def build() -> StableDiffusionPipeline:
             text_encoder=_text_encoder(tokenizer),
             tokenizer=tokenizer,
             unet=_unet(),
-            scheduler=DPMSolverMultistepScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", steps_offset=1),
+            scheduler=DPMSolverMultistepScheduler(
+                beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", steps_offset=1
+            ),
             safety_checker=None,
             feature_extractor=None,
             requires_safety_checker=False,
@@ -41,13 +43,15 @@ def _tokenizer() -> CLIPTokenizer:
     letters = [chr(byte) for byte in printable] + [chr(256 + n) for n in range(256 - len(printable))]
     vocabulary = letters + [f"{letter}</w>" for letter in letters]
     merges = {}
-    for word in sorted(set(re.findall(r"[a-z]+", DEFAULT_SPEC.read_text(encoding="utf-8").lower()))):
+    for word in sorted(set(re.findall(r"[a-z]+", DEFAULT.read_text(encoding="utf-8").lower()))):
         pieces = [*word[:-1], f"{word[-1]}</w>"]
         while len(pieces) > 1:
             merges[f"{pieces[0]} {pieces[1]}"] = pieces[0] + pieces[1]
             pieces[:2] = [pieces[0] + pieces[1]]
-    vocabulary += sorted(set(merges.values()) - set(vocabulary)) + ["<|startoftext|>", "<|endoftext|>"]
-    return CLIPTokenizer(vocab={token: n for n, token in enumerate(vocabulary)}, merges=[tuple(m.split()) for m in merges])
+    vocabulary += [*sorted(set(merges.values()) - set(vocabulary)), "<|startoftext|>", "<|endoftext|>"]
+    return CLIPTokenizer(
+        vocab={token: n for n, token in enumerate(vocabulary)}, merges=[tuple(m.split()) for m in merges]
+    )
 
 
 def _text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:

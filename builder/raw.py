@@ -13,7 +13,7 @@ from filelock import FileLock
 from builder import UserError
 from builder.files import atomic
 from builder.models import Source
-from builder.shards import ROWS, receipt
+from builder.shards import ROWS
 from builder.spec import Feature, Recipe, Spec, fingerprint
 
 RECIPE = "recipe.json"
@@ -39,14 +39,18 @@ def read(raw: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except ValueError:
-        raise UserError(f"{raw / RECIPE}: damaged (not JSON); restore it, or choose another folder with --raw") from None
+        raise UserError(
+            f"{raw / RECIPE}: damaged (not JSON); restore it, or choose another folder with --raw"
+        ) from None
 
 
 def require(raw: Path) -> dict[str, Any]:
     """The recipe of a raw folder that must be there."""
     found = read(raw)
     if found is None:
-        raise UserError(f"{raw}: no raw build here (no {RECIPE}); make one with `accelerate launch builder/generate.py`")
+        raise UserError(
+            f"{raw}: no raw build here (no {RECIPE}); make one with `accelerate launch builder/generate.py`"
+        )
     return found
 
 

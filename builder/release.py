@@ -13,21 +13,16 @@ import shutil
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from filelock import FileLock
 
 import agfd30k
 from agfd30k import SPLITS
 from builder import UserError, card, raw
 from builder.files import atomic
+from builder.parquet import ReleaseWriter
 from builder.shards import REJECTED, receipt
 
-ROWS_A_GROUP = 100
-LABEL_ROWS_A_GROUP = 10_000
-FILE_BYTES = 500_000_000
 OURS = {"README.md", "recipe.toml", "data", "metadata", "assets"}
 IGNORED = {".gitattributes", ".cache", ".DS_Store"}
 
@@ -95,7 +90,7 @@ def make(raw_folder: Path, out: Path) -> dict[str, Counter]:
 
 def _write(folder: Path, recipe: dict, folders: list[Path], built_from: str) -> None:
     folder.mkdir()
-    files = _Writer(folder, recipe["labels"])
+    files = ReleaseWriter(folder, recipe["labels"])
     for attribute in recipe["labels"]["attribute"]:
         for shard in folders:
             if shard.name.rsplit("-", 1)[0] == attribute:
@@ -111,157 +106,8 @@ def _write(folder: Path, recipe: dict, folders: list[Path], built_from: str) -> 
 def _recipe_toml(recipe: dict) -> str:
     """The table as it was given, under a note of the exact model; --spec reads it."""
     model = recipe["model"]
-    return f"# built with {model['name']}, revision {model['revision']}; fingerprint {recipe['fingerprint']}\n\n{recipe['toml']}"
-
-
-class _Writer:
-    """The Parquet files of a release: per attribute and split, and the labels of all of them per split."""
-
-    def __init__(self, folder: Path, labels: dict[str, list[str]]):
-        self.folder = folder
-        self.labels = labels
-        self.schema = agfd30k.features(labels)
-        self.label_schema = agfd30k.features(labels, "metadata")
-        self.open: dict[tuple[str, str], _Files] = {}
-        self.sizes: dict[str, dict[str, tuple[int, int]]] = {}
-        self.downloads: Counter = Counter()
-
-    def add(self, attribute: str, shard: Path) -> None:
-        """Append a shard's rows, in their order, each to the file of its split."""
-        by_split: dict[str, list[dict]] = {split: [] for split in SPLITS}
-        for row in agfd30k.read_rows(shard):
-            by_split[row["split"]].append(row)
-        for split, rows in by_split.items():
-            if not rows:
-                continue
-            labels = agfd30k.to_table(rows, [], self.label_schema)
-            self._files("metadata", split, self.label_schema, LABEL_ROWS_A_GROUP).write(labels)
-            files = self._files(attribute, split, self.schema, ROWS_A_GROUP)
-            for start in range(0, len(rows), ROWS_A_GROUP):
-                part = rows[start : start + ROWS_A_GROUP]
-                images = [_picture(shard, row) for row in part]
-                files.write(agfd30k.to_table(part, images, self.schema))
-
-    def close(self, name: str) -> None:
-        """Finish the files of a config and note their sizes."""
-        for split in SPLITS:
-            files = self.open.pop((name, split), None)
-            if files is not None:
-                self.downloads[name] += files.close()
-                self.sizes.setdefault(name, {})[split] = (files.rows, files.bytes)
-
-    def configs(self) -> dict[str, dict]:
-        """What the card says of every config; attributes without a picture have none."""
-        self.close("metadata")
-        attributes = [name for name in self.labels["attribute"] if name in self.sizes]
-        found = {name: self._config(name, f"data/{name}", [name]) for name in attributes}
-        found["all"] = self._config("all", "data/*", attributes)
-        found["metadata"] = self._config("metadata", "metadata", ["metadata"])
-        return found
-
-    def _config(self, name: str, place: str, parts: list[str]) -> dict:
-        splits = {}
-        for split in SPLITS:
-            sizes = [self.sizes[part][split] for part in parts if split in self.sizes[part]]
-            if sizes:
-                splits[split] = (sum(rows for rows, _ in sizes), sum(size for _, size in sizes))
-        return {
-            "features": self.label_schema if name == "metadata" else self.schema,
-            "patterns": {split: f"{place}/{split}-*.parquet" for split in splits},
-            "splits": splits,
-            "download": sum(self.downloads[part] for part in parts),
-        }
-
-    def _files(self, name: str, split: str, schema, group: int) -> _Files:
-        if (name, split) not in self.open:
-            folder = self.folder / ("metadata" if name == "metadata" else f"data/{name}")
-            folder.mkdir(parents=True, exist_ok=True)
-            self.open[name, split] = _Files(folder, split, schema.arrow_schema, group)
-        return self.open[name, split]
-
-
-class _Files:
-    """One split's Parquet files: rows are buffered to full row groups, files are cut at FILE_BYTES."""
-
-    def __init__(self, folder: Path, split: str, schema: pa.Schema, group: int):
-        self.folder = folder
-        self.split = split
-        self.schema = schema
-        self.group = group
-        self.rows = self.bytes = self.waiting = 0
-        self.buffer: list[pa.Table] = []
-        self.paths: list[Path] = []
-        self.writer: pq.ParquetWriter | None = None
-
-    def write(self, table: pa.Table) -> None:
-        self.rows += len(table)
-        self.bytes += table.nbytes
-        self.buffer.append(table)
-        self.waiting += len(table)
-        if self.waiting >= self.group:
-            self._flush(whole_groups=True)
-
-    def close(self) -> int:
-        """Write what is left and give the files their final names; returns their size in bytes."""
-        self._flush(whole_groups=False)
-        self._end_file()
-        for number, path in enumerate(self.paths):
-            path.rename(self.folder / f"{self.split}-{number:05d}-of-{len(self.paths):05d}.parquet")
-        return sum(path.stat().st_size for path in self.folder.glob(f"{self.split}-*.parquet"))
-
-    def _flush(self, whole_groups: bool) -> None:
-        if not self.waiting:
-            return
-        table = pa.concat_tables(self.buffer)
-        ready = len(table) - len(table) % self.group if whole_groups else len(table)
-        for start in range(0, ready, self.group):
-            self._group(table.slice(start, min(self.group, ready - start)))
-        rest = table.slice(ready)
-        self.buffer, self.waiting = ([rest] if len(rest) else []), len(rest)
-
-    def _group(self, table: pa.Table) -> None:
-        if self.writer is None:
-            self.paths.append(self.folder / f".{self.split}-{len(self.paths):05d}.tmp")
-            self.file = open(self.paths[-1], "wb")
-            self.writer = pq.ParquetWriter(
-                self.file,
-                self.schema,
-                compression=_compression(self.schema),
-                write_page_index=True,
-                use_content_defined_chunking=True,
-            )
-        self.writer.write_table(table.combine_chunks(), row_group_size=self.group)
-        if self.file.tell() > FILE_BYTES:
-            self._end_file()
-
-    def _end_file(self) -> None:
-        if self.writer is not None:
-            self.writer.close()
-            self.file.close()
-            self.writer = None
-
-
-def _compression(schema: pa.Schema) -> dict[str, str]:
-    """Codec of every leaf: pictures are compressed already, text is not."""
-    codecs = {}
-    for field in schema:
-        if pa.types.is_struct(field.type):
-            codecs.update({f"{field.name}.{part.name}": "none" for part in field.type})
-        else:
-            codecs[field.name] = "zstd"
-    return codecs
-
-
-def _picture(shard: Path, row: dict) -> dict[str, Any]:
-    """A row's picture as it lies on disk. Raises UserError where it is lost or not the one that was committed."""
-    try:
-        path = agfd30k.picture(shard, row)
-        data = path.read_bytes()
-    except (OSError, ValueError) as error:
-        raise UserError(f"{shard}: row {row['id']}: {error}; see `python -m builder.verify {shard.parent.parent}`") from None
-    if hashlib.sha256(data).hexdigest() != row["sha256"]:
-        raise UserError(f"{path}: not the picture that was committed; see `python -m builder.verify {shard.parent.parent}`")
-    return {"bytes": data, "path": path.name}
+    note = f"built with {model['name']}, revision {model['revision']}; fingerprint {recipe['fingerprint']}"
+    return f"# {note}\n\n{recipe['toml']}"
 
 
 def composition(recipe: dict, folders: list[Path]) -> list[dict]:

@@ -33,10 +33,11 @@ RECEIPT = "receipt.json"
 IMAGES = "images"
 LOCK = ".lock"
 
-PLANNED = (
-    "id attribute feature sex ethnicity age age_group phrase split prompt negative_prompt guidance_scale attempt seed"
-).split()
-MADE = "model model_revision safety_checker sha256".split()
+PLANNED = [
+    *["id", "attribute", "feature", "sex", "ethnicity", "age", "age_group", "phrase", "split"],
+    *["prompt", "negative_prompt", "guidance_scale", "attempt", "seed"],
+]
+MADE = ["model", "model_revision", "safety_checker", "sha256"]
 KEYS = ["file_name", *PLANNED, *MADE]
 
 FORMATS = {
@@ -55,7 +56,9 @@ class Damaged(UserError):
     """A shard's files contradict each other or the plan."""
 
     def __init__(self, fault: str, folder: Path):
-        super().__init__(f"{fault}; `python -m builder.verify {folder.parent.parent}` lists every fault, --repair mends")
+        super().__init__(
+            f"{fault}; `python -m builder.verify {folder.parent.parent}` lists every fault, --repair mends"
+        )
 
 
 def planned(attempt: Attempt) -> dict[str, Any]:

@@ -1,0 +1,78 @@
+"""How even a plan is: `python -m builder.balance` prints by how much counts that should be equal differ."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+
+from builder import UserError, table
+from builder.plan import Plan, Sample, seed
+from builder.spec import Spec
+
+FACTORS = ("ethnicity", "age", "phrase")
+PARTS = ("all", "train", "validation", "test")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m builder.balance",
+        description="Print how evenly a plan spreads ethnicity, age and phrase, and whether ids and seeds repeat.",
+        epilog="example: python -m builder.balance --spec my.toml",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--spec", type=Path, default=table.DEFAULT, help="the table, TOML")
+    args = parser.parse_args(argv)
+    try:
+        spec = table.load(args.spec)
+    except UserError as error:
+        print(f"balance: {error}", file=sys.stderr)
+        return 2
+    plan = Plan(spec)
+    samples = [plan.sample(number) for number in range(len(plan))]
+    print("largest count minus smallest, over every (feature, sex):\n")
+    print(f"{'':<22}" + "".join(f"{part:>12}" for part in PARTS))
+    spreads = {part: spread(spec, (s for s in samples if part in ("all", s.split))) for part in PARTS}
+    for name in spreads["all"]:
+        print(f"{name:<22}" + "".join(f"{spreads[part][name]:>12}" for part in PARTS))
+    seeds = [seed(spec.release, sample.id, 0) for sample in samples]
+    print(f"\n{len(samples):,} pictures, repeated ids {len(samples) - len({s.id for s in samples})}", end=", ")
+    print(f"repeated seeds {len(seeds) - len(set(seeds))}", end=", ")
+    print(f"in the 32 bits that torch uses {len(seeds) - len({number % 2**32 for number in seeds})}")
+    return 0
+
+
+def spread(spec: Spec, samples: Iterable[Sample]) -> dict[str, int]:
+    """Largest difference between the counts of a factor's levels, and of pairs of levels, within any (feature, sex)."""
+    cells = defaultdict(list)
+    for sample in samples:
+        cells[sample.feature, sample.sex].append(sample)
+    levels = {
+        (feature.name, sex): {
+            "ethnicity": list(spec.ethnicities),
+            "age": feature.ages,
+            "phrase": feature.variants(sex),
+        }
+        for feature in spec.features
+        for sex in feature.phrases
+    }
+
+    def value(sample: Sample, factor: str):
+        return (sample.subject, sample.phrase) if factor == "phrase" else getattr(sample, factor)
+
+    groups = [*itertools.combinations(FACTORS, 1), *itertools.combinations(FACTORS, 2)]
+    found = dict.fromkeys((" × ".join(group) for group in groups), 0)
+    for cell, group in itertools.product(cells, groups):
+        counts = Counter(tuple(value(sample, factor) for factor in group) for sample in cells[cell])
+        every = [counts[key] for key in itertools.product(*(levels[cell][factor] for factor in group))]
+        name = " × ".join(group)
+        found[name] = max(found[name], max(every) - min(every))
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,178 @@
+"""One process's part of a build: take a share of the shards, make what is missing, commit batch by batch.
+
+There is no collective in here: ranks meet in the files alone. Whoever finishes the last shard makes the release.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from accelerate import PartialState
+
+from builder import models, raw, release
+from builder.checks import integrity
+from builder.plan import Attempt, Plan, Shard
+from builder.progress import Progress
+from builder.shards import Locked, ShardWriter, is_done
+
+LIBRARIES = ("torch", "diffusers", "transformers", "accelerate", "datasets", "pillow", "numpy")
+
+
+class Stop:
+    """True once SIGTERM or Ctrl-C came: the batch at hand is finished and committed, then the run ends.
+
+    The death of `accelerate launch` counts too, since it cannot pass on the signal that killed it.
+    """
+
+    def __init__(self):
+        self.signal: int | None = None
+        self.launcher = os.getppid() if "ACCELERATE_MIXED_PRECISION" in os.environ else None
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._note)
+
+    def _note(self, number: int, frame: object) -> None:
+        self.signal = self.signal or number
+
+    def __bool__(self) -> bool:
+        if self.launcher is not None and os.getppid() != self.launcher:
+            self._note(signal.SIGTERM, None)
+        return self.signal is not None
+
+
+class Run:
+    """A rank's work. `load` makes the pipeline from a model source, like `pipeline.load`."""
+
+    def __init__(self, args: argparse.Namespace, plan: Plan, load: Callable):
+        self.args = args
+        self.plan = plan
+        self.load = load
+        self.stop = Stop()
+        self.pipeline = None
+
+    def run(self) -> int:
+        """Build and, if this finishes the last shard, release. Returns the exit status."""
+        gpu = torch.cuda.is_available() or torch.backends.mps.is_available()
+        self.state = PartialState(cpu=not gpu)
+        self._begin()
+        shards, count = self.plan.shards, raw.RowCount(self.args.raw)
+        names = [shard.name for shard in shards]
+        self.progress = Progress(self.plan.chosen, lambda: count(names), self.state.is_main_process)
+        try:
+            locked = self._build(shards[self.state.process_index :: self.state.num_processes])
+        finally:
+            self.progress.close()
+            if torch.distributed.is_available() and torch.distributed.is_initialized():
+                torch.distributed.destroy_process_group()
+        return self._end(shards, locked)
+
+    def _begin(self) -> None:
+        """Settle which exact model it is, and that the raw folder is this build's."""
+        recipe = self.plan.spec.recipe
+        recorded = raw.recorded_source(self.args.raw, recipe.model, recipe.revision)
+        self.source = models.resolve(recipe.model, recipe.revision, recorded)
+        document = raw.document(
+            self.plan.spec,
+            self.source,
+            self.args.spec.read_text(encoding="utf-8"),
+            image_format=self.args.image_format,
+            shard_size=self.plan.shard_size,
+            safety_checker=self.args.safety_checker,
+            unchecked_adults=self.args.unchecked_adults,
+        )
+        raw.begin(self.args.raw, document)
+        self.fingerprint = document["fingerprint"]
+
+    def _folder(self, shard: Shard) -> Path:
+        return self.args.raw / raw.SHARDS / shard.name
+
+    def _is_done(self, shard: Shard) -> bool:
+        return is_done(self._folder(shard), self.plan.ids(shard))
+
+    def _build(self, mine: list[Shard]) -> list[Locked]:
+        """Work through a share of the shards; returns what was left because another run is writing there."""
+        locked = []
+        for shard in mine:
+            if self.stop:
+                break
+            if not self._is_done(shard):
+                try:
+                    self._shard(shard)
+                except Locked as error:
+                    locked.append(error)
+        return locked
+
+    def _shard(self, shard: Shard) -> None:
+        """One shard, from where it stands to its receipt, or to the end of a batch if told to stop."""
+        asked, started = self.plan.asked(shard), time.monotonic()
+        with ShardWriter(self._folder(shard), self.plan.whole(shard), self.plan, self.args.image_format) as writer:
+            rows, rejected = len(writer.rows), len(writer.rejected)
+            while pending := writer.pending(asked):
+                if self.stop:
+                    return
+                self._batch(writer, pending[: self.args.batch_size])
+            versions = {"python": sys.version.split()[0], **{name: version(name) for name in LIBRARIES}}
+            finished = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+            writer.finish(fingerprint=self.fingerprint, versions=versions, finished=finished)
+            rows, rejected = len(writer.rows) - rows, len(writer.rejected) - rejected
+        self.progress.shard(shard.name, rows, rejected, time.monotonic() - started)
+
+    def _batch(self, writer: ShardWriter, attempts: list[Attempt]) -> None:
+        """Generate, check, write each picture while the next ones are decoded, and commit."""
+        if self.pipeline is None:
+            self.pipeline = self._load()
+        writing, rejected = [], []
+        with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+            for result in self.pipeline.generate(attempts):
+                reason = result.reason or integrity(result.image)
+                if reason:
+                    rejected.append(_rejection(result.attempt, reason))
+                else:
+                    made_by = {
+                        "model": self.source.name,
+                        "model_revision": self.source.revision,
+                        "safety_checker": self.pipeline.checker_of(result.attempt.sample),
+                    }
+                    writing.append(pool.submit(writer.write_picture, result.attempt, result.image, made_by))
+        writer.commit([future.result() for future in writing], rejected)
+        self.progress.batch(len(rejected))
+
+    def _load(self):
+        return self.load(
+            self.source,
+            self.plan.spec.recipe,
+            self.state.device,
+            config=self.args.model_config,
+            safety_checker=self.args.safety_checker,
+            check_adults=not self.args.unchecked_adults,
+            minors=self.plan.minors,
+        )
+
+    def _end(self, shards: list[Shard], locked: list[Locked]) -> int:
+        """Say how it ended; where nothing is left to do, make the release."""
+        if self.stop:
+            print(
+                f"stopped; all that was made is safe in {self.args.raw}: run the same command again to go on",
+                file=sys.stderr,
+            )
+            return 128 + self.stop.signal
+        if locked:
+            more = f" ({len(locked)} shards)" if len(locked) > 1 else ""
+            print(f"generate: {locked[0]}{more}", file=sys.stderr)
+            return 2 if self.pipeline is None else 0
+        if all(map(self._is_done, shards)):
+            counts = release.make(self.args.raw, self.args.out)
+            print(release.summary(counts, self.args.out))
+        return 0
+
+
+def _rejection(attempt: Attempt, reason: str) -> dict:
+    return {"id": attempt.sample.id, "attempt": attempt.number, "seed": attempt.seed, "reason": reason}

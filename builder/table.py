@@ -1,0 +1,126 @@
+"""Reads a table from TOML: templates, per-row changes and shorthands become the plain rows of a Spec."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from pathlib import Path
+from typing import Any
+
+from builder import rules
+from builder.rules import SpecError
+from builder.spec import SEXES, TEMPLATE_FIELD, Feature, Recipe, Spec
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+DEFAULT = Path(__file__).with_name("agfd30k.toml")
+MAX_DESIGN = 10_000
+"""The most combinations of ethnicity, age and phrase that one feature may have."""
+
+
+def load(path: str | Path = DEFAULT) -> Spec:
+    """Read and check a table. Raises SpecError with one line that names file, row, rule and value."""
+    path = Path(path)
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SpecError(f"{path}: cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SpecError(f"{path}: not a TOML file: {error}") from None
+    try:
+        return _spec(document)
+    except SpecError as error:
+        raise SpecError(f"{path}: {error}") from None
+
+
+def _spec(document: dict) -> Spec:
+    top = rules.keys(
+        "the table", document, "name release recipe prompt people ethnicities age_groups feature", optional="minors"
+    )
+    prompt = rules.keys("[prompt]", top["prompt"], "positive negative")
+    people = rules.keys("[people]", top["people"], "ages subjects")
+    minors = rules.keys("[minors]", top.get("minors", {}), "", optional="positive negative")
+    recipe = Recipe(**rules.keys("[recipe]", top["recipe"], "model", optional=" ".join(Recipe.__dataclass_fields__)))
+    for where, pieces in (("prompt", prompt), ("minors", minors)):
+        for key, value in pieces.items():
+            rules.words(f"{where}.{key}", value)
+    for key in ("ethnicities", "age_groups"):
+        rules.rule(isinstance(top[key], dict), f"`{key}` must be a table of labels", top[key])
+    rows = top["feature"]
+    rules.rule(isinstance(rows, list), "features must be written as [[feature]]", rows)
+    features, seen = [], {}
+    for number, row in enumerate(rows, 1):
+        try:
+            features.append(_feature(row, prompt, people, top["ethnicities"], recipe))
+            first = seen.setdefault(features[-1].name, number)
+            rules.rule(first == number, f"`name` must be unique (row {first} has it too)", features[-1].name)
+        except SpecError as error:
+            label = f" ({row['name']})" if isinstance(row, dict) and isinstance(row.get("name"), str) else ""
+            raise SpecError(f"feature row {number}{label}: {error}") from None
+    return Spec(
+        name=top["name"],
+        release=top["release"],
+        recipe=recipe,
+        features=tuple(features),
+        ethnicities=top["ethnicities"],
+        age_groups=top["age_groups"],
+        minors={key: tuple(value) for key, value in minors.items()},
+    )
+
+
+def _feature(row: Any, prompt: dict, people: dict, ethnicities: dict, recipe: Recipe) -> Feature:
+    optional = "phrases combine ages subjects guidance_scale drop replace add negative_drop negative_add"
+    row = rules.keys("the row", row, "attribute name male female", optional=optional)
+    rules.rule(not ("phrases" in row and "combine" in row), "give `phrases` or `combine`, not both", sorted(row))
+    for key in ("drop", "add", "negative_drop", "negative_add"):
+        if key in row:
+            rules.words(key, row[key])
+    phrases = _combine(row["combine"]) if "combine" in row else row.get("phrases", [""])
+    feature = Feature(
+        attribute=row["attribute"],
+        name=row["name"],
+        male=row["male"],
+        female=row["female"],
+        ages=rules.listed("ages", row.get("ages", people["ages"])),
+        subjects=_by_sex("subjects", row.get("subjects", people["subjects"])),
+        phrases=_by_sex("phrases", phrases),
+        guidance_scale=row.get("guidance_scale", recipe.guidance_scale),
+        positive=_pieces(prompt["positive"], row.get("drop", []), row.get("replace", {}), row.get("add", [])),
+        negative=_pieces(prompt["negative"], row.get("negative_drop", []), {}, row.get("negative_add", [])),
+    )
+    size = len(ethnicities) * len(feature.ages) * max(len(feature.variants(sex)) for sex in SEXES)
+    rules.rule(size <= MAX_DESIGN, f"ethnicities × ages × phrases must be at most {MAX_DESIGN:,}", size)
+    rules.rule("phrases" not in row or phrases != [""], "`phrases` must not be empty", phrases)
+    return feature
+
+
+def _pieces(pieces: list[str], drop: list[str], replace: dict[str, str], add: list[str]) -> tuple[str, ...]:
+    """The template's pieces after a row's changes; what is added goes behind the last piece that has a field."""
+    rules.rule(isinstance(replace, dict), "`replace` must be a table of old = new", replace)
+    for piece in [*drop, *replace]:
+        rules.rule(piece in pieces, "`drop` and `replace` must name a piece of the template exactly", piece)
+    rules.words("replace", tuple(replace.values()), empty=True)
+    kept = [replace.get(piece, piece) for piece in pieces if piece not in drop]
+    place = max((n for n, piece in enumerate(kept, 1) if TEMPLATE_FIELD.search(piece)), default=len(kept))
+    return tuple(kept[:place] + list(add) + kept[place:])
+
+
+def _combine(rule: Any) -> list[str]:
+    rule = rules.keys("`combine`", rule, "at_least of")
+    rules.words("combine.of", rule["of"])
+    rules.whole("combine.at_least", rule["at_least"], 1)
+    rules.rule(
+        rule["at_least"] <= len(rule["of"]), "`combine.at_least` must not exceed the length of `of`", rule["at_least"]
+    )
+    sizes = range(rule["at_least"], len(rule["of"]) + 1)
+    return [", ".join(chosen) for size in sizes for chosen in itertools.combinations(rule["of"], size)]
+
+
+def _by_sex(key: str, value: Any) -> dict[str, tuple[str, ...]]:
+    if isinstance(value, dict):
+        value = rules.keys(f"`{key}`", value, " ".join(SEXES))
+        return {sex: rules.listed(f"{key}.{sex}", value[sex]) for sex in SEXES}
+    return dict.fromkeys(SEXES, rules.listed(key, value))
