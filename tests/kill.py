@@ -1,0 +1,148 @@
+"""SIGKILL a build at random instants, let it go on, and count what was lost.
+
+    python tests/kill.py --kills 20
+
+prints a row for 1 and for 2 ranks. A build dies once it has begun to work, at a moment drawn at random, and starts
+again, until it was killed often enough; then it may finish, and is compared with a build that nobody disturbed.
+"""
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+from builder import verify
+
+STANDIN = Path(__file__).with_name("standin.py")
+ONE = ["accelerate", "launch", "--cpu", "--num_processes", "1"]
+TWO = ["accelerate", "launch", "--multi_gpu", "--num_processes", "2"]
+BATCH = 4
+BUILD = ["--model", "preview", "--only", "occlusion", "--scale", "0.2", "--shard-size", "16", "--batch-size", str(BATCH)]
+STARTED = 60
+"""Seconds within which a build must have begun to work."""
+
+
+def start(folder, ranks=1, delay=0.0, arguments=BUILD):
+    """Start a build in `folder`, in a process group of its own."""
+    folder.mkdir(exist_ok=True)
+    environment = {
+        **os.environ,
+        "STANDIN_LOG": str(folder / "tries.log"),
+        "STANDIN_DELAY": str(delay),
+        "OMP_NUM_THREADS": "1",
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    }
+    return subprocess.Popen(
+        [*(ONE if ranks == 1 else TWO), str(STANDIN), *arguments],
+        cwd=folder,
+        env=environment,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=open(folder / "errors.log", "a"),
+    )
+
+
+def finish(folder, ranks=1, arguments=BUILD):
+    """Run a build to its end; its exit status must be 0."""
+    process = start(folder, ranks, arguments=arguments)
+    assert process.wait() == 0, (folder / "errors.log").read_text()
+
+
+def tries(folder):
+    """How often every (id, attempt) was made."""
+    log = folder / "tries.log"
+    return Counter(log.read_text().splitlines()) if log.exists() else Counter()
+
+
+def lines(folder, name):
+    """The whole lines of a file in every shard, parsed."""
+    found = []
+    for path in sorted(folder.glob(f"agfd30k-raw/shards/*/{name}")):
+        found += [json.loads(line) for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
+    return found
+
+
+def settled(folder):
+    """Every try whose outcome is on disk."""
+    return {f"{row['id']} {row['attempt']}" for name in ("metadata.jsonl", "rejected.jsonl") for row in lines(folder, name)}
+
+
+def kill(folder, ranks, rng):
+    """Start a build, SIGKILL all of it at a random moment; returns tries that were made and are not on disk."""
+    before = sum(tries(folder).values())
+    process = start(folder, ranks, delay=0.01)
+    limit = time.monotonic() + STARTED
+    while sum(tries(folder).values()) == before and process.poll() is None and time.monotonic() < limit:
+        time.sleep(0.02)
+    time.sleep(rng.uniform(0, 0.5))
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    return sum(tries(folder).values()) - before, set(tries(folder)) - settled(folder)
+
+
+def content(folder):
+    """Every file of a raw build and its release, but what tells the time or guards a folder."""
+    found = {}
+    for path in sorted([*folder.glob("agfd30k-raw/**/*"), *folder.glob("agfd30k/**/*")]):
+        if path.is_file() and not path.name.endswith("lock"):
+            data = path.read_bytes()
+            if path.name == "receipt.json":
+                data = {key: value for key, value in json.loads(data).items() if key != "finished"}
+            found[str(path.relative_to(folder))] = data
+    return found
+
+
+def trial(folder, ranks, kills, rng, undisturbed):
+    """A build that is killed `kills` times: what it lost, doubled, tore and made again."""
+    committed, seen, most_redone, lost = set(), 0, 0, 0
+    while seen < kills:
+        made, unsettled = kill(folder, ranks, rng)
+        now = {row["id"] for row in lines(folder, "metadata.jsonl")}
+        lost += len(committed - now)
+        committed, seen = now, seen + 1
+        most_redone = max(most_redone, len(unsettled))
+        if made == 0:
+            break
+    finish(folder, ranks)
+    ids = Counter(row["id"] for row in lines(folder, "metadata.jsonl"))
+    torn = [path for path in folder.rglob("*.tmp") if path.is_file()]
+    return {
+        "ranks": ranks,
+        "kills": seen,
+        "rows": len(ids),
+        "lost": lost + len(committed - set(ids)),
+        "doubled": sum(ids.values()) - len(ids),
+        "torn": len(torn) + (verify.main([str(folder / "agfd30k-raw")]) != 0),
+        "most redone": most_redone,
+        "allowed": BATCH * ranks,
+        "as undisturbed": content(folder) == undisturbed,
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=20, help="SIGKILLs for each number of ranks (default: 20)")
+    parser.add_argument("--seed", type=int, default=0, help="of the moments (default: 0)")
+    arguments = parser.parse_args()
+    rng = random.Random(arguments.seed)
+    with tempfile.TemporaryDirectory() as folder:
+        finish(Path(folder, "undisturbed"))
+        undisturbed = content(Path(folder, "undisturbed"))
+        rows = [trial(Path(folder, f"ranks{n}"), n, arguments.kills, rng, undisturbed) for n in (1, 2)]
+    for row in rows:
+        if row is rows[0]:
+            print("  ".join(row))
+        print("  ".join(f"{value!s:>{len(name)}}" for name, value in row.items()))
+    good = all(r["as undisturbed"] and r["lost"] == r["doubled"] == r["torn"] == 0 for r in rows)
+    return 0 if good and all(r["most redone"] <= r["allowed"] and r["kills"] == arguments.kills for r in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,46 @@
+"""The builder with a stand-in for the diffusion model, to test everything around it at speed.
+
+    accelerate launch tests/standin.py --model preview ...
+
+Pictures are small and follow from the seed alone; a tenth of the tries is refused. STANDIN_LOG names a file that gets a
+line for every try that was made, STANDIN_DELAY the seconds each takes.
+"""
+
+import os
+import sys
+import time
+
+import numpy as np
+from PIL import Image
+
+from builder.generate import main
+from builder.pipeline import Result
+
+SIDE = 16
+
+
+class StandIn:
+    """Looks like builder.pipeline.Pipeline to the rank loop."""
+
+    def __init__(self, source, recipe, device, **options):
+        self.delay = float(os.environ.get("STANDIN_DELAY", "0"))
+        self.log = os.environ.get("STANDIN_LOG")
+
+    def generate(self, attempts):
+        for attempt in attempts:
+            time.sleep(self.delay)
+            if self.log:
+                with open(self.log, "a") as file:
+                    file.write(f"{attempt.sample.id} {attempt.number}\n")
+            if attempt.seed % 10 == 0:
+                yield Result(attempt, None, "refused")
+            else:
+                pixels = np.random.default_rng(attempt.seed).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
+                yield Result(attempt, Image.fromarray(pixels))
+
+    def checker_of(self, sample):
+        return ""
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], load=StandIn))
