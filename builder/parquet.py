@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 import agfd30k
 from agfd30k import SPLITS
+from builder.files import sync
 from builder.shards import Damaged
 
 ROWS_A_GROUP = 100
@@ -143,6 +144,7 @@ class _Files:
     def _end_file(self) -> None:
         if self.writer is not None:
             self.writer.close()
+            sync(self.file)
             self.file.close()
             self.writer = None
 

@@ -89,6 +89,9 @@ class Plan:
         shard_size: int = SHARD_SIZE,
     ):
         self.spec = spec
+        self.only = only
+        self.scale = scale
+        self.limit = limit
         self.shard_size = shard_size
         self.cells = cells_of(spec, choose(spec, only, scale, limit))
         self.orders = {

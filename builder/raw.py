@@ -13,10 +13,12 @@ from filelock import FileLock
 from builder import UserError
 from builder.files import atomic
 from builder.models import Source
-from builder.shards import ROWS
+from builder.plan import Plan
+from builder.shards import ROWS, is_done
 from builder.spec import Feature, Recipe, Spec, fingerprint
 
 RECIPE = "recipe.json"
+ASKED = "asked.json"
 SHARDS = "shards"
 
 
@@ -78,6 +80,23 @@ def begin(raw: Path, content: dict[str, Any]) -> None:
         elif found["fingerprint"] != content["fingerprint"]:
             differences = "; ".join(_differences(found, content)) or "the fingerprint"
             raise UserError(f"{raw} was made by another recipe ({differences}): choose another folder with --raw")
+
+
+def note_asked(raw: Path, plan: Plan) -> None:
+    """Remember what the latest run was asked to make."""
+    with atomic(raw / ASKED) as file:
+        file.write(json.dumps({"only": list(plan.only), "scale": plan.scale, "limit": plan.limit}).encode())
+
+
+def unfinished(raw: Path) -> list[str]:
+    """Shards that the latest run was asked for and that are not done. Raises UserError where there is no build."""
+    recipe = require(raw)
+    try:
+        asked = json.loads((raw / ASKED).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        asked = {}
+    plan = Plan(spec_of(recipe), shard_size=recipe["settings"]["shard_size"], **asked)
+    return [shard.name for shard in plan.shards if not is_done(raw / SHARDS / shard.name, plan.ids(shard))]
 
 
 def spec_of(content: dict[str, Any]) -> Spec:

@@ -8,23 +8,23 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
+import re
 import shutil
 import sys
-from collections import Counter
 from pathlib import Path
 
 from filelock import FileLock
+from tqdm import tqdm
 
-import agfd30k
-from agfd30k import SPLITS
 from builder import UserError, card, raw
-from builder.files import atomic
+from builder.census import Census
+from builder.files import atomic, sync_folder
 from builder.parquet import ReleaseWriter
-from builder.shards import REJECTED, receipt
+from builder.shards import receipt
 
 OURS = {"README.md", "recipe.toml", "data", "metadata", "assets"}
 IGNORED = {".gitattributes", ".cache", ".DS_Store"}
+MARK = re.compile(r"<!-- built from (?P<rows>\S+), recipe (?P<recipe>\S+), model (?P<kind>\S+) -->")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -40,67 +40,82 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--partial", action="store_true", help="release what is done of a build that is not complete")
     args = parser.parse_args(argv)
     try:
-        open_shards = [folder.name for folder in raw.shard_folders(args.raw) if receipt(folder) is None]
-        if open_shards and not args.partial:
+        left = raw.unfinished(args.raw)
+        if left and not args.partial:
             raise UserError(
-                f"{args.raw}: {len(open_shards)} shards are not done ({', '.join(open_shards[:3])} …); run the builder "
-                "again to finish them, or release what is done with --partial"
+                f"{args.raw}: {len(left)} shards are not done ({left[0]} first); run the builder again to finish them, "
+                "or release what is done with --partial"
             )
-        print(summary(make(args.raw, args.out), args.out))
+        print(summary(make(args.raw, args.out, anew=True), args.out))
         return 0
     except (UserError, OSError) as error:
         print(f"release: {error}", file=sys.stderr)
         return 2
 
 
-def summary(counts: dict[str, Counter], out: Path) -> str:
+def summary(census: Census, out: Path) -> str:
     """What a release holds, as a table, and how to load it."""
-    lines = [f"{'config':<14}" + "".join(f"{split:>12}" for split in SPLITS)]
-    for name, splits in counts.items():
-        lines.append(f"{name:<14}" + "".join(f"{splits[split]:>12,}" for split in SPLITS))
-    first = next(iter(counts))
-    lines.append(f'\n{out}: load it with  load_dataset("{out.as_posix()}", "{first}")')
-    return "\n".join(lines)
+    config = next(iter(census.made))[0]
+    return f'{census}\n\n{out} is ready: load_dataset("{out.as_posix()}", "{config}")'
 
 
-def make(raw_folder: Path, out: Path) -> dict[str, Counter]:
-    """Make the release of every shard that has its receipt; returns rows by config and split.
+def make(raw_folder: Path, out: Path, anew: bool = False) -> Census:
+    """Make the release of every shard that has its receipt; returns what it holds.
 
-    Does nothing when the release is already that of these shards. Raises UserError where `out` holds anything that is
-    not a release, or where a picture or row is damaged.
+    A release that is already that of these shards is left as it is, unless it shall be made `anew`. Raises UserError where `out` holds anything else
+    than a release of this recipe, or where a picture or row is damaged.
     """
     recipe = raw.require(raw_folder)
-    folders = [folder for folder in raw.shard_folders(raw_folder) if receipt(folder) is not None]
-    if not folders:
-        raise UserError(f"{raw_folder}: no shard is done yet; run the builder again to go on")
-    built_from = _digest(recipe, folders)
+    shards = [folder for folder in raw.shard_folders(raw_folder) if receipt(folder) is not None]
+    census = Census.of(shards)
+    if not census.made:
+        raise UserError(f"{raw_folder}: no shard with pictures is done yet; run the builder again to go on")
+    rows = _digest(shards)
     out = out.absolute()
     out.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(out.parent / f".{out.name}.lock"):
-        _require_ours(out)
-        counts = _counts(recipe, folders)
-        if _built_from(out) == built_from:
-            return counts
-        temporary = out.parent / f".{out.name}.tmp"
-        shutil.rmtree(temporary, ignore_errors=True)
-        _write(temporary, recipe, folders, built_from)
-        _swap(temporary, out)
-    return counts
+        require_free(out, recipe)
+        if anew or _mark(out) != (rows, recipe["fingerprint"], recipe["model"]["kind"]):
+            temporary = out.parent / f".{out.name}.tmp"
+            shutil.rmtree(temporary, ignore_errors=True)
+            _write(temporary, recipe, shards, census, rows)
+            _swap(temporary, out)
+    return census
 
 
-def _write(folder: Path, recipe: dict, folders: list[Path], built_from: str) -> None:
+def require_free(out: Path, recipe: dict) -> None:
+    """Raise UserError where `out` holds anything that a release of this recipe must not replace.
+
+    It may replace an older release of the same recipe and a preview, nothing else.
+    """
+    if not out.exists():
+        return
+    names = {path.name for path in out.iterdir()} - IGNORED if out.is_dir() else {"a file"}
+    mark = _mark(out)
+    strangers = sorted(names - OURS) or ([] if mark or not names else ["a README.md that is not ours"])
+    if strangers:
+        raise UserError(f"{out}: holds {', '.join(strangers[:3])}, so it is not replaced; move it away or use --out")
+    if mark and mark[1] != recipe["fingerprint"] and mark[2] != "preview":
+        raise UserError(f"{out}: is the release of another recipe, so it is not replaced; move it away or use --out")
+
+
+def _write(folder: Path, recipe: dict, shards: list[Path], census: Census, rows: str) -> None:
     folder.mkdir()
     files = ReleaseWriter(folder, recipe["labels"])
-    for attribute in recipe["labels"]["attribute"]:
-        for shard in folders:
-            if shard.name.rsplit("-", 1)[0] == attribute:
-                files.add(attribute, shard)
-        files.close(attribute)
+    with tqdm(total=len(shards), desc="release", unit="shard", disable=not sys.stderr.isatty()) as bar:
+        for attribute in recipe["labels"]["attribute"]:
+            for shard in shards:
+                if shard.name.rsplit("-", 1)[0] == attribute:
+                    files.add(attribute, shard)
+                    bar.update()
+            files.close(attribute)
     configs = files.configs()
     with atomic(folder / "recipe.toml") as file:
         file.write(_recipe_toml(recipe).encode())
+    mark = f"<!-- built from {rows}, recipe {recipe['fingerprint']}, model {recipe['model']['kind']} -->"
     with atomic(folder / "README.md") as file:
-        file.write(card.render(recipe, configs, composition(recipe, folders), built_from).encode())
+        file.write(card.render(recipe, configs, census.features(recipe), mark).encode())
+    sync_folder(folder)
 
 
 def _recipe_toml(recipe: dict) -> str:
@@ -110,71 +125,28 @@ def _recipe_toml(recipe: dict) -> str:
     return f"# {note}\n\n{recipe['toml']}"
 
 
-def composition(recipe: dict, folders: list[Path]) -> list[dict]:
-    """Per feature, in the table's order: pictures asked for, made, tries rejected, and pictures given up."""
-    made, rejected, unfilled = Counter(), Counter(), Counter()
-    for shard in folders:
-        made.update(row["feature"] for row in agfd30k.read_rows(shard))
-        unfilled.update(id.split("-")[1] for id in receipt(shard)["unfilled"])
-        with open(shard / REJECTED, encoding="utf-8") as lines:
-            rejected.update(json.loads(line)["id"].split("-")[1] for line in lines)
-    return [
-        {
-            "attribute": feature["attribute"],
-            "feature": name,
-            "asked": made[name] + unfilled[name],
-            "made": made[name],
-            "rejected": rejected[name],
-            "unfilled": unfilled[name],
-        }
-        for feature in recipe["spec"]["features"]
-        if made[name := feature["name"]] + unfilled[name]
-    ]
+def _digest(shards: list[Path]) -> str:
+    lines = "".join(f"{shard.name} {receipt(shard)['sha256']}\n" for shard in shards)
+    return f"sha256:{hashlib.sha256(lines.encode()).hexdigest()}"
 
 
-def _counts(recipe: dict, folders: list[Path]) -> dict[str, Counter]:
-    counts: dict[str, Counter] = {name: Counter() for name in recipe["labels"]["attribute"]}
-    for shard in folders:
-        counts[shard.name.rsplit("-", 1)[0]].update(row["split"] for row in agfd30k.read_rows(shard))
-    counts = {name: found for name, found in counts.items() if found}
-    total = sum(counts.values(), Counter())
-    return {**counts, "all": total, "metadata": total}
-
-
-def _digest(recipe: dict, folders: list[Path]) -> str:
-    parts = [recipe["fingerprint"], *(f"{folder.name} {receipt(folder)['sha256']}" for folder in folders)]
-    return "sha256:" + hashlib.sha256("\n".join(parts).encode()).hexdigest()
-
-
-def _built_from(out: Path) -> str | None:
+def _mark(out: Path) -> tuple[str, ...] | None:
+    """What a release was built from, as its README says: (rows, recipe, kind of model)."""
     try:
-        text = (out / "README.md").read_text(encoding="utf-8")
-    except FileNotFoundError:
+        found = MARK.search((out / "README.md").read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError):
         return None
-    found = [line for line in text.splitlines() if line.startswith("<!-- built from ")]
-    return found[-1].split()[3] if found else None
-
-
-def _require_ours(out: Path) -> None:
-    """Raise UserError where the release folder is taken by something else: nothing the user made is overwritten."""
-    if not out.exists():
-        return
-    if out.is_dir():
-        names = {path.name for path in out.iterdir()} - IGNORED
-        if not names or (names <= OURS and _built_from(out) is not None):
-            return
-        strangers = sorted(names - OURS) or ["a README.md that is not ours"]
-        raise UserError(f"{out}: holds {', '.join(strangers[:3])}, so it is not replaced; move that away or use --out")
-    raise UserError(f"{out}: is a file; move it away or use --out")
+    return found.groups() if found else None
 
 
 def _swap(new: Path, out: Path) -> None:
-    """Put the new release in the old one's place. A crash in between leaves one of them whole, under a name of ours."""
+    """Put the new release in the old one's place. A crash in between leaves both whole, under names of ours."""
     old = out.parent / f".{out.name}.old"
     shutil.rmtree(old, ignore_errors=True)
     if out.exists():
         out.rename(old)
     new.rename(out)
+    sync_folder(out.parent)
     shutil.rmtree(old, ignore_errors=True)
 
 

@@ -89,6 +89,8 @@ class Run:
             unchecked_adults=self.args.unchecked_adults,
         )
         raw.begin(self.args.raw, document)
+        release.require_free(self.args.out, document)
+        raw.note_asked(self.args.raw, self.plan)
         self.fingerprint = document["fingerprint"]
 
     def _folder(self, shard: Shard) -> Path:
@@ -169,8 +171,7 @@ class Run:
             print(f"generate: {locked[0]}{more}", file=sys.stderr)
             return 2 if self.pipeline is None else 0
         if all(map(self._is_done, shards)):
-            counts = release.make(self.args.raw, self.args.out)
-            print(release.summary(counts, self.args.out))
+            print(release.summary(release.make(self.args.raw, self.args.out), self.args.out))
         return 0
 
 

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
 from builder import rules
 from builder.rules import SpecError
 from builder.spec import SEXES, TEMPLATE_FIELD, Feature, Recipe, Spec
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 DEFAULT = Path(__file__).with_name("agfd30k.toml")
 MAX_DESIGN = 10_000

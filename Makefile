@@ -1,0 +1,40 @@
+# `make demo` runs the whole way on this machine, `make test` the tests; each makes its own environment when missing.
+
+PYTHON ?= python3
+VENV := .venv
+OLD := .venv-datasets3
+LAUNCH := $(VENV)/bin/accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no
+
+.PHONY: demo test slow quality style
+
+demo: $(VENV)/ready
+	$(LAUNCH) builder/generate.py --model preview --scale 0.01 --raw agfd30k-preview-raw
+	@echo "a preview of patterns, not faces; the real model: accelerate launch builder/generate.py"
+
+test: $(VENV)/ready $(OLD)/ready
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -q
+	OMP_NUM_THREADS=1 $(OLD)/bin/python -m pytest -q tests/test_loader.py tests/test_release.py
+
+slow: $(VENV)/ready
+	$(VENV)/bin/python -m pytest -q -m slow
+
+quality: $(VENV)/ready
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+style: $(VENV)/ready
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+$(VENV)/ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@touch $@
+
+# The last datasets that runs loading scripts, with what the loader and the release need.
+$(OLD)/ready: pyproject.toml constraints-datasets3.txt
+	$(PYTHON) -m venv $(OLD)
+	$(OLD)/bin/pip install --quiet --disable-pip-version-check -r constraints-datasets3.txt
+	$(OLD)/bin/pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@

@@ -1,0 +1,234 @@
+"""The pipeline gives the web UI's encodings and k-diffusion's numbers, whatever the batch, and survives what goes wrong."""
+
+import inspect
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
+
+from builder import UserError, preview, table
+from builder.pipeline import KarrasScheduler, Pipeline
+from builder.plan import Attempt, Plan
+from builder.spec import Recipe
+
+SD = {"num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+TRAINED = {**SD, "trained_betas": [0.01] * 50, "prediction_type": "v_prediction", "num_train_timesteps": 50}
+SOLVER = {
+    "algorithm_type": "dpmsolver++",
+    "solver_type": "midpoint",
+    "solver_order": 2,
+    "use_karras_sigmas": True,
+    "final_sigmas_type": "zero",
+    "lower_order_final": True,
+}
+RECIPE = Recipe(model="preview", steps=3, width=128, height=128)
+SAMPLE = Plan(table.load()).sample(0)
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def pipe():
+    return preview.build()
+
+
+@pytest.fixture
+def pipeline(pipe):
+    return Pipeline(pipe, RECIPE, CPU)
+
+
+def attempt(seed, **changes):
+    return Attempt(replace(SAMPLE, id=f"sample-{seed}", **changes), 0, seed)
+
+
+def pixels(results):
+    return [np.asarray(result.image, dtype=int) for result in results]
+
+
+# The scheduler, against the published formulas: Karras et al. 2022 (schedule, preconditioning), Lu et al. 2022 (2M).
+
+
+def training_sigmas():
+    betas = np.linspace(SD["beta_start"] ** 0.5, SD["beta_end"] ** 0.5, 1000) ** 2
+    kept = np.cumprod(1 - betas)
+    return np.sqrt((1 - kept) / kept)
+
+
+def karras_sigmas(steps, rho=7):
+    table = training_sigmas()
+    ramp = np.linspace(table.max() ** (1 / rho), table.min() ** (1 / rho), steps)
+    return np.append(ramp**rho, 0)
+
+
+def toy(x, timestep):
+    """Stands for a network that predicts noise: smooth, not linear, and different at every timestep."""
+    return torch.tanh(1.5 * x + torch.cos(timestep / 300)) * (0.7 + timestep / 4000)
+
+
+def reference_sample(noise, steps):
+    """DPM++ 2M where the noise's variance explodes: x = picture + sigma × noise, in float64."""
+    table, sigmas = np.log(training_sigmas()), karras_sigmas(steps)
+    x, before, width_before = noise.double() * sigmas[0], None, None
+    for sigma, lower in zip(sigmas, sigmas[1:]):
+        timestep = torch.tensor(np.interp(np.log(sigma), table, np.arange(1000)))
+        picture = x - sigma * toy(x / (sigma**2 + 1) ** 0.5, timestep)
+        if lower == 0:
+            return picture
+        width = np.log(sigma / lower)  # of the step, in log signal-to-noise
+        slope = 0 if before is None else (picture - before) * width / width_before
+        x = (lower / sigma) * x + (1 - lower / sigma) * (picture + slope / 2)
+        before, width_before = picture, width
+
+
+def sample(scheduler, noise, steps, model=toy):
+    scheduler.set_timesteps(steps)
+    x = noise * scheduler.init_noise_sigma
+    for timestep in scheduler.timesteps:
+        x = scheduler.step(model(x, timestep), timestep, x).prev_sample
+    return x
+
+
+def test_scheduler_sigmas():
+    """Sigmas fall from the training schedule's highest to its lowest as Karras et al. give them, then to 0."""
+    scheduler = KarrasScheduler.like(SD)
+    scheduler.set_timesteps(20)
+    np.testing.assert_allclose(scheduler.sigmas.numpy(), karras_sigmas(20), rtol=1e-5)
+    assert scheduler.sigmas[-1] == 0
+
+
+@pytest.mark.parametrize("steps", [3, 14, 20])
+def test_scheduler_equals_reference(steps):
+    """Latents are k-diffusion's DPM++ 2M Karras to 1e-5; rounded timesteps and unit noise are over ten times worse."""
+    noise = torch.randn(4, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+    expected = reference_sample(noise, steps)
+
+    def error(scheduler):
+        return float((sample(scheduler, noise, steps) - expected).norm() / expected.norm())
+
+    ours = error(KarrasScheduler.like(SD))
+    assert ours < 1e-5
+    assert error(DPMSolverMultistepScheduler(**SD, **SOLVER)) > 10 * ours
+
+
+def test_scheduler_keeps_training_only():
+    """What a checkpoint was trained with is kept; none of its solver settings is, not even one that we never heard of."""
+    parameters = [p for p in inspect.signature(DPMSolverMultistepScheduler.__init__).parameters.values()][1:]
+    odd = {**{p.name: "odd" for p in parameters}, "unheard_of": "odd", **TRAINED}
+    expected = {**{p.name: p.default for p in parameters}, **TRAINED, **SOLVER}
+    config = KarrasScheduler.like(odd).config
+    assert {name: config[name] for name in expected} == expected
+
+
+def test_scheduler_v_prediction():
+    """A v-prediction model that says the same as a noise-prediction model gives the same latents."""
+    noise = torch.randn(4, 8, 8, generator=torch.Generator().manual_seed(1))
+    scheduler = KarrasScheduler.like({**SD, "prediction_type": "v_prediction"})
+
+    def velocity(x, timestep):
+        sigma = scheduler.sigmas[scheduler.step_index or 0]
+        signal = 1 / (sigma**2 + 1) ** 0.5
+        picture = x / signal - sigma * toy(x, timestep)
+        return signal * toy(x, timestep) - sigma * signal * picture
+
+    expected = sample(KarrasScheduler.like(SD), noise, 20)
+    torch.testing.assert_close(sample(scheduler, noise, 20, velocity), expected, rtol=1e-4, atol=1e-4)
+
+
+# Encodings.
+
+
+def hidden(pipe, tokens):
+    """The text encoder's last hidden state of one chunk, as the model was trained: BOS, tokens, EOS to the end."""
+    begin, end = pipe.tokenizer.bos_token_id, pipe.tokenizer.eos_token_id
+    with torch.inference_mode():
+        return pipe.text_encoder(torch.tensor([[begin, *tokens, *[end] * (76 - len(tokens))]])).last_hidden_state[0]
+
+
+def tokens_of(pipe, text):
+    return pipe.tokenizer(text, add_special_tokens=False).input_ids
+
+
+def test_plain_prompt(pipe, pipeline):
+    """Without weights an encoding is the text encoder's own; a prompt over 75 tokens is encoded chunk by chunk."""
+    short, long = tokens_of(pipe, "a man with a mask"), tokens_of(pipe, "mask " * 80)
+    assert len(long) == 80
+    with torch.inference_mode():
+        torch.testing.assert_close(pipeline.encode("a man with a mask"), hidden(pipe, short))
+        torch.testing.assert_close(
+            pipeline.encode("mask " * 80), torch.cat([hidden(pipe, long[:75]), hidden(pipe, long[75:])])
+        )
+
+
+def test_weighted_prompt(pipe, pipeline):
+    """Weights multiply the hidden state of their tokens, then every chunk gets its own mean back."""
+    chunks = [[("a man, ", 1), ("mask", 1.5), (", ", 1), ("hat", 1 / 1.1)], [("a face", 1.1 * 1.1)]]
+    expected = []
+    for pieces in chunks:
+        tokens = [(token, weight) for text, weight in pieces for token in tokens_of(pipe, text)]
+        plain = hidden(pipe, [token for token, _ in tokens])
+        factors = torch.ones(77, 1)
+        factors[1 : len(tokens) + 1, 0] = torch.tensor([weight for _, weight in tokens])
+        expected.append(plain * factors * (plain.mean() / (plain * factors).mean()))
+    with torch.inference_mode():
+        encoded = pipeline.encode("a man, (mask:1.5), [hat] BREAK ((a face))")
+    torch.testing.assert_close(encoded, torch.cat(expected), rtol=1e-4, atol=1e-5)
+
+
+def test_prompts_padded(pipeline):
+    """Positive and negative encodings of a batch are equally long, filled with the empty prompt's encoding."""
+    with torch.inference_mode():
+        positive, negative = pipeline.embeddings(["a man", "a BREAK b BREAK c"], ["", "x BREAK y"])
+        assert positive.shape == negative.shape == (2, 3 * 77, preview.WIDTH)
+        empty = pipeline.encode("")
+        for padded, text, chunks in [(positive[0], "a man", 1), (negative[0], "", 1), (negative[1], "x BREAK y", 2)]:
+            torch.testing.assert_close(padded, torch.cat([pipeline.encode(text)] + [empty] * (3 - chunks)))
+
+
+def test_prompt_encoded_once(pipe, pipeline, monkeypatch):
+    """A prompt is encoded once, however many pictures and batches ask for it."""
+    calls, forward = [], pipe.text_encoder.forward
+    monkeypatch.setattr(pipe.text_encoder, "forward", lambda *a, **k: calls.append(1) or forward(*a, **k))
+    attempts = [attempt(n, prompt=f"a man, mask {n % 2}", negative_prompt="hat") for n in range(4)]
+    for batch in (attempts, attempts[::-1]):
+        assert len(list(pipeline.generate(batch))) == 4
+    assert len(calls) == 4  # two prompts, the negative one, and the empty one
+
+
+# Pictures.
+
+
+def test_denoise_equals_diffusers(pipe, pipeline):
+    """Given the same encodings, noise and scheduler, latents are those of diffusers' own StableDiffusionPipeline."""
+    attempts = [attempt(seed, guidance_scale=7.5) for seed in (1, 2)]
+    samples = [a.sample for a in attempts]
+    with torch.inference_mode():
+        prompt, negative = pipeline.embeddings([s.prompt for s in samples], [s.negative_prompt for s in samples])
+        ours = pipeline.denoise(attempts)
+    parts = {**pipe.components, "scheduler": KarrasScheduler.like(pipe.scheduler.config)}
+    stock = StableDiffusionPipeline(**parts, requires_safety_checker=False)
+    stock.set_progress_bar_config(disable=True)
+    theirs = stock(
+        prompt_embeds=prompt,
+        negative_prompt_embeds=negative,
+        latents=pipeline.noise([1, 2]),
+        guidance_scale=7.5,
+        num_inference_steps=RECIPE.steps,
+        width=RECIPE.width,
+        height=RECIPE.height,
+        output_type="latent",
+    ).images
+    assert ours.dtype == torch.float32
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4)
+
+
+def test_batch_mixes_guidance(pipeline):
+    """Every sample of a batch has its own guidance scale, prompt length and seed, as if it were made alone."""
+    attempts = [attempt(1, guidance_scale=3.0), attempt(2, prompt="a man", guidance_scale=12.0)]
+    attempts = [replace(a, sample=replace(a.sample, negative_prompt="hat")) for a in attempts[1:]] + attempts
+    with torch.inference_mode():
+        together = pipeline.denoise(attempts)
+        for row, one in zip(together, attempts):
+            longest = replace(one, sample=replace(one.sample, guidance_scale=1.0))
+            alone = pipeline.denoise([one, longest, *attempts])[0]
+            torch.testing.assert_close(row, alone, rtol=0, atol=1e-4)
