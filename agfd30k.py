@@ -172,11 +172,11 @@ def _labels(folder):
 
 
 def _sources(folder, config):
-    """What a config is read from: raw shards, or the Parquet files of a release."""
+    """What a config is read from: raw shards with rows, or the Parquet files of a release."""
     if is_raw(folder):
         pattern = "shards/*" if config in ("all", "metadata") else f"shards/{config}-*"
-    else:
-        pattern = {"all": "data/*/*.parquet", "metadata": "metadata/*.parquet"}.get(config, f"data/{config}/*.parquet")
+        return sorted(shard for shard in folder.glob(pattern) if next(read_rows(shard), None))
+    pattern = {"all": "data/*/*.parquet", "metadata": "metadata/*.parquet"}.get(config, f"data/{config}/*.parquet")
     return sorted(folder.glob(pattern))
 
 
@@ -211,7 +211,9 @@ class AGFD30K(datasets.ArrowBasedBuilder):
         self.folder = _find(data_dir, base_path)
         self.labels = _labels(self.folder)
         config_name = config_name or self.DEFAULT_CONFIG_NAME
-        names = config_names(self.labels)
+        names = [name for name in config_names(self.labels) if _sources(self.folder, name)]
+        if not names:
+            raise ValueError(f"no picture is committed in {self.folder} yet: let the build go on for a while")
         if config_name not in names:
             raise ValueError(f"no config {config_name!r} in {self.folder}: choose one of {', '.join(names)}")
         self.BUILDER_CONFIGS = []

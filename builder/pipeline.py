@@ -24,22 +24,13 @@ from transformers import CLIPImageProcessor
 
 from builder import UserError, prompts
 from builder.models import Source
-from builder.plan import Attempt, Sample
+from builder.plan import Attempt, Result, Sample
 from builder.spec import Recipe
 
 CACHED_PROMPTS = 1024
 DECODED_AT_ONCE = 4
 
 log = logging.getLogger("agfd30k")
-
-
-@dataclass(frozen=True)
-class Result:
-    """One try's outcome: a picture, or the reason why there is none."""
-
-    attempt: Attempt
-    image: Image.Image | None
-    reason: str | None = None
 
 
 class KarrasScheduler(DPMSolverMultistepScheduler):

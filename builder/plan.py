@@ -13,11 +13,15 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from builder import prompts
 from builder.cells import Cell, cells_of, choose
 from builder.design import design
 from builder.spec import Spec
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 SPLITS = ("train", "validation", "test")
 SHARD_SIZE = 256
@@ -51,6 +55,15 @@ class Attempt:
     sample: Sample
     number: int
     seed: int
+
+
+@dataclass(frozen=True)
+class Result:
+    """One try's outcome: a picture, or the reason why there is none."""
+
+    attempt: Attempt
+    image: Image | None
+    reason: str | None = None
 
 
 def seed(release: str, id: str, attempt: int) -> int:

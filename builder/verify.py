@@ -73,7 +73,7 @@ def check(folder: Path, whole: dict[str, Sample], plan: Plan) -> tuple[int, list
     """Every fault of a shard as (line, what), line 0 for the shard as a whole, and how many lines there are."""
     found, seen, named, number = [], set(), set(), 0
     for number, row in enumerate(_lines(folder / ROWS), 1):
-        named.add(Path(str(row.get("file_name"))).stem if isinstance(row, dict) else None)
+        named.add(Path(str(row.get("file_name"))).name if isinstance(row, dict) else None)
         fault = "not a row" if row is None else row_fault(row, whole, plan) or _picture_fault(folder, row)
         if fault is None and row["id"] in seen:
             fault = f"{row['id']} stands twice"
@@ -86,7 +86,7 @@ def check(folder: Path, whole: dict[str, Sample], plan: Plan) -> tuple[int, list
             found.append((0, f"{ROWS} is not what the receipt was written for"))
         if missing := set(found_receipt["asked"]) - seen - set(found_receipt["unfilled"]):
             found.append((0, f"{len(missing)} rows of the receipt are missing, {min(missing)} first"))
-        strangers = {path.stem for path in (folder / IMAGES).iterdir()} - named
+        strangers = {path.name for path in (folder / IMAGES).iterdir()} - named
         found += [(0, f"{IMAGES}/{name}: a picture without a row") for name in sorted(strangers)]
     return number, found
 

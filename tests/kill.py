@@ -21,8 +21,12 @@ from pathlib import Path
 from builder import verify
 
 STANDIN = Path(__file__).with_name("standin.py")
-ONE = ["accelerate", "launch", "--cpu", "--num_processes", "1"]
-TWO = ["accelerate", "launch", "--multi_gpu", "--num_processes", "2"]
+LAUNCH = {
+    0: [sys.executable],
+    1: ["accelerate", "launch", "--cpu", "--num_processes", "1"],
+    2: ["accelerate", "launch", "--multi_gpu", "--num_processes", "2"],
+}
+"""How a build is started, by ranks; 0 is plain python."""
 BATCH = 4
 BUILD = ["--model", "preview", "--only", "occlusion", "--scale", "0.2", "--shard-size", "16", "--batch-size", str(BATCH)]
 STARTED = 60
@@ -40,7 +44,7 @@ def start(folder, ranks=1, delay=0.0, arguments=BUILD):
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     }
     return subprocess.Popen(
-        [*(ONE if ranks == 1 else TWO), str(STANDIN), *arguments],
+        [*LAUNCH[ranks], str(STANDIN), *arguments],
         cwd=folder,
         env=environment,
         start_new_session=True,

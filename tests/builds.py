@@ -1,0 +1,98 @@
+"""Small builds for tests, made by the real plan, shards and release, without torch: only the model is left out."""
+
+import numpy as np
+from PIL import Image
+
+from builder import raw, table
+from builder.models import Source
+from builder.plan import Plan
+from builder.shards import ShardWriter
+
+SIDE = 16
+SOURCE = Source("preview", "stand-in", "preview", "built-in")
+SETTINGS = {"image_format": "png", "shard_size": 16, "safety_checker": "", "unchecked_adults": False}
+
+OWN_TABLE = """
+name = "Fruit sellers"
+release = "fruit-1"
+
+[recipe]
+model = "preview"
+
+[prompt]
+positive = ["photo of a {age} y.o {subject}", "{ethnicity}", "{phrase}"]
+negative = ["drawing"]
+
+[people]
+ages = [30, 70]
+subjects = { male = ["man"], female = ["woman"] }
+
+[ethnicities]
+maori = "Maori"
+inuit = "Inuit"
+
+[age_groups]
+young = 0
+aged = 50
+
+[[feature]]
+attribute = "fruit"
+name = "banana"
+male = 12
+female = 8
+phrases = ["(banana:1.2)", "two bananas"]
+
+[[feature]]
+attribute = "drink"
+name = "tea"
+male = 10
+female = 10
+phrases = ["a cup of tea"]
+"""
+
+
+def picture_of(seed, side=SIDE):
+    """A small picture that follows from the seed alone."""
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (side, side, 3), dtype=np.uint8))
+
+
+def refused(attempt):
+    """A tenth of all tries is refused."""
+    return attempt.seed % 10 == 0
+
+
+def write_shard(folder, plan, shard, batches=None, finish=True, ending="png"):
+    """Make a shard, or its first batches of four."""
+    with ShardWriter(folder / "shards" / shard.name, plan.whole(shard), plan, ending) as writer:
+        while (pending := writer.pending(plan.asked(shard))[:4]) and batches != 0:
+            made_by = {"model": SOURCE.name, "model_revision": SOURCE.revision, "safety_checker": ""}
+            kept = [attempt for attempt in pending if not refused(attempt)]
+            rows = [writer.write_picture(attempt, picture_of(attempt.seed), made_by) for attempt in kept]
+            gone = [
+                {"id": attempt.sample.id, "attempt": attempt.number, "seed": attempt.seed, "reason": "refused"}
+                for attempt in pending
+                if refused(attempt)
+            ]
+            writer.commit(rows, gone)
+            batches = None if batches is None else batches - 1
+        if finish:
+            writer.finish(fingerprint="test", versions={}, finished="")
+
+
+def write_raw(folder, spec=None, toml="", only=(), scale=1.0, limit=None, **settings):
+    """A whole raw build; returns its plan."""
+    settings = {**SETTINGS, **settings}
+    spec = spec or table.load()
+    plan = Plan(spec, only, scale, limit, settings["shard_size"])
+    raw.begin(folder, raw.document(spec, SOURCE, toml, **settings))
+    raw.note_asked(folder, plan)
+    for shard in plan.shards:
+        write_shard(folder, plan, shard, ending=settings["image_format"])
+    return plan
+
+
+def own_table(folder):
+    """A user's own table, as a file and as a Spec."""
+    path = folder / "fruit.toml"
+    path.write_text(OWN_TABLE)
+    return path, table.load(path)

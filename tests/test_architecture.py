@@ -1,0 +1,61 @@
+"""The shape of the project: imports point one way, and heavy libraries stay in their rooms."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ROOMS = (
+    "agfd30k builder rules spec table prompts design cells plan dry_run balance files models preview pipeline checks "
+    "shards raw census card parquet release verify progress run generate"
+).split()
+"""Every module, in import order: a module imports only from its left."""
+
+
+def imports(path):
+    """Names of all modules that a file imports, however deep in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            found.update({node.module, *(f"{node.module}.{alias.name}" for alias in node.names)})
+    return found
+
+
+def rooms():
+    paths = {path.stem: path for path in (ROOT / "builder").glob("*.py") if path.stem != "__init__"}
+    return {"agfd30k": ROOT / "agfd30k.py", "builder": ROOT / "builder" / "__init__.py", **paths}
+
+
+def test_every_module_has_its_place():
+    assert sorted(rooms()) == sorted(ROOMS)
+
+
+@pytest.mark.parametrize("name", ROOMS)
+def test_imports_point_one_way(name):
+    own = {room if room in ("agfd30k", "builder") else f"builder.{room}": n for n, room in enumerate(ROOMS)}
+    place = ROOMS.index(name)
+    wrong = sorted(module for module in imports(rooms()[name]) if own.get(module, -1) >= place)
+    assert wrong == []
+
+
+def test_the_loader_stands_alone():
+    """A loading script is copied to a cache without its neighbours: standard library, datasets and pyarrow only."""
+    tops = {module.split(".")[0] for module in imports(ROOT / "agfd30k.py")}
+    assert tops == {"hashlib", "json", "pathlib", "datasets", "pyarrow"}
+
+
+@pytest.mark.parametrize(
+    ("library", "allowed"),
+    [
+        ("diffusers", {"pipeline", "preview"}),
+        ("transformers", {"pipeline", "preview", "dry_run"}),
+        ("torch", {"pipeline", "preview", "run"}),
+        ("accelerate", {"run"}),
+    ],
+)
+def test_heavy_libraries_stay_in_their_rooms(library, allowed):
+    found = {name for name, path in rooms().items() if library in {m.split(".")[0] for m in imports(path)}}
+    assert found == allowed

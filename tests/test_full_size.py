@@ -1,0 +1,66 @@
+"""Full-size Stable Diffusion 1.5 runs through the pipeline: what the preview's tiny parts cannot show."""
+
+import pytest
+import torch
+from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
+from transformers import CLIPTextConfig, CLIPTextModel
+
+from builder import preview, table
+from builder.pipeline import Pipeline
+from builder.plan import Plan
+from builder.spec import Recipe
+
+
+def full_size():
+    """Stable Diffusion 1.5 with random weights, and the preview's tokenizer in a text encoder of the real size."""
+    small = preview.build()
+    torch.manual_seed(0)
+    return StableDiffusionPipeline(
+        vae=AutoencoderKL(
+            sample_size=512,
+            block_out_channels=(128, 256, 512, 512),
+            down_block_types=("DownEncoderBlock2D",) * 4,
+            up_block_types=("UpDecoderBlock2D",) * 4,
+            layers_per_block=2,
+            latent_channels=4,
+        ),
+        text_encoder=CLIPTextModel(
+            CLIPTextConfig(
+                hidden_size=768,
+                intermediate_size=3072,
+                num_hidden_layers=12,
+                num_attention_heads=12,
+                eos_token_id=small.tokenizer.eos_token_id,
+            )
+        ),
+        tokenizer=small.tokenizer,
+        unet=UNet2DConditionModel(
+            sample_size=64,
+            block_out_channels=(320, 640, 1280, 1280),
+            down_block_types=(*["CrossAttnDownBlock2D"] * 3, "DownBlock2D"),
+            up_block_types=("UpBlock2D", *["CrossAttnUpBlock2D"] * 3),
+            layers_per_block=2,
+            cross_attention_dim=768,
+            attention_head_dim=8,
+        ),
+        scheduler=small.scheduler,
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+
+
+@pytest.mark.slow
+def test_full_size():
+    """One 512×512 picture comes out of the real shapes, or a reason why there is none."""
+    pipe = full_size()
+    torch.nn.init.normal_(pipe.text_encoder.final_layer_norm.bias, mean=0.5)  # see preview: a mean of 0 cannot be kept
+    assert sum(weight.numel() for weight in pipe.unet.parameters()) == 859_520_964
+    pipeline = Pipeline(pipe, Recipe(model="full size", steps=2), torch.device("cpu"))
+    plan = Plan(table.load())
+    attempt = plan.attempt(plan.sample(0), 0)
+    (result,) = pipeline.generate([attempt])
+    assert result.attempt == attempt
+    assert (result.image is None) == (result.reason == "not finite")
+    if result.image is not None:
+        assert (result.image.size, result.image.mode) == ((512, 512), "RGB")

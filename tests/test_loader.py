@@ -1,0 +1,176 @@
+"""The loader: the same pictures and labels from a release, from a raw build and through a script, on every datasets."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import datasets
+import pytest
+from builds import own_table, write_raw, write_shard
+
+import agfd30k
+from builder import raw, release, table
+from builder.plan import Plan
+
+SCRIPTS_RUN = int(datasets.__version__.split(".")[0]) < 4
+LOADER = Path(agfd30k.__file__).resolve()
+CONFIGS = ["age", "emotion", "occlusion", "illumination", "pose", "hair", "others", "base", "all", "metadata"]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """A folder with a raw build and its release, as the user has it."""
+    folder = tmp_path_factory.mktemp("built")
+    write_raw(folder / "agfd30k-raw", scale=0.01)
+    release.make(folder / "agfd30k-raw", folder / "agfd30k")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def here(built, tmp_path, monkeypatch):
+    """Work in that folder, with a cache of one's own."""
+    monkeypatch.chdir(built)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.setattr(datasets.config, "HF_MODULES_CACHE", str(tmp_path / "modules"))
+
+
+def ids(loaded):
+    return {split: sorted(rows["id"]) for split, rows in loaded.items()}
+
+
+def expected(config):
+    rows = [row for shard in raw.shard_folders(Path("agfd30k-raw")) for row in agfd30k.read_rows(shard)]
+    return {
+        split: sorted(r["id"] for r in rows if r["split"] == split and config in (r["attribute"], "all", "metadata"))
+        for split in agfd30k.SPLITS
+    } | {}
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_every_config_loads_the_same_from_release_raw_and_without_a_script(config):
+    wanted = {split: found for split, found in expected(config if config != "metadata" else "all").items() if found}
+    loaded = datasets.load_dataset("agfd30k", config)
+    assert ids(loaded) == wanted
+    for folder in ("agfd30k", "agfd30k-raw"):
+        same = agfd30k.load_dataset(config, data_dir=folder)
+        assert ids(same) == wanted
+        assert same["train"].features == loaded["train"].features == agfd30k.features(config=config)
+    if config != "metadata":
+        assert loaded["train"][0]["image"].size == (16, 16)
+
+
+@pytest.mark.skipif(not SCRIPTS_RUN, reason="datasets 4 and newer run no loading scripts")
+@pytest.mark.parametrize("folder", ["agfd30k", "agfd30k-raw"])
+def test_as_a_loading_script(folder):
+    for config in CONFIGS:
+        wanted = agfd30k.load_dataset(config, data_dir=folder)
+        for streaming in (False, True):
+            loaded = datasets.load_dataset(
+                str(LOADER), config, data_dir=folder, trust_remote_code=True, streaming=streaming
+            )
+            found = {split: sorted(row["id"] for row in rows) for split, rows in loaded.items()}
+            assert found == ids(wanted)
+
+
+@pytest.mark.parametrize("folder", ["agfd30k", "agfd30k-raw"])
+def test_streaming_gives_the_same_rows_and_pictures(folder):
+    loaded = agfd30k.load_dataset("occlusion", data_dir=folder, split="train")
+    streamed = list(agfd30k.load_dataset("occlusion", data_dir=folder, split="train", streaming=True))
+    assert [row["id"] for row in streamed] == loaded["id"]
+    assert streamed[0]["image"].tobytes() == loaded[0]["image"].tobytes()
+
+
+@pytest.mark.parametrize("folder", ["agfd30k", "agfd30k-raw"])
+def test_several_processes_load_the_same_rows(folder):
+    one = agfd30k.load_dataset("all", data_dir=folder, split="train")
+    two = agfd30k.load_dataset("all", data_dir=folder, split="train", num_proc=2, cache_dir="cache2")
+    assert sorted(one["id"]) == sorted(two["id"])
+
+
+def test_the_release_is_preferred_to_the_raw_build(built):
+    assert agfd30k.AGFD30K("age").folder == (built / "agfd30k").resolve()
+
+
+def test_an_unknown_config_lists_the_good_ones():
+    with pytest.raises(ValueError, match="no config 'hats' in .*: choose one of age, emotion, .*, all, metadata"):
+        agfd30k.load_dataset("hats")
+
+
+def test_a_folder_that_is_not_there_says_how_to_make_one(tmp_path):
+    with pytest.raises(FileNotFoundError, match="accelerate launch builder/generate.py"):
+        agfd30k.load_dataset("age", data_dir=str(tmp_path))
+
+
+def test_a_half_built_raw_folder_loads_what_is_committed(tmp_path):
+    """Rows count, receipts do not; half a row at the end is not a row."""
+    plan = Plan(table.load(), only=["occlusion"], scale=0.05, shard_size=16)
+    write_raw(tmp_path / "raw", only=["occlusion"], limit=1)
+    write_shard(tmp_path / "raw", plan, plan.shards[0], batches=2, finish=False)
+    rows = tmp_path / "raw/shards" / plan.shards[0].name / "metadata.jsonl"
+    committed = [json.loads(line)["id"] for line in rows.read_text().splitlines()]
+    rows.write_text(rows.read_text() + '{"file_name": "images/x.png", "id": "occl')
+    loaded = agfd30k.load_dataset("occlusion", data_dir=str(tmp_path / "raw"))
+    assert sorted(id for split in ids(loaded).values() for id in split) == sorted(committed)
+
+
+def test_a_build_without_a_picture_says_so(tmp_path):
+    write_raw(tmp_path / "raw", only=["base"], limit=1)
+    shutil.rmtree(tmp_path / "raw/shards")
+    with pytest.raises(ValueError, match="no picture is committed"):
+        agfd30k.load_dataset("base", data_dir=str(tmp_path / "raw"))
+
+
+@pytest.mark.parametrize("name", ["../../secret.png", "/etc/passwd", "images/../../../x.png"])
+def test_a_path_that_leaves_its_shard_is_refused(tmp_path, name):
+    write_raw(tmp_path / "raw", only=["base"], limit=4)
+    rows = next((tmp_path / "raw/shards").glob("*/metadata.jsonl"))
+    row = json.loads(rows.read_text().splitlines()[0])
+    rows.write_text(json.dumps({**row, "file_name": name}) + "\n")
+    with pytest.raises(Exception, match=r"lies outside its shard|error occurred while generating") as error:
+        agfd30k.load_dataset("base", data_dir=str(tmp_path / "raw"))
+    assert "outside its shard" in str(error.value) + str(error.value.__cause__)
+
+
+def test_a_link_that_leaves_its_shard_is_refused(tmp_path):
+    write_raw(tmp_path / "raw", only=["base"], limit=4)
+    picture = next((tmp_path / "raw/shards").glob("*/images/*.png"))
+    picture.unlink()
+    picture.symlink_to("/etc/hostname")
+    row = {"id": picture.stem, "file_name": f"images/{picture.name}"}
+    with pytest.raises(ValueError, match="lies outside its shard"):
+        agfd30k.picture(picture.parent.parent, row)
+
+
+@pytest.mark.parametrize("kind", ["agfd30k", "agfd30k-raw"])
+def test_changed_data_is_never_served_from_the_cache(tmp_path, monkeypatch, kind):
+    """The same folder, rebuilt with other rows, loads the other rows: with and without the builder class."""
+    monkeypatch.chdir(tmp_path)
+    for scale in (0.01, 0.02):
+        plan = write_raw(Path("agfd30k-raw"), only=["base"], scale=scale)
+        release.make(Path("agfd30k-raw"), Path("agfd30k"))
+        assert sum(len(rows) for rows in agfd30k.load_dataset("base", data_dir=kind).values()) == plan.chosen
+        assert sum(len(rows) for rows in datasets.load_dataset("./agfd30k", "base").values()) == plan.chosen
+
+
+def test_a_users_own_table_loads_with_its_own_configs_and_labels(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path, spec = own_table(tmp_path)
+    write_raw(Path("raw"), spec, path.read_text())
+    release.make(Path("raw"), Path("fruit"))
+    for folder in ("raw", "fruit"):
+        loaded = agfd30k.load_dataset("fruit", data_dir=folder, split="train")
+        assert loaded.features["feature"].names == ["banana", "tea"]
+        assert set(loaded["feature"]) == {0} and loaded.features["ethnicity"].names == ["maori", "inuit"]
+    assert set(datasets.load_dataset("./fruit", "drink", split="test")["age"]) <= {30, 70}
+
+
+def test_a_folder_named_agfd30k_does_not_hide_the_module(built):
+    """In the folder where `load_dataset("agfd30k", ...)` works, `import agfd30k` finds the module."""
+    code = "import agfd30k; print(len(agfd30k.load_dataset('base', split='train')))"
+    environment = {**os.environ, "HF_DATASETS_OFFLINE": "1"}
+    done = subprocess.run([sys.executable, "-c", code], cwd=built, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout.split()[-1]) == len(agfd30k.load_dataset("base", split="train"))

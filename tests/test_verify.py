@@ -1,0 +1,121 @@
+"""Verification: a sound build passes, and every kind of fault is found and named."""
+
+import json
+import shutil
+
+import pytest
+from builds import write_raw
+
+from builder import raw, verify
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sound") / "raw"
+    write_raw(folder, only=["base"], scale=0.01)
+    return folder
+
+
+@pytest.fixture
+def build(sound, tmp_path):
+    return shutil.copytree(sound, tmp_path / "raw")
+
+
+def faults(build, capsys, *options):
+    status = verify.main([str(build), *options])
+    return status, capsys.readouterr().out
+
+
+def test_a_sound_build_has_no_faults(build, capsys):
+    assert faults(build, capsys) == (0, "16 rows, 0 faults\n")
+
+
+def change_row(build, **values):
+    path = build / "shards/base-00000/metadata.jsonl"
+    lines = path.read_text().splitlines()
+    lines[2] = json.dumps({**json.loads(lines[2]), **values})
+    path.write_text("\n".join(lines) + "\n")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"ethnicity": "martian"}, "`ethnicity` is 'martian', the plan says"),
+        ({"split": "train2"}, "`split` is 'train2'"),
+        ({"seed": 7}, "`seed` is 7"),
+        ({"id": "base-base-male-00001x"}, "does not belong to this shard"),
+        ({"file_name": "../../recipe.json"}, "lies outside its shard"),
+        ({"extra": 1}, "does not have the keys of a row"),
+        ({"sha256": "0" * 64}, "is not the picture that was committed"),
+    ],
+)
+def test_an_edited_row_is_found(build, capsys, values, message):
+    change_row(build, **values)
+    status, said = faults(build, capsys)
+    assert status == 1 and "metadata.jsonl, line 3: " in said and message in said
+    assert "is not what the receipt was written for" in said
+
+
+def test_every_fault_of_a_build_is_listed_in_one_go(build, capsys):
+    """A lost, a changed and a torn picture, a row that is nonsense, a row cut out, a picture nobody asked for."""
+    shard = build / "shards/base-00000"
+    pictures = sorted((shard / "images").iterdir())
+    pictures[0].unlink()
+    pictures[1].write_bytes(pictures[2].read_bytes())
+    pictures[3].write_bytes(pictures[3].read_bytes()[:-20])
+    (shard / "images/stranger.png").write_bytes(b"")
+    path = shard / "metadata.jsonl"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join(["nonsense", *lines[:-1]]) + "\n")
+    status, said = faults(build, capsys)
+    assert status == 1
+    for message in (
+        f"its picture images/{pictures[0].name} is not there",
+        f"{pictures[1].name} is not the picture that was committed",
+        f"{pictures[3].name} is not the picture that was committed",
+        "line 1: not a row",
+        "rows of the receipt are missing",
+        "images/stranger.png: a picture without a row",
+    ):
+        assert message in said
+
+
+def test_a_picture_that_was_committed_broken_does_not_pass(build, capsys):
+    """The digest alone would pass it: it is decoded too."""
+    shard = build / "shards/base-00000"
+    picture = sorted((shard / "images").iterdir())[0]
+    picture.write_bytes(picture.read_bytes()[:60])
+    path = shard / "metadata.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    for row in rows:
+        if row["id"] == picture.stem:
+            row["sha256"] = verify.sha256(picture)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert f"{picture.stem}: images/{picture.name} does not decode" in faults(build, capsys)[1]
+
+
+def test_a_shard_of_another_plan_is_a_fault(build, capsys):
+    shutil.copytree(build / "shards/base-00000", build / "shards/base-99999")
+    assert "base-99999: not a shard of this plan" in faults(build, capsys)[1]
+
+
+def test_repair_sets_faulty_rows_aside_and_reopens_the_shard(build, capsys):
+    change_row(build, seed=7)
+    status, said = faults(build, capsys, "--repair")
+    shard = build / "shards/base-00000"
+    assert status == 0 and "faulty rows set aside" in said
+    assert json.loads((shard / "faulty.jsonl").read_text())["seed"] == 7
+    assert len((shard / "metadata.jsonl").read_text().splitlines()) == 15
+    assert raw.unfinished(build) == ["base-00000"]
+
+
+def test_where_there_is_no_build_it_says_so(tmp_path, capsys):
+    assert verify.main([str(tmp_path)]) == 2
+    assert "no raw build here" in capsys.readouterr().err
+
+
+def test_a_recipe_that_is_not_json_is_one_line(build, capsys):
+    (build / "recipe.json").write_text("{")
+    assert verify.main([str(build)]) == 2
+    said = capsys.readouterr().err
+    assert "recipe.json: damaged" in said and said.count("\n") == 1
