@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
-from builder import UserError, table
+from builder import UserError, cli, table
 from builder.plan import Plan, Sample, seed
 from builder.spec import Spec
 
@@ -19,13 +18,12 @@ PARTS = ("all", "train", "validation", "test")
 
 def main(argv: list[str] | None = None) -> int:
     """The command; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m builder.balance",
-        description="Print how evenly a plan spreads ethnicity, age and phrase, and whether ids and seeds repeat.",
-        epilog="example: python -m builder.balance --spec my.toml",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    parser = cli.parser(
+        "python -m builder.balance",
+        "Print how evenly a plan spreads ethnicity, age and phrase, and whether ids and seeds repeat.",
+        "python -m builder.balance --spec my.toml",
     )
-    parser.add_argument("--spec", type=Path, default=table.DEFAULT, help="the table, TOML")
+    parser.add_argument("--spec", metavar="FILE", type=Path, default=table.DEFAULT, help="the table, TOML")
     args = parser.parse_args(argv)
     try:
         spec = table.load(args.spec)

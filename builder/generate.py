@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from builder import UserError, table
+from builder import UserError, cli, table
 from builder.plan import SHARD_SIZE, Plan
 
 SAFETY_CHECKER = "CompVis/stable-diffusion-safety-checker"
@@ -18,23 +18,39 @@ SAFETY_CHECKER = "CompVis/stable-diffusion-safety-checker"
 
 def parser() -> argparse.ArgumentParser:
     """The command line. Flags choose where, how much and how fast; what changes pixels is in the table."""
-    made = argparse.ArgumentParser(
-        prog="accelerate launch builder/generate.py",
-        description="Make labelled faces from a table of attributes, and the release folder that load_dataset reads.",
-        epilog="example: accelerate launch builder/generate.py --only occlusion/only_mask --scale 0.1",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    made = cli.parser(
+        "accelerate launch builder/generate.py",
+        "Make labelled faces from a table of attributes, and the release folder that load_dataset reads.",
+        "accelerate launch builder/generate.py --only occlusion/only_mask --scale 0.1",
     )
     option = made.add_argument
-    option("--raw", type=Path, default=Path("agfd30k-raw"), help="folder that pictures and rows are written to")
-    option("--out", type=Path, default=Path("agfd30k"), help="the release folder")
-    option("--spec", type=Path, default=table.DEFAULT, help="the table, TOML")
-    option("--model", help="Hub id, diffusers folder, .safetensors file, or preview; None takes the table's")
-    option("--model-config", type=Path, help="folder with the model's json and txt files, for a .safetensors file")
+    option(
+        "--raw",
+        metavar="FOLDER",
+        type=Path,
+        default=Path("agfd30k-raw"),
+        help="folder that pictures and rows are written to",
+    )
+    option("--out", metavar="FOLDER", type=Path, default=Path("agfd30k"), help="the release folder")
+    option("--spec", metavar="FILE", type=Path, default=table.DEFAULT, help="the table, TOML")
+    option("--model", help="Hub id, diffusers folder, .safetensors file, or preview, instead of the table's")
+    option(
+        "--model-config",
+        metavar="FOLDER",
+        type=Path,
+        help="folder with the model's json and txt files, for a .safetensors file",
+    )
     option("--only", action="append", metavar="ATTRIBUTE[/FEATURE]", help="make only this; may be repeated")
-    option("--scale", type=_scale, default=1.0, help="share of every quota to make, at least 1 a feature and sex")
-    option("--limit", type=_positive, help="at most so many pictures, spread evenly")
-    option("--batch-size", type=_positive, default=8, help="pictures made at once on each process")
-    option("--shard-size", type=_positive, default=SHARD_SIZE, help="pictures a shard")
+    option(
+        "--scale",
+        metavar="N",
+        type=_scale,
+        default=1.0,
+        help="share of every quota to make, at least 1 a feature and sex",
+    )
+    option("--limit", metavar="N", type=_positive, help="at most so many pictures, spread evenly")
+    option("--batch-size", metavar="N", type=_positive, default=8, help="pictures made at once on each process")
+    option("--shard-size", metavar="N", type=_positive, default=SHARD_SIZE, help="pictures a shard")
     option("--image-format", choices=["png", "webp", "jpg"], default="png", help="png and webp are lossless")
     option("--safety-checker", metavar="MODEL", default=SAFETY_CHECKER, help="used where the model has none of its own")
     option("--unchecked-adults", action="store_true", help="no safety checker for rows of adults; minors keep theirs")

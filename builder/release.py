@@ -6,7 +6,6 @@ the number of pictures.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import re
 import shutil
@@ -16,7 +15,7 @@ from pathlib import Path
 from filelock import FileLock
 from tqdm import tqdm
 
-from builder import UserError, card, raw
+from builder import UserError, card, cli, raw
 from builder.census import Census
 from builder.files import atomic, sync_folder
 from builder.parquet import ReleaseWriter
@@ -29,14 +28,15 @@ MARK = re.compile(r"<!-- built from (?P<rows>\S+), recipe (?P<recipe>\S+), model
 
 def main(argv: list[str] | None = None) -> int:
     """The command; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m builder.release",
-        description="Make the release folder from a raw build.",
-        epilog="example: python -m builder.release --raw agfd30k-raw --out agfd30k",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    parser = cli.parser(
+        "python -m builder.release",
+        "Make the release folder from a raw build.",
+        "python -m builder.release --raw agfd30k-raw --out agfd30k",
     )
-    parser.add_argument("--raw", type=Path, default=Path("agfd30k-raw"), help="the raw build")
-    parser.add_argument("--out", type=Path, default=Path("agfd30k"), help="the release folder, replaced as a whole")
+    parser.add_argument("--raw", metavar="FOLDER", type=Path, default=Path("agfd30k-raw"), help="the raw build")
+    parser.add_argument(
+        "--out", metavar="FOLDER", type=Path, default=Path("agfd30k"), help="the release folder, replaced as a whole"
+    )
     parser.add_argument("--partial", action="store_true", help="release what is done of a build that is not complete")
     args = parser.parse_args(argv)
     try:
@@ -62,8 +62,8 @@ def summary(census: Census, out: Path) -> str:
 def make(raw_folder: Path, out: Path, anew: bool = False) -> Census:
     """Make the release of every shard that has its receipt; returns what it holds.
 
-    A release that is already that of these shards is left as it is, unless it shall be made `anew`. Raises UserError where `out` holds anything else
-    than a release of this recipe, or where a picture or row is damaged.
+    A release that is already that of these shards is left as it is, unless it shall be made `anew`. Raises UserError
+    where `out` holds anything else than a release of this recipe, or where a picture or row is damaged.
     """
     recipe = raw.require(raw_folder)
     shards = [folder for folder in raw.shard_folders(raw_folder) if receipt(folder) is not None]

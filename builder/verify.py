@@ -6,7 +6,6 @@ fit its shard. Exit status 0 for a sound build, 1 where there are faults, 2 wher
 
 from __future__ import annotations
 
-import argparse
 import io
 import json
 import sys
@@ -18,7 +17,7 @@ from PIL import Image
 from tqdm import tqdm
 
 import agfd30k
-from builder import UserError, raw
+from builder import UserError, cli, raw
 from builder.files import atomic, sha256
 from builder.plan import Plan, Sample
 from builder.shards import IMAGES, LOCK, RECEIPT, ROWS, Locked, picture_fault, receipt, row_fault
@@ -28,11 +27,10 @@ SET_ASIDE = "faulty.jsonl"
 
 def main(argv: list[str] | None = None) -> int:
     """The command; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m builder.verify",
-        description="Check every row, picture and digest of a raw build, and list every fault.",
-        epilog="example: python -m builder.verify agfd30k-raw --repair",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    parser = cli.parser(
+        "python -m builder.verify",
+        "Check every row, picture and digest of a raw build, and list every fault.",
+        "python -m builder.verify agfd30k-raw --repair",
     )
     parser.add_argument("raw", type=Path, nargs="?", default=Path("agfd30k-raw"), help="the raw build")
     parser.add_argument(

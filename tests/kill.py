@@ -28,7 +28,18 @@ LAUNCH = {
 }
 """How a build is started, by ranks; 0 is plain python."""
 BATCH = 4
-BUILD = ["--model", "preview", "--only", "occlusion", "--scale", "0.2", "--shard-size", "16", "--batch-size", str(BATCH)]
+BUILD = [
+    "--model",
+    "preview",
+    "--only",
+    "occlusion",
+    "--scale",
+    "0.2",
+    "--shard-size",
+    "16",
+    "--batch-size",
+    str(BATCH),
+]
 STARTED = 60
 """Seconds within which a build must have begun to work."""
 
@@ -75,7 +86,9 @@ def lines(folder, name):
 
 def settled(folder):
     """Every try whose outcome is on disk."""
-    return {f"{row['id']} {row['attempt']}" for name in ("metadata.jsonl", "rejected.jsonl") for row in lines(folder, name)}
+    return {
+        f"{row['id']} {row['attempt']}" for name in ("metadata.jsonl", "rejected.jsonl") for row in lines(folder, name)
+    }
 
 
 def kill(folder, ranks, rng):

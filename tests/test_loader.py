@@ -95,12 +95,12 @@ def test_the_release_is_preferred_to_the_raw_build(built):
 
 
 def test_an_unknown_config_lists_the_good_ones():
-    with pytest.raises(ValueError, match="no config 'hats' in .*: choose one of age, emotion, .*, all, metadata"):
+    with pytest.raises(ValueError, match=r"no config 'hats' in .*: choose one of age, emotion, .*, all, metadata"):
         agfd30k.load_dataset("hats")
 
 
 def test_a_folder_that_is_not_there_says_how_to_make_one(tmp_path):
-    with pytest.raises(FileNotFoundError, match="accelerate launch builder/generate.py"):
+    with pytest.raises(FileNotFoundError, match=r"accelerate launch builder/generate.py"):
         agfd30k.load_dataset("age", data_dir=str(tmp_path))
 
 

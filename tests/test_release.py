@@ -164,7 +164,7 @@ def test_a_folder_with_anything_of_the_users_is_not_replaced(raw_folder, tmp_pat
 def test_a_readme_that_is_not_ours_is_not_replaced(raw_folder, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out/README.md").write_text("# mine")
-    with pytest.raises(UserError, match="a README.md that is not ours"):
+    with pytest.raises(UserError, match=r"a README.md that is not ours"):
         release.make(raw_folder, tmp_path / "out")
 
 
