@@ -7,6 +7,7 @@ which plain `i % n`, shuffles and low-discrepancy sequences do not give.
 from __future__ import annotations
 
 import itertools
+import math
 from functools import cache
 
 import numpy as np
@@ -28,6 +29,10 @@ class _Counts:
         weights = [self.sizes[i] * self.sizes[j] for i, j in self.pairs]
         return one.max(axis=0) * 1e9 + two.max(axis=0) * 1e6 + self.sizes @ one + weights @ two
 
+    def spread(self) -> tuple[int, int]:
+        """The largest difference between the counts of levels, and of pairs of levels."""
+        return max(map(np.ptp, self.ones)), max(map(np.ptp, self.twos))
+
     def take(self, row: np.ndarray) -> None:
         for i, count in enumerate(self.ones):
             count[row[i]] += 1
@@ -37,15 +42,31 @@ class _Counts:
 
 @cache
 def design(sizes: tuple[int, ...]) -> np.ndarray:
-    """The full factorial of three factor sizes, shape (product of sizes, 3), every prefix of it near-balanced."""
+    """The full factorial of three factor sizes, shape (product of sizes, 3), every prefix of it near-balanced.
+
+    In every prefix of sizes up to 8, counts of a level differ by at most 2, of a pair of levels by at most 3.
+    """
     rows = np.indices(sizes).reshape(len(sizes), -1).T
-    counts, taken, order = _Counts(sizes), np.zeros(len(rows)), []
+    steps = [step for step in range(1, len(rows) + 2) if math.gcd(step, len(rows)) == 1]
+    found = []
+    for step in steps[: 12 if len(rows) <= 1000 else 1]:
+        order, (level, pair) = _greedy(rows[np.arange(len(rows)) * step % len(rows)], sizes)
+        found.append((max(level - 2, pair - 3, 0), len(found), order))
+        if found[-1][0] == 0:
+            break
+    return min(found, key=lambda entry: entry[:2])[2]
+
+
+def _greedy(rows: np.ndarray, sizes: tuple[int, ...]) -> tuple[np.ndarray, tuple[int, int]]:
+    """Rows in greedy order, ties broken by the order given; and the worst (level, pair) difference of any prefix."""
+    counts, taken, order, worst = _Counts(sizes), np.zeros(len(rows)), [], (0, 0)
     for _ in range(len(rows)):
         best = int(np.argmin(counts.cost(rows) + taken))
         counts.take(rows[best])
+        worst = tuple(map(max, worst, counts.spread()))
         taken[best] = np.inf
         order.append(best)
-    return rows[order]
+    return rows[order], worst
 
 
 @cache

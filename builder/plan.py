@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import math
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING
 from builder import prompts
 from builder.cells import Cell, cells_of, choose
 from builder.design import design
-from builder.spec import Spec
+from builder.spec import Spec, is_minor
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -129,26 +128,18 @@ class Plan:
 
     def sample(self, number: int) -> Sample:
         """The number-th sample of the whole table, in plan order, built without its neighbours."""
+        place = number
         for order in self.orders.values():
-            if number < len(order):
-                return self._sample(*next(order.walk(number, number + 1)))
-            number -= len(order)
-        raise IndexError(number)
+            if 0 <= place < len(order):
+                return self._sample(*next(order.walk(place, place + 1)))
+            place -= len(order)
+        raise IndexError(f"the table has samples 0 to {len(self) - 1}, not {number}")
 
     @cached_property
-    def shards(self) -> list[Shard]:
-        """The shards that hold something chosen, attribute by attribute."""
-        shards = [
-            Shard(
-                f"{attribute}-{start // self.shard_size:05d}",
-                attribute,
-                start,
-                min(start + self.shard_size, len(order)),
-            )
-            for attribute, order in self.orders.items()
-            for start in range(0, order.reach(), self.shard_size)
-        ]
-        return [shard for shard in shards if next(self._chosen(shard), None)]
+    def shards(self) -> Shards:
+        """The shards up to the last that holds something chosen, attribute by attribute."""
+        places = {attribute: (order.reach(), len(order)) for attribute, order in self.orders.items()}
+        return Shards(places, self.shard_size)
 
     def ids(self, shard: Shard) -> list[str]:
         """The ids of the chosen samples of a shard: what `asked` gives, without the prompts."""
@@ -199,37 +190,73 @@ class Plan:
             prompt=prompt,
             negative_prompt=negative_prompt,
             guidance_scale=float(feature.guidance_scale),
-            minor=prompts.is_minor(age, [prompt]),
+            minor=is_minor(age, [prompt]),
         )
 
 
+class Shards(Sequence):
+    """Shards cut from each attribute's places; made when they are asked for.
+
+    `places` maps an attribute to (how far shards are wanted, how many places there are).
+    """
+
+    def __init__(self, places: dict[str, tuple[int, int]], size: int):
+        self.places = places
+        self.size = size
+
+    def __len__(self) -> int:
+        return sum(self._of(attribute) for attribute in self.places)
+
+    def __getitem__(self, number):
+        if isinstance(number, slice):
+            return [self[n] for n in range(*number.indices(len(self)))]
+        number += len(self) if number < 0 else 0
+        for attribute in self.places:
+            if 0 <= number < self._of(attribute):
+                stop = min((number + 1) * self.size, self.places[attribute][1])
+                return Shard(f"{attribute}-{number:05d}", attribute, number * self.size, stop)
+            number -= self._of(attribute)
+        raise IndexError(number)
+
+    def _of(self, attribute: str) -> int:
+        return -(-self.places[attribute][0] // self.size)
+
+
 class _Order:
-    """Plan order within an attribute: rounds in which every cell has its share, so that any prefix is a fair sample."""
+    """Plan order within an attribute: rounds to which every cell adds its share, so that any prefix is a fair sample.
+
+    A cell of the largest quota adds a picture to every round, the others now and then, first of all to the first.
+    """
 
     def __init__(self, cells: list[Cell]):
         self.cells = cells
-        self.rounds = min(cell.quota for cell in cells)
+        self.rounds = max(cell.quota for cell in cells)
 
     def __len__(self) -> int:
         return sum(cell.quota for cell in self.cells)
 
     def before(self, turn: int) -> int:
         """How many pictures come before a round."""
-        return sum(turn * cell.quota // self.rounds for cell in self.cells)
+        return sum(self._index(cell, turn) for cell in self.cells)
 
     def walk(self, start: int, stop: int) -> Iterator[tuple[Cell, int]]:
         """The cell, and the index within it, of every picture from place `start` to before `stop`."""
-        turn = bisect_right(range(self.rounds), start, key=self.before) - 1
-        place = self.before(turn)
-        while place < stop:
+        first = bisect_right(range(self.rounds), start, key=self.before) - 1
+        place = self.before(first)
+        for turn in range(first, self.rounds):
             for cell in self.cells:
-                for index in range(turn * cell.quota // self.rounds, (turn + 1) * cell.quota // self.rounds):
-                    if start <= place < stop:
+                for index in range(self._index(cell, turn), self._index(cell, turn + 1)):
+                    if place >= stop:
+                        return
+                    if place >= start:
                         yield cell, index
                     place += 1
-            turn += 1
 
     def reach(self) -> int:
         """The place behind the last round in which something is chosen."""
-        turns = [math.ceil(cell.chosen * self.rounds / cell.quota) for cell in self.cells]
-        return self.before(max(turns))
+        last = max(((cell.chosen - 1) * self.rounds // cell.quota for cell in self.cells if cell.chosen), default=-1)
+        return self.before(last + 1)
+
+    def _index(self, cell: Cell, turn: int) -> int:
+        """How many pictures a cell has added before a round."""
+        return -(-turn * cell.quota // self.rounds)

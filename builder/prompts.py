@@ -9,13 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Hashable, Iterable
 
-from builder.spec import ADULT, Feature, Spec
+from builder.spec import Feature, Spec, is_minor
 
 CHUNK = 75
 BACKTRACK = 20
-MINOR_WORDS = re.compile(
-    r"\b(boys?|girls?|child(ren)?|kids?|bab(y|ies)|infants?|toddlers?|teens?|teenagers?|minors?)\b", re.IGNORECASE
-)
 
 _ITEM = re.compile(
     r"""\\(?P<literal>[()\[\]\\]?)                           # \( is literal; a lone backslash vanishes
@@ -38,11 +35,6 @@ def render(spec: Spec, feature: Feature, age: int, subject: str, ethnicity: str,
         positive[place:place] = spec.minors.get("positive", ())
         negative += spec.minors.get("negative", ())
     return ", ".join(filter(None, positive)), ", ".join(negative)
-
-
-def is_minor(age: int, pieces: Iterable[str]) -> bool:
-    """True for anyone under 18, and, to be on the safe side, where the words of the prompt speak of a child."""
-    return age < ADULT or any(MINOR_WORDS.search(piece) for piece in pieces)
 
 
 def _fill(pieces: Iterable[str], fields: dict[str, str]) -> list[str]:

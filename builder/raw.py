@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from filelock import FileLock
 from builder import UserError
 from builder.files import atomic
 from builder.models import Source
-from builder.plan import Plan
+from builder.plan import Plan, Shard
 from builder.shards import ROWS, is_done
 from builder.spec import Feature, Recipe, Spec, fingerprint
 
@@ -123,9 +123,9 @@ class RowCount:
         self.raw = raw
         self.seen: dict[Path, tuple[int, int]] = {}
 
-    def __call__(self, names: list[str]) -> int:
-        """Rows in the named shards."""
-        return sum(self._rows(self.raw / SHARDS / name / ROWS) for name in names)
+    def __call__(self, shards: Iterable[Shard]) -> int:
+        """Rows in the given shards."""
+        return sum(self._rows(self.raw / SHARDS / shard.name / ROWS) for shard in shards)
 
     def _rows(self, path: Path) -> int:
         try:

@@ -17,7 +17,15 @@ class SpecError(UserError, ValueError):
 
 def rule(holds: bool, says: str, got: Any) -> None:
     if not holds:
-        raise SpecError(f"{says}, got {got!r}")
+        raise SpecError(f"{says}, got {_shown(got)}")
+
+
+def _shown(value: Any) -> str:
+    try:
+        shown = repr(value)
+    except ValueError:
+        return "a number of thousands of digits"
+    return shown if len(shown) <= 300 else f"{shown[:300]} …"
 
 
 def text(key: str, value: Any) -> None:
@@ -30,9 +38,9 @@ def name(key: str, value: Any) -> None:
     rule(value not in RESERVED, f"`{key}` must not be a reserved word", value)
 
 
-def whole(key: str, value: Any, least: int) -> None:
-    good = isinstance(value, int) and not isinstance(value, bool) and value >= least
-    rule(good, f"`{key}` must be a whole number, {least} or more", value)
+def whole(key: str, value: Any, least: int, most: int = 10**9) -> None:
+    good = isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+    rule(good, f"`{key}` must be a whole number from {least:,} to {most:,}", value)
 
 
 def guidance(key: str, value: Any) -> None:
@@ -47,10 +55,11 @@ def listed(key: str, value: Any) -> tuple:
 
 def distinct(key: str, values: tuple) -> None:
     rule(len(values) > 0, f"`{key}` must not be empty", list(values))
-    rule(len(set(map(repr, values))) == len(values), f"`{key}` must not repeat a value", list(values))
+    rule(len(set(map(_shown, values))) == len(values), f"`{key}` must not repeat a value", list(values))
 
 
-def words(key: str, values: Any, empty: bool = False) -> None:
+def words(key: str, values: Any, empty: bool = False, fields: tuple[str, ...] = ()) -> None:
+    """A list of prompt texts: one line each, brackets balanced, no {field} but those of `fields`."""
     values = listed(key, values)
     if not (empty and not values):
         distinct(key, values)
@@ -58,6 +67,9 @@ def words(key: str, values: Any, empty: bool = False) -> None:
         text(key, item)
         rule("\n" not in item, f"`{key}` must be one line each", item)
         rule(balanced(item), f"`{key}` must have balanced brackets", item)
+        rest = re.sub("|".join("{" + name + "}" for name in fields) or "$^", "", item)
+        allowed = f"only the fields {', '.join(fields)}" if fields else "no fields"
+        rule("{" not in rest and "}" not in rest, f"`{key}` may use {allowed}", item)
 
 
 def balanced(value: str) -> bool:

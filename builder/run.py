@@ -64,8 +64,7 @@ class Run:
         self.state = PartialState(cpu=not gpu)
         self._begin()
         shards, count = self.plan.shards, raw.RowCount(self.args.raw)
-        names = [shard.name for shard in shards]
-        self.progress = Progress(self.plan.chosen, lambda: count(names), self.state.is_main_process)
+        self.progress = Progress(self.plan.chosen, lambda: count(shards), self.state.is_main_process)
         try:
             locked = self._build(shards[self.state.process_index :: self.state.num_processes])
         finally:

@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -16,6 +17,18 @@ FIELDS = ("age", "subject", "ethnicity", "phrase")
 ADULT = 18
 
 TEMPLATE_FIELD = re.compile(r"\{(.*?)\}")
+
+
+MINOR_WORDS = re.compile(
+    r"""\b( (school)?(boy|girl)s? | child(ren)? | kids? | bab(y|ies) | newborns? | infants? | toddlers? | youngsters?
+    | (pre-?)?teen(s|age|aged|agers?)? | adolescents? | juveniles? | minors? | under-?aged? )\b""",
+    re.IGNORECASE | re.VERBOSE,
+)
+
+
+def is_minor(age: int, texts: Iterable[str]) -> bool:
+    """True for anyone under 18, and, to be on the safe side, where the words of the prompt speak of a child."""
+    return age < ADULT or any(MINOR_WORDS.search(text) for text in texts)
 
 
 @dataclass(frozen=True)
@@ -68,7 +81,7 @@ class Feature:
         rules.rule(self.male + self.female > 0, "`male` and `female` must not both be 0", 0)
         rules.distinct("ages", self.ages)
         for age in self.ages:
-            rules.rule(isinstance(age, int) and 0 <= age <= 120, "`ages` must be whole numbers from 0 to 120", age)
+            rules.whole("ages", age, 0, 120)
         rules.guidance("guidance_scale", self.guidance_scale)
         for sex in SEXES:
             rules.words("subjects", self.subjects[sex])
@@ -77,16 +90,14 @@ class Feature:
         self._check_prompt()
 
     def _check_prompt(self):
+        rules.words("positive", self.positive, fields=FIELDS)
+        rules.words("negative", self.negative, empty=True)
         fields = {name for piece in self.positive for name in TEMPLATE_FIELD.findall(piece)}
-        for name in sorted(fields - set(FIELDS)):
-            rules.rule(False, f"a positive piece may only use the fields {', '.join(FIELDS)}", "{" + name + "}")
         needed = {"age", "subject", "ethnicity"} | (
             {"phrase"} if self.phrases != dict.fromkeys(SEXES, ("",)) else set()
         )
         for name in sorted(needed - fields):
             rules.rule(False, f"the positive prompt must keep the field {{{name}}}", list(self.positive))
-        for piece in self.negative:
-            rules.rule(not TEMPLATE_FIELD.search(piece), "a negative piece may not use fields", piece)
         unwanted = [words for piece in self.negative for words in rules.plain_parts(piece)]
         for phrase in sorted({p for sex in SEXES for p in self.phrases[sex]}):
             for wanted, words in itertools.product(rules.plain_parts(phrase), unwanted):
@@ -98,6 +109,11 @@ class Feature:
     def quota(self, sex: str) -> int:
         """Pictures wanted of this sex."""
         return getattr(self, sex)
+
+    @property
+    def texts(self) -> list[str]:
+        """Everything that can stand in the row's positive prompts."""
+        return [*self.positive, *(text for sex in SEXES for text in (*self.subjects[sex], *self.phrases[sex]))]
 
     def variants(self, sex: str) -> list[tuple[str, str]]:
         """The (subject, phrase) pairs that the row's prompts take in turn."""
@@ -132,9 +148,10 @@ class Spec:
             rules.name("age_groups", label)
             rules.whole(f"age_groups.{label}", start, 0)
         rules.rule(starts == sorted(set(starts)) and starts[:1] == [0], "[age_groups] must rise from 0", starts)
-        if any(age < ADULT for feature in self.features for age in feature.ages):
+        if any(is_minor(min(feature.ages), feature.texts) for feature in self.features):
             for key in ("positive", "negative"):
-                rules.rule(bool(self.minors.get(key)), f"a table with ages under {ADULT} needs [minors] `{key}`", None)
+                needs = f"a table with ages under {ADULT}, or words such as girl, needs [minors] `{key}`"
+                rules.rule(bool(self.minors.get(key)), needs, self.minors.get(key))
 
     @property
     def attributes(self) -> dict[str, list[Feature]]:

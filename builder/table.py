@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import math
 import tomllib
 from pathlib import Path
 from typing import Any
 
 from builder import rules
 from builder.rules import SpecError
-from builder.spec import SEXES, TEMPLATE_FIELD, Feature, Recipe, Spec
+from builder.spec import FIELDS, SEXES, TEMPLATE_FIELD, Feature, Recipe, Spec
 
 DEFAULT = Path(__file__).with_name("agfd30k.toml")
 MAX_DESIGN = 10_000
@@ -23,8 +24,8 @@ def load(path: str | Path = DEFAULT) -> Spec:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SpecError(f"{path}: cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SpecError(f"{path}: not a TOML file: {error}") from None
+    except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, numbers or nesting beyond Python's limits
+        raise SpecError(f"{path}: not a TOML file: {' '.join(str(error).split())}") from None
     try:
         return _spec(document)
     except SpecError as error:
@@ -41,7 +42,7 @@ def _spec(document: dict) -> Spec:
     recipe = Recipe(**rules.keys("[recipe]", top["recipe"], "model", optional=" ".join(Recipe.__dataclass_fields__)))
     for where, pieces in (("prompt", prompt), ("minors", minors)):
         for key, value in pieces.items():
-            rules.words(f"{where}.{key}", value)
+            rules.words(f"{where}.{key}", value, fields=FIELDS if (where, key) == ("prompt", "positive") else ())
     for key in ("ethnicities", "age_groups"):
         rules.rule(isinstance(top[key], dict), f"`{key}` must be a table of labels", top[key])
     rows = top["feature"]
@@ -53,8 +54,7 @@ def _spec(document: dict) -> Spec:
             first = seen.setdefault(features[-1].name, number)
             rules.rule(first == number, f"`name` must be unique (row {first} has it too)", features[-1].name)
         except SpecError as error:
-            label = f" ({row['name']})" if isinstance(row, dict) and isinstance(row.get("name"), str) else ""
-            raise SpecError(f"feature row {number}{label}: {error}") from None
+            raise SpecError(f"feature row {number}{_label(row)}: {error}") from None
     return Spec(
         name=top["name"],
         release=top["release"],
@@ -66,13 +66,18 @@ def _spec(document: dict) -> Spec:
     )
 
 
+def _label(row: Any) -> str:
+    name = row.get("name") if isinstance(row, dict) else None
+    return f" ({name})" if isinstance(name, str) and name.isidentifier() else ""
+
+
 def _feature(row: Any, prompt: dict, people: dict, ethnicities: dict, recipe: Recipe) -> Feature:
     optional = "phrases combine ages subjects guidance_scale drop replace add negative_drop negative_add"
     row = rules.keys("the row", row, "attribute name male female", optional=optional)
     rules.rule(not ("phrases" in row and "combine" in row), "give `phrases` or `combine`, not both", sorted(row))
     for key in ("drop", "add", "negative_drop", "negative_add"):
         if key in row:
-            rules.words(key, row[key])
+            rules.words(key, row[key], fields=() if key.startswith("negative") else FIELDS)
     phrases = _combine(row["combine"]) if "combine" in row else row.get("phrases", [""])
     feature = Feature(
         attribute=row["attribute"],
@@ -97,7 +102,7 @@ def _pieces(pieces: list[str], drop: list[str], replace: dict[str, str], add: li
     rules.rule(isinstance(replace, dict), "`replace` must be a table of old = new", replace)
     for piece in [*drop, *replace]:
         rules.rule(piece in pieces, "`drop` and `replace` must name a piece of the template exactly", piece)
-    rules.words("replace", tuple(replace.values()), empty=True)
+    rules.words("replace", tuple(replace.values()), empty=True, fields=FIELDS)
     kept = [replace.get(piece, piece) for piece in pieces if piece not in drop]
     place = max((n for n, piece in enumerate(kept, 1) if TEMPLATE_FIELD.search(piece)), default=len(kept))
     return tuple(kept[:place] + list(add) + kept[place:])
@@ -111,6 +116,8 @@ def _combine(rule: Any) -> list[str]:
         rule["at_least"] <= len(rule["of"]), "`combine.at_least` must not exceed the length of `of`", rule["at_least"]
     )
     sizes = range(rule["at_least"], len(rule["of"]) + 1)
+    number = sum(math.comb(len(rule["of"]), size) for size in sizes)
+    rules.rule(number <= MAX_DESIGN, f"`combine` must give at most {MAX_DESIGN:,} phrases", number)
     return [", ".join(chosen) for size in sizes for chosen in itertools.combinations(rule["of"], size)]
 
 
