@@ -70,6 +70,9 @@ def main(argv: list[str] | None = None, load: Callable | None = None) -> int:
         return _dry_run(plan) if args.dry_run else _run(args, plan, load)
     except UserError as error:
         print(f"generate: {error}", file=sys.stderr)
+    except KeyboardInterrupt:  # before the run takes over; from then on it stops after a batch
+        print("generate: stopped before anything was begun", file=sys.stderr)
+        return 130
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         print(

@@ -46,7 +46,7 @@ def main(argv: list[str] | None = None) -> int:
                 f"{args.raw}: {len(left)} shards are not done ({left[0]} first); run the builder again to finish them, "
                 "or release what is done with --partial"
             )
-        print(summary(make(args.raw, args.out, anew=True), args.out))
+        print(summary(make(args.raw, args.out, anew=True)[0], args.out))
         return 0
     except (UserError, OSError) as error:
         print(f"release: {error}", file=sys.stderr)
@@ -59,8 +59,8 @@ def summary(census: Census, out: Path) -> str:
     return f'{census}\n\n{out} is ready: load_dataset("{out.as_posix()}", "{config}")'
 
 
-def make(raw_folder: Path, out: Path, anew: bool = False) -> Census:
-    """Make the release of every shard that has its receipt; returns what it holds.
+def make(raw_folder: Path, out: Path, anew: bool = False) -> tuple[Census, bool]:
+    """Make the release of every shard that has its receipt; returns what it holds, and whether it was made now.
 
     A release that is already that of these shards is left as it is, unless it shall be made `anew`. Raises UserError
     where `out` holds anything else than a release of this recipe, or where a picture or row is damaged.
@@ -75,12 +75,13 @@ def make(raw_folder: Path, out: Path, anew: bool = False) -> Census:
     out.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(out.parent / f".{out.name}.lock"):
         require_free(out, recipe)
-        if anew or _mark(out) != (rows, recipe["fingerprint"], recipe["model"]["kind"]):
+        stale = anew or _mark(out) != (rows, recipe["fingerprint"], recipe["model"]["kind"])
+        if stale:
             temporary = out.parent / f".{out.name}.tmp"
             shutil.rmtree(temporary, ignore_errors=True)
             _write(temporary, recipe, shards, census, rows)
             _swap(temporary, out)
-    return census
+    return census, stale
 
 
 def require_free(out: Path, recipe: dict) -> None:

@@ -170,7 +170,9 @@ class Run:
             print(f"generate: {locked[0]}{more}", file=sys.stderr)
             return 2 if self.pipeline is None else 0
         if all(map(self._is_done, shards)):
-            print(release.summary(release.make(self.args.raw, self.args.out), self.args.out))
+            census, made = release.make(self.args.raw, self.args.out)
+            if made or (self.state.is_main_process and self.pipeline is None):
+                print(release.summary(census, self.args.out))
         return 0
 
 

@@ -114,6 +114,8 @@ class ShardWriter:
             self.lock.acquire(timeout=0)
         except Timeout:
             raise Locked(f"{self.folder}: another run is writing here; wait for it, or stop it and run again") from None
+        except NotImplementedError:
+            raise UserError(f"{self.folder}: this file system cannot lock files; choose another with --raw") from None
         try:
             self._recover()
         except BaseException:
