@@ -8,7 +8,7 @@ from PIL import Image
 BLACK = 8
 """A picture whose brightest value (0 to 255) is below this shows nothing."""
 FLAT = 2.0
-"""A picture whose values have a standard deviation below this is one colour."""
+"""A picture in which no channel has a standard deviation above this is one colour."""
 
 
 def integrity(image: Image.Image) -> str | None:
@@ -16,6 +16,6 @@ def integrity(image: Image.Image) -> str | None:
     pixels = np.asarray(image)
     if pixels.max() < BLACK:
         return "black"
-    if pixels.std() < FLAT:
+    if pixels.std(axis=(0, 1)).max() < FLAT:
         return "flat"
     return None

@@ -39,13 +39,15 @@ def resolve(model: str, revision: str, recorded: Source | None = None) -> Source
         if not any(file.suffix == ".safetensors" for file in files):
             raise UserError(f"--model {model}: no .safetensors weights in this folder (pickled weights are not loaded)")
         lines = "".join(f"{sha256(file)}  {file.relative_to(path).as_posix()}\n" for file in files)
-        return Source("folder", path.name, str(path), f"sha256:{hashlib.sha256(lines.encode()).hexdigest()}")
-    if path.suffix in PICKLES:
+        return Source("folder", path.resolve().name, str(path), f"sha256:{hashlib.sha256(lines.encode()).hexdigest()}")
+    if path.suffix.lower() in PICKLES:
         raise UserError(f"--model {model}: pickled weights can run code and are not loaded; use the .safetensors file")
     if path.suffix == ".safetensors":
         if not path.is_file():
             raise UserError(f"--model {model}: there is no such file")
         return Source("file", path.name, str(path), f"sha256:{sha256(path)}")
+    if path.exists():
+        raise UserError(f"--model {model}: is neither a diffusers folder nor a .safetensors file")
     if recorded is not None and recorded.kind == "hub" and recorded.name == model:
         return recorded
     return Source("hub", model, model, _commit(model, revision))

@@ -10,8 +10,10 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import diffusers
 import numpy as np
@@ -20,7 +22,7 @@ import transformers
 from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
 from diffusers.pipelines.stable_diffusion import StableDiffusionSafetyChecker
 from PIL import Image
-from transformers import CLIPImageProcessor
+from transformers import CLIPImageProcessor, CLIPTextModel
 
 from builder import UserError, prompts
 from builder.models import Source
@@ -81,6 +83,8 @@ class Pipeline:
         self.tokenizer = pipe.tokenizer
         self.scheduler = KarrasScheduler.like(pipe.scheduler.config)
         self.latent_factor = 2 ** (len(self.vae.config.block_out_channels) - 1)
+        if recipe.width % self.latent_factor or recipe.height % self.latent_factor:
+            raise UserError(f"this model makes sizes in steps of {self.latent_factor} pixels, not {self._size}")
         self.most = None
         self.encode = functools.lru_cache(maxsize=CACHED_PROMPTS)(self._encode)
 
@@ -119,18 +123,31 @@ class Pipeline:
             yield from self._pictures(part, latents[start : start + DECODED_AT_ONCE])
 
     def denoise(self, attempts: list[Attempt]) -> torch.Tensor:
-        """Latents of a batch, (batch, channels, height / factor, width / factor), float32; guidance per sample."""
-        samples = [attempt.sample for attempt in attempts]
-        prompt, negative = self.embeddings([s.prompt for s in samples], [s.negative_prompt for s in samples])
+        """Latents of a batch, (batch, channels, height / factor, width / factor), float32.
+
+        A picture does not depend on its neighbours: prompts are padded to the longer of a sample's own two, and
+        only samples of one length go together.
+        """
+        encoded = [self.embeddings(attempt.sample.prompt, attempt.sample.negative_prompt) for attempt in attempts]
+        latents = self.noise([attempt.seed for attempt in attempts])
+        for length in {len(pair[0]) for pair in encoded}:
+            chosen = [n for n, pair in enumerate(encoded) if len(pair[0]) == length]
+            guidance = [attempts[n].sample.guidance_scale for n in chosen]
+            prompt, negative = (torch.stack([encoded[n][part] for n in chosen]) for part in (0, 1))
+            latents[chosen] = self._denoise(latents[chosen], prompt, negative, guidance)
+        return latents
+
+    def _denoise(
+        self, noise: torch.Tensor, prompt: torch.Tensor, negative: torch.Tensor, guidance: list[float]
+    ) -> torch.Tensor:
         encoded = torch.cat([negative, prompt])
-        guidance = torch.tensor([s.guidance_scale for s in samples], device=self.device).view(-1, 1, 1, 1)
+        scale = torch.tensor(guidance, device=self.device).view(-1, 1, 1, 1)
         self.scheduler.set_timesteps(self.recipe.steps, device=self.device)
-        latents = self.noise([attempt.seed for attempt in attempts]) * self.scheduler.init_noise_sigma
+        latents = noise * self.scheduler.init_noise_sigma
         for timestep in self.scheduler.timesteps:
             both = torch.cat([latents, latents]).to(self.unet.dtype)
-            predicted = self.unet(both, timestep, encoder_hidden_states=encoded).sample.float()
-            without, with_prompt = predicted.chunk(2)
-            guided = without + guidance * (with_prompt - without)
+            without, with_prompt = self.unet(both, timestep, encoder_hidden_states=encoded).sample.float().chunk(2)
+            guided = without + scale * (with_prompt - without)
             latents = self.scheduler.step(guided, timestep, latents).prev_sample
         return latents
 
@@ -142,13 +159,12 @@ class Pipeline:
             [torch.randn(shape, generator=torch.Generator("cpu").manual_seed(seed)) for seed in seeds]
         ).to(self.device)
 
-    def embeddings(self, positive: list[str], negative: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Encodings of both prompts, each (batch, tokens, width), padded to one length with the empty prompt's."""
-        encoded = [self.encode(text) for text in [*positive, *negative]]
-        longest = max(len(item) for item in encoded)
-        empty = self.encode("")
+    def embeddings(self, prompt: str, negative: str) -> tuple[torch.Tensor, torch.Tensor]:
+        """Encodings of both prompts, each (tokens, width); the shorter is padded with the empty prompt's encoding."""
+        encoded, empty = [self.encode(prompt), self.encode(negative)], self.encode("")
+        longest = max(map(len, encoded))
         padded = [torch.cat([item] + [empty] * ((longest - len(item)) // len(empty))) for item in encoded]
-        return torch.stack(padded[: len(positive)]), torch.stack(padded[len(positive) :])
+        return padded[0], padded[1]
 
     def _encode(self, text: str) -> torch.Tensor:
         """A prompt's encoding, (77 × chunks, width): weights applied per chunk, the chunk's mean kept."""
@@ -227,23 +243,43 @@ def load(
 
         return Pipeline(preview.build(), recipe, device)
     dtype = torch.float16 if device.type == "cuda" else torch.float32
+    with _one_line(source.name):
+        pipe = _read(source, config, dtype, own_checker=minors or check_adults)
+        if len(pipe.tokenizer) != pipe.text_encoder.config.vocab_size:
+            raise ValueError(f"the tokenizer knows {len(pipe.tokenizer)} tokens, the text encoder another number")
+        made = Pipeline(pipe, recipe, device)
+    if minors or check_adults:
+        made.safety = _safety(pipe, safety_checker, check_adults, device, dtype)
+    return made
+
+
+@contextmanager
+def _one_line(what: str) -> Iterator[None]:
+    """Whatever a library says of a model that cannot be loaded becomes one line."""
     try:
-        pipe = _read(source, config, dtype)
-        safety = _safety(pipe, safety_checker, check_adults, device, dtype) if minors or check_adults else None
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        line = " ".join(str(error).split())[:300]
-        raise UserError(f"{source.name}: cannot be loaded, pickled weights are refused: {line}") from None
-    return Pipeline(pipe, recipe, device, safety)
+        yield
+    except Exception as error:
+        said = " ".join(str(error).split())[:300] or type(error).__name__
+        raise UserError(f"{what}: cannot be loaded (safetensors only, pickled weights are refused): {said}") from error
 
 
-def _read(source: Source, config: Path | None, dtype: torch.dtype) -> StableDiffusionPipeline:
+def _read(source: Source, config: Path | None, dtype: torch.dtype, own_checker: bool) -> StableDiffusionPipeline:
+    unchecked = {} if own_checker else {"safety_checker": None}
+    options = {"dtype": dtype, "requires_safety_checker": False, **unchecked}
     if source.kind == "file":
         where = {"config": str(config), "local_files_only": True} if config else {}
-        return StableDiffusionPipeline.from_single_file(source.location, torch_dtype=dtype, **where)
-    revision = {"revision": source.revision} if source.kind == "hub" else {}
-    return StableDiffusionPipeline.from_pretrained(
-        source.location, torch_dtype=dtype, use_safetensors=True, requires_safety_checker=False, **revision
-    )
+        return StableDiffusionPipeline.from_single_file(source.location, **options, **where)
+    where = {"use_safetensors": True, **({"revision": source.revision} if source.kind == "hub" else {})}
+    text_encoder = _whole(CLIPTextModel, source.location, subfolder="text_encoder", dtype=dtype, **where)
+    return StableDiffusionPipeline.from_pretrained(source.location, text_encoder=text_encoder, **options, **where)
+
+
+def _whole(kind: type, location: str, **options: Any) -> Any:
+    """A transformers model of which no weight is missing; the library itself would fill the gap with random ones."""
+    model, report = kind.from_pretrained(location, output_loading_info=True, **options)
+    if report["missing_keys"]:
+        raise ValueError(f"{len(report['missing_keys'])} weights are missing, {min(report['missing_keys'])} first")
+    return model
 
 
 def _safety(
@@ -252,6 +288,7 @@ def _safety(
     name, checker, processor = "the model's own", pipe.safety_checker, pipe.feature_extractor
     if checker is None:
         name = fallback
-        checker = StableDiffusionSafetyChecker.from_pretrained(fallback, dtype=dtype, use_safetensors=True)
-        processor = CLIPImageProcessor.from_pretrained(fallback)
+        with _one_line(f"safety checker {fallback}"):
+            checker = _whole(StableDiffusionSafetyChecker, fallback, dtype=dtype, use_safetensors=True)
+            processor = CLIPImageProcessor.from_pretrained(fallback)
     return Safety(name, checker.to(device).eval(), processor, adults)

@@ -38,20 +38,18 @@ def build() -> StableDiffusionPipeline:
 
 
 def _tokenizer() -> CLIPTokenizer:
-    """A byte-level BPE that knows the words of the default table, so that prompts are about as long as in real life."""
+    """A byte-level BPE with merges from the default table's words, so that its prompts fit into a few chunks."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     letters = [chr(byte) for byte in printable] + [chr(256 + n) for n in range(256 - len(printable))]
-    vocabulary = letters + [f"{letter}</w>" for letter in letters]
     merges = {}
     for word in sorted(set(re.findall(r"[a-z]+", DEFAULT.read_text(encoding="utf-8").lower()))):
         pieces = [*word[:-1], f"{word[-1]}</w>"]
         while len(pieces) > 1:
-            merges[f"{pieces[0]} {pieces[1]}"] = pieces[0] + pieces[1]
+            merges[pieces[0], pieces[1]] = pieces[0] + pieces[1]
             pieces[:2] = [pieces[0] + pieces[1]]
-    vocabulary += [*sorted(set(merges.values()) - set(vocabulary)), "<|startoftext|>", "<|endoftext|>"]
-    return CLIPTokenizer(
-        vocab={token: n for n, token in enumerate(vocabulary)}, merges=[tuple(m.split()) for m in merges]
-    )
+    joined = merges.values()
+    vocabulary = [*letters, *(f"{letter}</w>" for letter in letters), *joined, "<|startoftext|>", "<|endoftext|>"]
+    return CLIPTokenizer(vocab={token: n for n, token in enumerate(dict.fromkeys(vocabulary))}, merges=list(merges))
 
 
 def _text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:

@@ -1,5 +1,6 @@
 """A model is named exactly, loaded whole from safetensors alone, and what cannot be loaded is one line."""
 
+import dataclasses
 import hashlib
 import pickle
 import re
@@ -241,9 +242,11 @@ def test_hub_loads_the_commit(hub, monkeypatch):
     """What is loaded is that commit, safetensors only, whatever the branch is by then."""
     hub(COMMIT)
     calls = record(monkeypatch, "from_pretrained")
+    monkeypatch.setattr(pipeline, "_whole", lambda kind, where, **options: calls.append(((where,), options)))
     load(HUB)
-    (((where,), options),) = calls
-    assert (where, options["revision"], options["use_safetensors"]) == (HUB, COMMIT, True)
+    assert len(calls) == 2
+    for (where,), options in calls:
+        assert (where, options["revision"], options["use_safetensors"]) == (HUB, COMMIT, True)
 
 
 def test_hub_unreachable(hub):
@@ -292,8 +295,19 @@ def test_not_a_model(words):
 # The preview.
 
 
-def test_preview_words():
-    """The preview's tokenizer knows the default table's words, so its prompts are about as long as real ones."""
-    words = sorted(set(re.findall(r"[a-z]+", table.DEFAULT.read_text(encoding="utf-8").lower())))
-    tokenizer = preview.build().tokenizer
-    assert [word for word in words if len(tokenizer(word, add_special_tokens=False).input_ids) != 1] == []
+def test_a_size_the_model_cannot_make(saved):
+    """A width that is no multiple of the model's latent factor is refused, not rounded."""
+    with pytest.raises(UserError, match="sizes in steps of 32 pixels, not 72×64"):
+        pipeline.load(
+            resolve(saved), dataclasses.replace(RECIPE, width=72, height=64), CPU, check_adults=False, minors=False
+        )
+
+
+def test_a_file_that_is_no_model(tmp_path):
+    """A file with another ending is told apart from a Hub id, and upper case does not hide a pickle."""
+    for name, message in (
+        ("model.onnx", "is neither a diffusers folder nor"),
+        ("model.CKPT", "pickled weights can run code"),
+    ):
+        (tmp_path / name).write_bytes(b"")
+        assert message in refusal(resolve, tmp_path / name)

@@ -177,13 +177,17 @@ def test_weighted_prompt(pipe, pipeline):
 
 
 def test_prompts_padded(pipeline):
-    """Positive and negative encodings of a batch are equally long, filled with the empty prompt's encoding."""
+    """Positive and negative encodings of a sample are equally long, filled with the empty prompt's encoding."""
     with torch.inference_mode():
-        positive, negative = pipeline.embeddings(["a man", "a BREAK b BREAK c"], ["", "x BREAK y"])
-        assert positive.shape == negative.shape == (2, 3 * 77, preview.WIDTH)
         empty = pipeline.encode("")
-        for padded, text, chunks in [(positive[0], "a man", 1), (negative[0], "", 1), (negative[1], "x BREAK y", 2)]:
-            torch.testing.assert_close(padded, torch.cat([pipeline.encode(text)] + [empty] * (3 - chunks)))
+        for texts, chunks in [
+            (("a man", ""), (1, 1)),
+            (("a BREAK b BREAK c", "x BREAK y"), (3, 2)),
+            (("", "x BREAK y"), (1, 2)),
+        ]:
+            for padded, text, own in zip(pipeline.embeddings(*texts), texts, chunks):
+                assert padded.shape == (max(chunks) * 77, preview.WIDTH)
+                torch.testing.assert_close(padded, torch.cat([pipeline.encode(text)] + [empty] * (max(chunks) - own)))
 
 
 def test_prompt_encoded_once(pipe, pipeline, monkeypatch):
@@ -199,13 +203,15 @@ def test_prompt_encoded_once(pipe, pipeline, monkeypatch):
 # Pictures.
 
 
-def test_denoise_equals_diffusers(pipe, pipeline):
-    """Given the same encodings, noise and scheduler, latents are those of diffusers' own StableDiffusionPipeline."""
+@pytest.mark.parametrize("output", ["latent", "pil"])
+def test_equals_diffusers(pipe, pipeline, output):
+    """Given the same encodings, noise and scheduler, latents and pictures are those of diffusers' own pipeline."""
     attempts = [attempt(seed, guidance_scale=7.5) for seed in (1, 2)]
     samples = [a.sample for a in attempts]
     with torch.inference_mode():
-        prompt, negative = pipeline.embeddings([s.prompt for s in samples], [s.negative_prompt for s in samples])
-        ours = pipeline.denoise(attempts)
+        encoded = [pipeline.embeddings(s.prompt, s.negative_prompt) for s in samples]
+        prompt, negative = (torch.stack(part) for part in zip(*encoded))
+        latents = pipeline.denoise(attempts)
     parts = {**pipe.components, "scheduler": KarrasScheduler.like(pipe.scheduler.config)}
     stock = StableDiffusionPipeline(**parts, requires_safety_checker=False)
     stock.set_progress_bar_config(disable=True)
@@ -217,10 +223,14 @@ def test_denoise_equals_diffusers(pipe, pipeline):
         num_inference_steps=RECIPE.steps,
         width=RECIPE.width,
         height=RECIPE.height,
-        output_type="latent",
+        output_type=output,
     ).images
-    assert ours.dtype == torch.float32
-    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4)
+    if output == "latent":
+        assert latents.dtype == torch.float32
+        torch.testing.assert_close(latents, theirs, rtol=0, atol=1e-4)
+    else:
+        for ours, image in zip(pixels(pipeline.generate(attempts)), theirs):
+            assert abs(ours - np.asarray(image, dtype=int)).max() <= 1
 
 
 def alone(pipeline, attempts):
