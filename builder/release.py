@@ -73,7 +73,7 @@ def make(raw_folder: Path, out: Path, anew: bool = False) -> tuple[Census, bool]
     rows = _digest(shards)
     out = out.absolute()
     out.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(out.parent / f".{out.name}.lock"):
+    with FileLock(raw_folder / ".release.lock"):
         require_free(out, recipe)
         stale = anew or _mark(out) != (rows, recipe["fingerprint"], recipe["model"]["kind"])
         if stale:
