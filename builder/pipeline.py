@@ -56,13 +56,13 @@ class KarrasScheduler(DPMSolverMultistepScheduler):
             euler_at_final=False,
             thresholding=False,
             timestep_spacing="linspace",
-            steps_offset=0,
+            steps_offset=1,
             variance_type=None,
         )
 
     def set_timesteps(self, num_inference_steps=None, device=None, **kwargs):
         super().set_timesteps(num_inference_steps, device=device, **kwargs)
-        table = np.log(np.array(((1 - self.alphas_cumprod) / self.alphas_cumprod) ** 0.5))
+        table = np.log(((1 - self.alphas_cumprod) / self.alphas_cumprod).sqrt().numpy())
         fractional = [self._sigma_to_t(sigma, table) for sigma in self.sigmas[:-1].double().numpy()]
         self.timesteps = torch.tensor(np.array(fractional), dtype=torch.float32, device=device)
         self.init_noise_sigma = float(self.sigmas[0] / (self.sigmas[0] ** 2 + 1) ** 0.5)

@@ -31,8 +31,7 @@ class Progress:
         self.rejected += rejected
         if self.bar is not None and time.monotonic() >= self.next:
             started = time.monotonic()
-            self.bar.set_postfix(rejected=self.rejected, refresh=False)
-            self.bar.update(self.count() - self.bar.n)
+            self._draw()
             self.next = time.monotonic() + 100 * (time.monotonic() - started)
 
     def shard(self, name: str, pictures: int, rejected: int, seconds: float) -> None:
@@ -49,9 +48,14 @@ class Progress:
         print(line, file=sys.stderr, flush=True)
 
     def close(self) -> None:
+        """Draw the bar for the last time."""
         if self.bar is not None:
-            self.bar.update(self.count() - self.bar.n)
+            self._draw()
             self.bar.close()
+
+    def _draw(self) -> None:
+        self.bar.set_postfix(rejected=self.rejected, refresh=False)
+        self.bar.update(self.count() - self.bar.n)
 
 
 def _duration(seconds: float) -> str:

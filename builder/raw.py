@@ -121,7 +121,7 @@ class RowCount:
 
     def __init__(self, raw: Path):
         self.raw = raw
-        self.seen: dict[Path, tuple[int, int]] = {}
+        self.seen: dict[Path, tuple[int, int, int]] = {}
 
     def __call__(self, shards: Iterable[Shard]) -> int:
         """Rows in the given shards."""
@@ -129,19 +129,18 @@ class RowCount:
 
     def _rows(self, path: Path) -> int:
         try:
-            size = path.stat().st_size
+            now = path.stat()
         except FileNotFoundError:
             return 0
-        offset, rows = self.seen.get(path, (0, 0))
-        if size < offset:
+        inode, offset, rows = self.seen.get(path, (now.st_ino, 0, 0))
+        if inode != now.st_ino or now.st_size < offset:  # a finished shard's rows were put into order
             offset, rows = 0, 0
-        if size > offset:
+        if now.st_size > offset:
             with open(path, "rb") as file:
                 file.seek(offset)
-                new = file.read(size - offset)
-            whole = new.rfind(b"\n") + 1
-            offset, rows = offset + whole, rows + new.count(b"\n")
-            self.seen[path] = (offset, rows)
+                new = file.read(now.st_size - offset)
+            offset, rows = offset + new.rfind(b"\n") + 1, rows + new.count(b"\n")
+        self.seen[path] = (now.st_ino, offset, rows)
         return rows
 
 

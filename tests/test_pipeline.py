@@ -23,6 +23,7 @@ SOLVER = {
     "use_karras_sigmas": True,
     "final_sigmas_type": "zero",
     "lower_order_final": True,
+    "steps_offset": 1,
 }
 RECIPE = Recipe(model="preview", steps=3, width=128, height=128)
 SAMPLE = Plan(table.load()).sample(0)
