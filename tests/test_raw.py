@@ -40,7 +40,7 @@ def test_a_hub_model_keeps_the_commit_the_build_began_with(tmp_path):
 
 def test_another_commit_of_the_model_is_another_recipe(tmp_path):
     raw.begin(tmp_path, raw.document(SPEC, Source("hub", "a/b", "a/b", "1111"), "", **SETTINGS))
-    with pytest.raises(UserError, match='model.revision: "1111" there, "2222" here'):
+    with pytest.raises(UserError, match=r'model.revision: "1111" there, "2222" here'):
         raw.begin(tmp_path, raw.document(SPEC, Source("hub", "a/b", "a/b", "2222"), "", **SETTINGS))
 
 
