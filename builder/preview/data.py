@@ -1,0 +1,80 @@
+"""Endless drawings with their captions, made by worker processes; and latents of many drawings, kept in a file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+from builder.preview.captions import Caption, random_caption
+from builder.preview.draw import Labels, draw
+from builder.spec import Spec
+
+SEEDS = {"autoencoder": 1, "unet": 2, "verifier": 3, "held out": 4}
+"""Each use draws its own pictures: no stage sees another's."""
+
+
+class Drawings(IterableDataset):
+    """(picture, uint8 (3, size, size); caption; whether it obeys) without end; a `disobedience` share does not obey."""
+
+    def __init__(self, spec: Spec, size: int, use: str, disobedience: float = 0.0, start: int = 0):
+        self.spec = spec
+        self.size = size
+        self.use = use
+        self.disobedience = disobedience
+        self.start = start
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, Caption, bool]]:
+        worker = get_worker_info()
+        rng = np.random.default_rng([SEEDS[self.use], self.start, worker.id if worker else 0])
+        while True:
+            caption = random_caption(self.spec, rng)
+            obeys = bool(rng.random() >= self.disobedience)
+            labels = Labels(caption.feature, caption.sex, caption.ethnicity, caption.age, caption.phrase)
+            image = draw(labels, int(rng.integers(2**31)), self.size, obey=obeys)
+            yield torch.from_numpy(np.array(image)).permute(2, 0, 1), caption, obeys
+
+
+def batches(drawings: Drawings, batch_size: int, workers: int) -> Iterator[tuple[torch.Tensor, list[Caption], list[bool]]]:
+    """Batches of drawings, pictures as floats from -1 to 1, (batch, 3, size, size)."""
+    loader = DataLoader(drawings, batch_size, num_workers=workers, collate_fn=_collate, persistent_workers=workers > 0)
+    for pictures, captions, obeys in loader:
+        yield pictures.float() / 127.5 - 1, captions, obeys
+
+
+def _collate(items: list) -> tuple[torch.Tensor, list[Caption], list[bool]]:
+    pictures, captions, obeys = zip(*items)
+    return torch.stack(pictures), list(captions), list(obeys)
+
+
+class LatentFile:
+    """Latents (count, 12, 16, 16) as float16 and their captions, appended to while they are made."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.values = folder / "latents.f16"
+        self.captions = folder / "captions.jsonl"
+
+    def __len__(self) -> int:
+        return len(self.captions.read_bytes().splitlines()) if self.captions.exists() else 0
+
+    def append(self, latents: torch.Tensor, captions: list[Caption]) -> None:
+        """Add a batch; what a stop tears off is cut when reading, since both files are as long as the shorter."""
+        with open(self.values, "ab") as file:
+            file.write(latents.half().cpu().numpy().tobytes())
+        with open(self.captions, "a", encoding="utf-8") as file:
+            file.writelines(json.dumps(asdict(caption)) + "\n" for caption in captions)
+
+    def read(self, shape: tuple[int, ...]) -> tuple[torch.Tensor, list[Caption]]:
+        """All latents, float16, and their captions."""
+        captions = [Caption(**json.loads(line)) for line in self.captions.read_text(encoding="utf-8").splitlines()]
+        values = np.fromfile(self.values, dtype=np.float16)
+        count = min(len(captions), len(values) // int(np.prod(shape)))
+        kept = values[: count * int(np.prod(shape))].reshape(count, *shape)
+        return torch.from_numpy(kept), captions[:count]

@@ -1,0 +1,135 @@
+"""Train the preview model: `python -m builder.preview.train`. It can be stopped and goes on where it was.
+
+Stages, each with its checkpoint and log in the output folder: text tower, autoencoder at 128 and at 512 pixels, latents,
+UNet, verifier. Runs on a GPU where there is one, else on the CPU.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from pathlib import Path
+
+import torch
+from PIL import Image
+from transformers import CLIPTokenizer
+
+from builder import UserError, cli, table
+from builder.pipeline import Pipeline
+from builder.plan import Plan
+from builder.preview import nets, stages
+from builder.preview.captions import random_caption
+from builder.preview.loop import Stage
+from builder.spec import Recipe, Spec
+
+STAGES = {
+    "text": Stage("text", samples=400_000, batch_size=256, rate=2e-3, average=0.99),
+    "low": Stage("low", samples=150_000, batch_size=32, rate=2e-3, average=0.995),
+    "full": Stage("full", samples=24_000, batch_size=8, rate=1e-3, average=0.995),
+    "unet": Stage("unet", samples=800_000, batch_size=64, rate=1e-3, average=0.9995),
+    "verifier": Stage("verifier", samples=400_000, batch_size=64, rate=2e-3, average=0.999),
+}
+LATENTS = 60_000
+GUIDANCE = 3.5
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command; returns the exit status."""
+    parser = cli.parser(
+        "python -m builder.preview.train",
+        "Train the preview model and its verifier on drawn faces, and save them in the form that diffusers reads.",
+        "python -m builder.preview.train --out preview-training --share 0.01",
+    )
+    option = parser.add_argument
+    option("--out", metavar="FOLDER", type=Path, default=Path("preview-training"), help="checkpoints, logs and the model")
+    option("--share", metavar="N", type=float, default=1.0, help="share of every stage's samples")
+    option("--workers", metavar="N", type=int, default=max(1, (os.cpu_count() or 2) - 1), help="processes that draw")
+    option("--only", choices=[*STAGES, "latents"], action="append", help="stages to run; earlier ones must be done")
+    args = parser.parse_args(argv)
+    try:
+        Training(args.out, args.share, args.workers).run(args.only or [*STAGES, "latents"])
+        return 0
+    except (UserError, OSError) as error:
+        print(f"train: {error}", file=sys.stderr)
+        return 2
+
+
+class Training:
+    """All stages in order; each is loaded from its checkpoint where it is done."""
+
+    def __init__(self, out: Path, share: float, workers: int):
+        out.mkdir(parents=True, exist_ok=True)
+        self.out, self.share, self.workers = out, share, workers
+        self.spec: Spec = table.load()
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        torch.manual_seed(0)
+
+    def stage(self, name: str) -> Stage:
+        stage = STAGES[name]
+        return dataclasses.replace(stage, samples=max(int(stage.samples * self.share), 2 * stage.batch_size))
+
+    def run(self, wanted: list[str]) -> None:
+        """Run the stages; what comes after the last wanted one is left alone."""
+        if "verifier" in wanted:
+            model = stages.read_faces(self.spec, self.out, self.stage("verifier"), self.device, self.workers)
+            model.save_pretrained(self.out / "verifier")
+        if wanted == ["verifier"]:
+            return
+        words = self.words()
+        encoder = stages.read_words(self.spec, self.out, self.stage("text"), words, self.device)
+        if wanted == ["text"]:
+            return
+        low = stages.compress(
+            self.spec, self.out, self.stage("low"), nets.LOW_CHANNELS, None, self.device, self.workers
+        )
+        if set(wanted) <= {"text", "low"}:
+            return
+        vae = stages.compress(self.spec, self.out, self.stage("full"), nets.CHANNELS, low, self.device, self.workers)
+        if set(wanted) <= {"text", "low", "full"}:
+            return
+        count = max(int(LATENTS * self.share), 64)
+        file = stages.keep_latents(self.spec, self.out, vae, count, 16, self.device, self.workers)
+        if "unet" in wanted:
+            self.unet(words, encoder, vae, file)
+
+    def words(self) -> CLIPTokenizer:
+        """The tokenizer, made once from many captions and kept."""
+        place = self.out / "tokenizer"
+        if not place.exists():
+            texts = [text for feature in self.spec.features for text in feature.texts]
+            rows = [random_caption(self.spec, stages.np.random.default_rng(n)) for n in range(2000)]
+            nets.tokenizer([*texts, *(text for row in rows for text in (row.prompt, row.negative_prompt))]).save_pretrained(place)
+        return CLIPTokenizer.from_pretrained(place)
+
+    def unet(self, words, encoder, vae, file) -> None:
+        def sheet(net) -> None:
+            pipe = nets.assemble(words, encoder, vae, net)
+            pipe.save_pretrained(self.out / "model", safe_serialization=True)
+            contact_sheet(pipe, self.spec, self.device).save(self.out / "unet.png")
+            net.requires_grad_(True)
+
+        stages.denoise(self.out, self.stage("unet"), file, vae, words, encoder, self.device, sheet)
+
+
+def contact_sheet(pipe, spec: Spec, device: torch.device, each: int = 3, side: int = 128) -> Image.Image:
+    """A row of pictures for every feature, made by the builder's own pipeline."""
+    recipe = Recipe(model="preview", guidance_scale=GUIDANCE)
+    made, plan = Pipeline(pipe, recipe, device), Plan(spec)
+    rows = []
+    for feature in spec.features:
+        cell = next(cell for cell in plan.cells if cell.feature is feature)
+        samples = [dataclasses.replace(plan.at(cell, n), guidance_scale=GUIDANCE) for n in range(each)]
+        rows.append([result.image for result in made.generate([plan.attempt(sample, 0) for sample in samples])])
+    columns = 4
+    sheet = Image.new("RGB", (columns * (each * side + 8), -(-len(rows) // columns) * (side + 4)), "white")
+    for n, row in enumerate(rows):
+        for m, image in enumerate(row):
+            if image is not None:
+                place = (n % columns * (each * side + 8) + m * side, n // columns * (side + 4))
+                sheet.paste(image.resize((side, side)), place)
+    return sheet
+
+
+if __name__ == "__main__":
+    sys.exit(main())
