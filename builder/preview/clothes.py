@@ -116,7 +116,7 @@ def _arms(pen: Pen, look: Look) -> None:
         sleeve = path[: len(path) // 2 if bare else len(path) - 2]
         pen.line(sleeve, 0.58, darker(look.cloth, 0.12), ends=(1, 1), curved=False)
         if not bare:
-            pen.line(path[-5:-1], 0.6, look.trim, curved=False)
+            pen.line(path[-4:-2], 0.5, look.trim, curved=False)
 
 
 def _legs(pen: Pen, look: Look) -> None:

@@ -74,10 +74,10 @@ def _strap(pen: Pen, look: Look, y: float, width: float, colour) -> None:
 def _swim(pen: Pen, look: Look, rng) -> None:
     tint, y = TINTS[rng.integers(len(TINTS))], look.eye_y
     rubber = CLOTHES[rng.integers(7)]
-    _strap(pen, look, y, 0.1, rubber)
-    pen.line([(-0.1, y), (0, y - 0.03), (0.1, y)], 0.07, rubber)
+    _strap(pen, look, y, 0.15, rubber)
+    pen.line([(-0.14, y), (0, y - 0.03), (0.14, y)], 0.09, rubber)
     for side in (-1, 1):
-        own = pen.at(side * look.eye_x, y, flip=side < 0)
+        own = pen.at(side * max(look.eye_x, 0.35), y, 1.22, flip=side < 0)
         cup = [(-0.24, -0.02), (-0.1, -0.17), (0.14, -0.17), (0.3, -0.03), (0.14, 0.16), (-0.1, 0.17)]
         own.blob(cup, darker(rubber, 0.25))
         own.blob([(x * 0.78, v * 0.74) for x, v in cup], lighter(tint, 0.25), 0.85)

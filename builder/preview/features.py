@@ -125,7 +125,7 @@ def _complex(phrase: str, rng) -> dict:
 def _fitting(look: Look, feature: str, rng) -> Look:
     """Make room for a feature: hair where it is asked for, ears where they carry something."""
     if feature in ("blond", "brown", "red"):
-        styles = ("medium", "long", "bun", "curly", "medium") if look.female else ("short", "curly", "medium", "short")
+        styles = ("medium", "short", "bun", "curly", "medium") if look.female else ("short", "curly", "medium", "short")
         look = replace(
             look,
             hair_colour=looks.hair_colour(rng, feature),
@@ -142,13 +142,13 @@ def _fitting(look: Look, feature: str, rng) -> Look:
         look = replace(look, volume=rng.uniform(0.16, 0.3))
     if feature == "earrings":
         kind = str(rng.choice(["hoop", "drop", "pearl", "star"]))
-        look = replace(look, earrings=kind, hair=str(rng.choice(["short", "bun", "short", "long"])))
+        look = replace(look, earrings=kind, hair=str(rng.choice(["short", "bun", "short", "curly"])))
     if feature == "under_water":
         look = replace(look, hair="floating" if look.hair != "fuzz" else "fuzz")
-    if feature == "mustache" and look.hair == "medium":
+    if (feature == "mustache" or look.mask) and look.hair == "medium":
         look = replace(look, hair="short")
-    if feature == "only_mask" or look.mask:
-        look = replace(look, hair="short" if look.hair == "medium" else look.hair)
+    if look.hat and look.hair in ("bun", "curly"):
+        look = replace(look, hair="medium" if look.hair == "bun" else "short")
     if look.small:
         look = replace(look, scale=rng.uniform(0.11, 0.135), y=rng.uniform(0.2, 0.25), x=rng.uniform(0.42, 0.58))
     return look

@@ -105,8 +105,6 @@ def _cap(pen: Pen, look: Look) -> None:
     w, v = look.width, look.volume
     outer = [(-w - 0.04, 0.0), (-w - 0.05 - v * 0.3, -0.4), (-0.74 * w - v * 0.4, -0.88), (0, -1.04 - v)]
     outer += [(0.74 * w + v * 0.4, -0.88), (w + 0.05 + v * 0.3, -0.4), (w + 0.04, 0.0)]
-    if look.hair == "curly":
-        _curls(pen, look, look.hair_colour, np.linspace(-190, 10, 13), 0.8 + v * 0.4, 0.22)
     points = smooth(np.array(outer + _hairline(look)))
     pen.polygon(points, look.hair_colour)
     with pen.clip(points):
@@ -115,6 +113,8 @@ def _cap(pen: Pen, look: Look) -> None:
         for x in (-0.95, -0.7, -0.4, 0.4, 0.7, 0.95):
             bend = (x * w * 0.75, -0.82 + 0.12 * abs(x))
             pen.line([root, bend, (x * w * 1.04, -0.25 - 0.1 * abs(x))], 0.024, _strand(look), 0.55, ends=(0.3, 0.3))
+    if look.hair == "curly":
+        _tufts(pen, look)
     if look.hairline == "bangs":
         _bangs(pen, look)
 
@@ -144,6 +144,18 @@ def _curls(pen: Pen, look: Look, colour, degrees, radius: float, size: float) ->
         pen.line(arc, 0.025, _strand(look), 0.5, ends=(0.3, 0.3), curved=False)
 
 
+def _tufts(pen: Pen, look: Look) -> None:
+    """Small curls along the hairline and over the cap."""
+    rng = np.random.default_rng([look.detail, 1])
+    line = smooth(_hairline(look), closed=False)[3:-3:5]
+    rest = np.stack([np.cos(a := np.radians(np.arange(-165, -10, 17.0))) * look.width, -0.3 + 0.68 * np.sin(a)], 1)
+    for x, y in np.concatenate([line - (0, 0.07), rest]):
+        r = rng.uniform(0.1, 0.15)
+        pen.ellipse(x, y, r, r, look.hair_colour)
+        start = rng.integers(24)
+        pen.line(oval(x, y, r * 0.55, r * 0.55)[start : start + 14], 0.025, _strand(look), 0.6, (0.3, 0.3), curved=False)
+
+
 def _floating(pen: Pen, look: Look) -> None:
     """Locks that drift upwards and sideways."""
     rng = np.random.default_rng(look.detail)
@@ -160,7 +172,9 @@ def _floating(pen: Pen, look: Look) -> None:
 def _fuzz(pen: Pen, look: Look) -> None:
     """The thin hair of a baby, with a tuft."""
     with pen.clip(outline(look)):
-        pen.blob([(-1.1, -0.45), (-0.4, -0.72), (0, -0.76), (0.4, -0.72), (1.1, -0.45), (0.8, -1.3), (-0.8, -1.3)], look.hair_colour, 0.55)
+        for low in (0.0, -0.06, -0.12):
+            line = [(-1.1, -0.42), (-0.4, -0.7), (0, -0.74), (0.4, -0.7), (1.1, -0.42), (0.8, -1.3), (-0.8, -1.3)]
+            pen.blob([(x, y + low) for x, y in line], look.hair_colour, 0.26)
     s = look.part
     pen.line([(-0.12 * s, -0.92), (0.02 * s, -1.12), (0.16 * s, -1.04), (0.08 * s, -0.96)], 0.07, look.hair_colour, ends=(1, 0.4))
     pen.line([(-0.05 * s, -0.94), (-0.14 * s, -1.08), (-0.24 * s, -1.06)], 0.06, look.hair_colour, ends=(1, 0.4))
@@ -168,5 +182,5 @@ def _fuzz(pen: Pen, look: Look) -> None:
 
 def _sheen(pen: Pen, look: Look) -> None:
     """The light on a bald head."""
-    pen.at(look.lit * 0.28, -0.7, angle=look.lit * 24).ellipse(0, 0, 0.22, 0.09, (255, 255, 255), 0.5)
-    pen.at(look.lit * 0.28, -0.72, angle=look.lit * 24).ellipse(0, 0, 0.12, 0.045, (255, 255, 255), 0.6)
+    pen.at(look.lit * 0.22, -0.68, angle=look.lit * 20).ellipse(0, 0, 0.22, 0.09, (255, 255, 255), 0.45)
+    pen.at(look.lit * 0.22, -0.7, angle=look.lit * 20).ellipse(0, 0, 0.12, 0.045, (255, 255, 255), 0.6)

@@ -20,8 +20,8 @@ WHITE = (250, 248, 244)
 def outline(look: Look) -> np.ndarray:
     """The smooth outline of the head."""
     w, jaw = look.width, look.jaw
-    right = [(0, -1), (0.55 * w, -0.9), (0.92 * w, -0.52), (w, -0.05), (0.95 * w, 0.34)]
-    right += [(jaw * w, 0.72), (look.chin * w, 0.95), (0, 1.0)]
+    right = [(0, -1), (0.55 * w, -0.9), (0.92 * w, -0.52), (w, -0.05), (look.cheek * w, 0.34)]
+    right += [(jaw * w, 0.7), (look.chin * w, 0.95), (0, 1.0)]
     return smooth(mirrored(right))
 
 
@@ -52,13 +52,19 @@ def bare_head(pen: Pen, look: Look) -> None:
         dark = look.lit * look.width
         pen.blob([(-dark * 0.72, -1.1), (-dark * 0.7, 0), (-dark * 0.5, 0.72), (0, 1.05), (-2 * dark, 1.1)], shade, 0.35)
         for side in (-1, 1):
-            pen.ellipse(side * look.width * 0.6, (look.eye_y + look.mouth_y) / 2 + 0.06, 0.17, 0.12, ROSE, 0.1)
+            blush(pen, side * look.width * 0.6, (look.eye_y + look.mouth_y) / 2 + 0.06, 0.18, 0.04)
         if back:
             _underside(pen, look)
         if look.stubble:
             pen.blob([(-1, 0.3), (-0.5, 0.5), (0, 0.44), (0.5, 0.5), (1, 0.3), (0, 1.6)], DARK, look.stubble)
         if look.freckles:
             _freckles(pen, look)
+
+
+def blush(pen: Pen, x: float, y: float, radius: float, strength: float = 0.09, colour=ROSE) -> None:
+    """A soft round of colour on a cheek."""
+    for share in (1.0, 0.8, 0.6, 0.4):
+        pen.ellipse(x, y, radius * share, radius * share * 0.75, colour, strength)
 
 
 def _underside(pen: Pen, look: Look) -> None:
@@ -202,7 +208,7 @@ def _smile(own: Pen, look: Look, colour) -> None:
     w, line = look.mouth_w * 1.35, darker(look.skin, 0.45)
     _lips(own, replace(look, mouth_w=w), colour, 0.13)
     for s in (-1, 1):
-        own.ellipse(s * (w + 0.1), -0.24, 0.15, 0.11, ROSE, 0.28)
+        blush(own, s * (w + 0.1), -0.24, 0.16)
         own.line([(s * (w + 0.01), -0.2), (s * (w + 0.06), -0.13), (s * (w + 0.03), -0.05)], 0.025, line, ends=(0.3, 0.3))
 
 
@@ -240,7 +246,7 @@ def _laugh(own: Pen, look: Look, colour) -> None:
     w = look.mouth_w * 1.4
     _open(own, colour, [(-w, -0.1), (0, -0.04), (w, -0.1), (0.72 * w, 0.13), (0, 0.24), (-0.72 * w, 0.13)], 0.13, 0)
     for s in (-1, 1):
-        own.ellipse(s * (w + 0.08), -0.26, 0.16, 0.12, ROSE, 0.3)
+        blush(own, s * (w + 0.08), -0.26, 0.17)
         own.line([(s * w, -0.24), (s * (w + 0.09), -0.12), (s * (w + 0.07), 0)], 0.025, darker(look.skin, 0.45), ends=(0.3, 0.3))
 
 

@@ -32,7 +32,7 @@ HAIR = {  # two ends of a range
     "dyed": ((116, 40, 66), (70, 60, 110)),
 }
 NATURAL = {  # shares of hair colours before greying
-    "pale_skin": {"black": 0.15, "dark": 0.4, "brown": 0.25, "blond": 0.14, "red": 0.06},
+    "pale_skin": {"black": 0.18, "dark": 0.5, "brown": 0.18, "blond": 0.1, "red": 0.04},
     "asian": {"black": 0.65, "dark": 0.27, "brown": 0.07, "blond": 0.01},
     "middle_east": {"black": 0.5, "dark": 0.38, "brown": 0.1, "blond": 0.02},
     "latino": {"black": 0.5, "dark": 0.36, "brown": 0.12, "blond": 0.02},
@@ -64,6 +64,7 @@ class Look:
     hair_colour: Colour
     iris: Colour
     width: float
+    cheek: float
     jaw: float
     chin: float
     eye_x: float
@@ -170,7 +171,7 @@ def _colours(rng, ethnicity: str, age: int) -> dict:
 
 
 def _face(rng, female: bool, age: int) -> dict:
-    young = float(np.interp(age, [1, 3, 8, 15, 20], [1.0, 0.88, 0.58, 0.22, 0.0]))
+    young = float(np.interp(age, [1, 3, 8, 15, 20], [1.0, 0.92, 0.64, 0.3, 0.0]))
     old = float(np.interp(age, [35, 45, 60, 80, 100], [0, 0.25, 0.55, 0.8, 1.0]))
     u = rng.uniform
 
@@ -179,21 +180,22 @@ def _face(rng, female: bool, age: int) -> dict:
         return u(low, high) * (1 - young) + child * u(0.93, 1.07) * young
 
     return {
-        "width": by_sex((0.68, 0.8), (0.66, 0.77), 0.87),
-        "jaw": by_sex((0.7, 0.88), (0.6, 0.78), 0.84) + 0.05 * old,
-        "chin": by_sex((0.28, 0.44), (0.2, 0.36), 0.4),
-        "eye_x": by_sex((0.29, 0.36), (0.29, 0.36), 0.36),
-        "eye_y": by_sex((-0.06, 0.04), (-0.05, 0.05), 0.2),
-        "eye_w": by_sex((0.125, 0.165), (0.135, 0.175), 0.175),
-        "eye_h": by_sex((0.065, 0.09), (0.07, 0.1), 0.125) * (1 - 0.15 * old),
+        "width": by_sex((0.68, 0.8), (0.66, 0.77), 0.92),
+        "cheek": by_sex((0.92, 0.98), (0.9, 0.97), 1.02),
+        "jaw": by_sex((0.7, 0.88), (0.6, 0.78), 0.8) + 0.05 * old,
+        "chin": by_sex((0.28, 0.44), (0.2, 0.36), 0.36),
+        "eye_x": by_sex((0.29, 0.36), (0.29, 0.36), 0.4),
+        "eye_y": by_sex((-0.06, 0.04), (-0.05, 0.05), 0.26),
+        "eye_w": by_sex((0.125, 0.165), (0.135, 0.175), 0.19),
+        "eye_h": by_sex((0.065, 0.09), (0.07, 0.1), 0.145) * (1 - 0.15 * old),
         "eye_tilt": u(-6, 4) + 4 * old,
         "brow_w": by_sex((0.05, 0.085), (0.034, 0.065), 0.035),
         "brow_gap": by_sex((0.13, 0.18), (0.15, 0.21), 0.2),
         "brow_arch": by_sex((0.0, 0.05), (0.02, 0.07), 0.03),
         "nose_w": by_sex((0.12, 0.2), (0.1, 0.18), 0.085) + 0.02 * old,
-        "nose_y": by_sex((0.32, 0.41), (0.3, 0.39), 0.42) + 0.03 * old,
+        "nose_y": by_sex((0.32, 0.41), (0.3, 0.39), 0.47) + 0.03 * old,
         "mouth_w": by_sex((0.2, 0.28), (0.18, 0.26), 0.17),
-        "mouth_y": by_sex((0.58, 0.65), (0.57, 0.64), 0.67),
+        "mouth_y": by_sex((0.58, 0.65), (0.57, 0.64), 0.7),
         "lip_h": by_sex((0.05, 0.1), (0.065, 0.115), 0.06) * (1 - 0.35 * old),
         "lip_red": by_sex((0.2, 0.38), (0.3, 0.6), 0.35),
         "lashes": by_sex((0.0, 0.35), (0.3, 1.0), 0.4),
@@ -204,9 +206,9 @@ def _face(rng, female: bool, age: int) -> dict:
 
 
 def _hair(rng, female: bool, age: int) -> dict:
-    styles = {"short": 0.72, "medium": 0.1, "curly": 0.12, "long": 0.03, "bun": 0.03}
+    styles = {"short": 0.72, "medium": 0.1, "curly": 0.14, "long": 0.01, "bun": 0.03}
     if female:
-        styles = {"short": 0.15, "medium": 0.36, "curly": 0.14, "long": 0.17, "bun": 0.18}
+        styles = {"short": 0.2, "medium": 0.4, "curly": 0.15, "long": 0.05, "bun": 0.2}
     lines = {"side": 0.4, "centre": 0.15, "swept": 0.35, "receding": 0.0 if female or age < 30 else 0.1 + age / 200}
     style, line, wave = pick(rng, styles), pick(rng, lines), rng.random()
     return {
@@ -224,8 +226,8 @@ def _clothes(rng, female: bool, age: int) -> dict:
     neck, wide = ((0.27, 0.37), (1.2, 1.55)) if female else ((0.33, 0.45), (1.35, 1.75))
     cloth, trim = rng.choice(len(CLOTHES), 2, replace=False)
     return {
-        "neck": rng.uniform(*neck) * (1 - 0.2 * young),
-        "shoulders": rng.uniform(*wide) * (1 - 0.25 * young),
+        "neck": rng.uniform(*neck) * (1 - 0.3 * young),
+        "shoulders": rng.uniform(*wide) * (1 - 0.36 * young),
         "collar": str(rng.choice(["crew", "vneck", "shirt", "turtle", "hoodie", "crew", "jacket"])),
         "pattern": str(rng.choice(["plain", "plain", "stripes", "dots", "band", "upright"])),
         "cloth": mix(CLOTHES[cloth], (128, 128, 128), rng.uniform(0, 0.25)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from builder.preview.canvas import Pen, mix, smooth
-from builder.preview.head import WHITE, outline
+from builder.preview.head import WHITE, blush, outline
 from builder.preview.look import Look
 
 SHADOWS = [(40, 110, 210), (140, 60, 190), (20, 160, 150), (220, 60, 140), (60, 170, 80), (230, 140, 30)]
@@ -46,7 +46,7 @@ def _full(pen: Pen, look: Look, colour) -> None:
     _shadow(pen, look, colour)
     y = (look.eye_y + look.mouth_y) / 2 + 0.04
     for s in (-1, 1):
-        pen.at(s * look.width * 0.66, y, angle=-s * 28).ellipse(0, 0, 0.24, 0.13, (226, 40, 90), 0.5)
+        blush(pen.at(s * look.width * 0.66, y, angle=-s * 28), 0, 0, 0.25, 0.2, (226, 40, 90))
 
 
 def _shadow(pen: Pen, look: Look, colour) -> None:

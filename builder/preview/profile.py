@@ -29,7 +29,7 @@ def profile(pen: Pen, look: Look) -> None:
 
 def outline(look: Look) -> np.ndarray:
     """The smooth outline, whose nose, brow, lips and chin follow the look's measures."""
-    nose = 0.17 + 0.7 * look.nose_w
+    nose = 0.13 + 0.55 * look.nose_w
     ny, my, lips = look.nose_y, look.mouth_y, look.lip_h
     brow = look.eye_y - look.brow_gap
     ridge = 0.6 + 0.3 * look.brow_w
@@ -56,7 +56,7 @@ def _face(pen: Pen, look: Look) -> None:
     colour = mix(darker(look.hair_colour, 0.3), darker(look.skin, 0.55), 0.25)
     top = y - look.brow_gap - h * 0.3
     pen.line([(x - 0.17, top + 0.03), (x + 0.02, top - look.brow_arch), (x + 0.15, top + 0.03)], look.brow_w, colour, ends=(0.4, 0.9))
-    nose = 0.4 + 0.7 * look.nose_w
+    nose = 0.37 + 0.55 * look.nose_w
     pen.line([(nose + 0.05, look.nose_y - 0.06), (nose, look.nose_y + 0.02), (nose + 0.1, look.nose_y + 0.05)], 0.026, darker(look.skin, 0.5))
     m, lips = look.mouth_y, lip_colour(look)
     with pen.clip(outline(look)):

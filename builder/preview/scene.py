@@ -139,7 +139,7 @@ def _submerged(pixels: np.ndarray) -> np.ndarray:
     size = len(pixels)
     depth = np.linspace(0.0, 1.0, size, dtype=np.float32)[:, None, None]
     tint = np.array([20, 150, 178], np.float32) * (1.1 - 0.5 * depth)
-    return pixels * 0.52 + tint * 0.48
+    return pixels * 0.6 + tint * 0.4
 
 
 def _glare(pixels: np.ndarray, look: Look) -> np.ndarray:
