@@ -17,7 +17,17 @@ def body(pen: Pen, look: Look) -> None:
     pen.polygon(shape, look.cloth)
     with pen.clip(shape):
         _pattern(pen, look)
-        pen.blob([(-look.lit * 0.9, 1.3), (-look.lit * 0.75, 2.5), (-look.lit * 0.9, 6), (-look.lit * 4, 6), (-look.lit * 4, 1)], darker(look.cloth, 0.5), 0.3)
+        pen.blob(
+            [
+                (-look.lit * 0.9, 1.3),
+                (-look.lit * 0.75, 2.5),
+                (-look.lit * 0.9, 6),
+                (-look.lit * 4, 6),
+                (-look.lit * 4, 1),
+            ],
+            darker(look.cloth, 0.5),
+            0.3,
+        )
     if look.small:
         _details(pen, look)
     neck(pen, look)
@@ -26,7 +36,11 @@ def body(pen: Pen, look: Look) -> None:
 def _torso(look: Look) -> np.ndarray:
     s, n = look.shoulders, look.neck
     right = [(0, 1.3), (n * 1.2, 1.3), (s * 0.62, 1.52), (s * 0.92, 1.72)]
-    right += [(s, 2.3), (s * 0.86, 3.4), (s * 0.9, 4.9), (0, 4.95)] if look.small else [(s * 1.06, 2.4), (s * 1.1, 4.2), (0, 4.2)]
+    right += (
+        [(s, 2.3), (s * 0.86, 3.4), (s * 0.9, 4.9), (0, 4.95)]
+        if look.small
+        else [(s * 1.06, 2.4), (s * 1.1, 4.2), (0, 4.2)]
+    )
     return smooth(mirrored(right))
 
 
@@ -53,7 +67,10 @@ def neck(pen: Pen, look: Look) -> None:
     with pen.clip([(-n, 0.4), (n, 0.4), (n * 1.06, 1.36), (-n * 1.06, 1.36)]):
         pen.ellipse(look.lit * -0.05, 0.75, 0.62, 0.5, shade)
     if look.collar == "turtle":
-        pen.blob([(-n * 1.15, 1.12), (0, 1.18), (n * 1.15, 1.12), (n * 1.4, 1.5), (0, 1.62), (-n * 1.4, 1.5)], darker(look.cloth, 0.12))
+        pen.blob(
+            [(-n * 1.15, 1.12), (0, 1.18), (n * 1.15, 1.12), (n * 1.4, 1.5), (0, 1.62), (-n * 1.4, 1.5)],
+            darker(look.cloth, 0.12),
+        )
     if look.collar in ("shirt", "jacket"):
         colour = look.trim if look.collar == "jacket" else lighter(look.cloth, 0.25)
         for s in (-1, 1):
@@ -87,7 +104,18 @@ def _turtle(pen: Pen, look: Look) -> None:
 
 def _hoodie(pen: Pen, look: Look) -> None:
     n = look.neck
-    pen.blob([(-n * 1.3, 0.95), (-n * 2.2, 1.3), (-n * 1.6, 1.75), (0, 1.95), (n * 1.6, 1.75), (n * 2.2, 1.3), (n * 1.3, 0.95)], darker(look.cloth, 0.2))
+    pen.blob(
+        [
+            (-n * 1.3, 0.95),
+            (-n * 2.2, 1.3),
+            (-n * 1.6, 1.75),
+            (0, 1.95),
+            (n * 1.6, 1.75),
+            (n * 2.2, 1.3),
+            (n * 1.3, 0.95),
+        ],
+        darker(look.cloth, 0.2),
+    )
     pen.blob([(-n * 1.2, 1.1), (-n * 1.3, 1.5), (0, 1.72), (n * 1.3, 1.5), (n * 1.2, 1.1)], look.skin)
     for s in (-1, 1):
         pen.line([(s * 0.2, 1.75), (s * 0.22, 2.4)], 0.05, look.trim)
@@ -99,7 +127,9 @@ def _jacket(pen: Pen, look: Look) -> None:
     pen.polygon([(-n * 1.3, 1.28), (n * 1.3, 1.28), (0.12, 3.1), (0.12, 5), (-0.12, 5), (-0.12, 3.1)], look.trim)
     pen.polygon([(-n, 1.3), (n, 1.3), (0, 1.72)], look.skin)
     for s in (-1, 1):
-        pen.polygon([(s * n * 1.25, 1.3), (s * n * 1.9, 1.5), (s * n * 1.6, 2.2), (s * 0.12, 3.1)], darker(look.cloth, 0.18))
+        pen.polygon(
+            [(s * n * 1.25, 1.3), (s * n * 1.9, 1.5), (s * n * 1.6, 2.2), (s * 0.12, 3.1)], darker(look.cloth, 0.18)
+        )
         pen.line([(s * 0.12, 3.1), (s * 0.12, 4.9)], 0.03, line)
 
 
@@ -125,7 +155,9 @@ def _legs(pen: Pen, look: Look) -> None:
     if look.detail % 5 == 0:
         pen.polygon([(-s * 0.85, 4.7), (s * 0.85, 4.7), (s * 1.3, 8), (-s * 1.3, 8)], colour)
     else:
-        pen.polygon([(-s * 0.88, 4.7), (s * 0.88, 4.7), (s * 0.95, 9), (0.1, 9), (0, 6.2), (-0.1, 9), (-s * 0.95, 9)], colour)
+        pen.polygon(
+            [(-s * 0.88, 4.7), (s * 0.88, 4.7), (s * 0.95, 9), (0.1, 9), (0, 6.2), (-0.1, 9), (-s * 0.95, 9)], colour
+        )
 
 
 def _details(pen: Pen, look: Look) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from builder.preview import clothes, extras, hair, hands, hats, head, makeup, profile, scene
+from builder.preview import clothes, extras, face, glasses, hair, hands, hats, makeup, masks, profile, scene, skin
 from builder.preview.canvas import Canvas, Pen, darker, mix
 from builder.preview.features import FEATURES, SEXES, Labels, look_of
 from builder.preview.look import TONES, Look
@@ -48,31 +48,28 @@ def render(look: Look, size: int) -> Image.Image:
 
 
 def _from_the_side(upright: Pen, pen: Pen, look: Look) -> None:
-    if look.hair in ("medium", "long"):
-        clothes.body(upright, look)
-        profile.profile(pen, look)
-    else:
-        clothes.body(upright, look)
-        profile.profile(pen, look)
+    profile.neck(pen, look)
+    clothes.body(upright.at(-0.22, 0), look)
+    profile.profile(pen, look)
 
 
 def _from_the_front(upright: Pen, pen: Pen, look: Look) -> None:
-    shown = head.tilted_back(look) if look.pose == "up" else look
+    shown = skin.tilted_back(look) if look.pose == "up" else look
     if look.light == "behind":
         _rim(pen, look)
     hair.behind(pen, look)
     clothes.body(upright, look)
-    head.bare_head(pen, shown)
+    skin.bare_head(pen, shown)
     makeup.under(pen, shown)
-    head.face(pen, shown)
+    face.face(pen, shown)
     makeup.over(pen, shown)
     extras.beard(pen, shown)
     if look.light == "hard":
         _half_shadow(pen, look)
     hair.over(pen, shown)
     extras.earrings(pen, shown)
-    extras.mask(pen, shown)
-    extras.glasses(pen, shown)
+    masks.mask(pen, shown)
+    glasses.glasses(pen, shown)
     hats.hat(pen, shown)
     hands.hands(pen, shown)
 
@@ -85,13 +82,23 @@ def _rim(pen: Pen, look: Look) -> None:
 def _half_shadow(pen: Pen, look: Look) -> None:
     """The sharp shadow of hard sunlight on the far half of the face."""
     s = -look.lit
-    with pen.clip(head.outline(look)):
-        shape = [(s * -0.05, -1.1), (s * 0.04, -0.3), (s * 0.14, 0.3), (s * 0.02, 0.5), (s * 0.08, 1.1), (s * 1.2, 1.1), (s * 1.2, -1.1)]
+    with pen.clip(skin.outline(look)):
+        shape = [
+            (s * -0.05, -1.1),
+            (s * 0.04, -0.3),
+            (s * 0.14, 0.3),
+            (s * 0.02, 0.5),
+            (s * 0.08, 1.1),
+            (s * 1.2, 1.1),
+            (s * 1.2, -1.1),
+        ]
         pen.polygon(shape, darker(mix(look.skin, (60, 20, 30), 0.3), 0.6), 0.55)
         pen.polygon([(-x, y) for x, y in shape], (255, 252, 235), 0.3)
 
 
-def sheet(per: int = 6, size: int = 192, seed: int = 0, obey: bool = True, only: tuple[str, ...] = FEATURES) -> Image.Image:
+def sheet(
+    per: int = 6, size: int = 192, seed: int = 0, obey: bool = True, only: tuple[str, ...] = FEATURES
+) -> Image.Image:
     """A row of drawings for each feature, with its name; sexes, ages and ethnicities are mixed."""
     picture = Image.new("RGB", (LABEL_WIDTH + per * size, len(only) * size), "white")
     pen = ImageDraw.Draw(picture)

@@ -145,7 +145,7 @@ def _fitting(look: Look, feature: str, rng) -> Look:
         look = replace(look, earrings=kind, hair=str(rng.choice(["short", "bun", "short", "curly"])))
     if feature == "under_water":
         look = replace(look, hair="floating" if look.hair != "fuzz" else "fuzz")
-    if (feature == "mustache" or look.mask) and look.hair == "medium":
+    if (feature == "mustache" or look.mask) and look.hair in ("medium", "long", "curly"):
         look = replace(look, hair="short")
     if look.hat and look.hair in ("bun", "curly"):
         look = replace(look, hair="medium" if look.hair == "bun" else "short")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from builder.preview.canvas import Pen, darker, lighter, luminance, mirrored, oval, smooth
-from builder.preview.head import outline
 from builder.preview.look import Look
+from builder.preview.skin import outline
 
 
 def behind(pen: Pen, look: Look) -> None:
@@ -93,7 +93,15 @@ def _hairline(look: Look) -> list[tuple[float, float]]:
         "side": [(0.8, -0.42), (0.52, -0.74), (0.3, -0.78), (-0.1, -0.56), (-0.55, -0.42), (-0.84, -0.3)],
         "centre": [(0.85, -0.28), (0.62, -0.5), (0.2, -0.72), (0, -0.8), (-0.2, -0.72), (-0.62, -0.5), (-0.85, -0.28)],
         "swept": [(0.82, -0.4), (0.62, -0.66), (0.2, -0.72), (-0.2, -0.72), (-0.62, -0.66), (-0.82, -0.4)],
-        "receding": [(0.88, -0.45), (0.66, -0.86), (0.3, -0.86), (0, -0.76), (-0.3, -0.86), (-0.66, -0.86), (-0.88, -0.45)],
+        "receding": [
+            (0.88, -0.45),
+            (0.66, -0.86),
+            (0.3, -0.86),
+            (0, -0.76),
+            (-0.3, -0.86),
+            (-0.66, -0.86),
+            (-0.88, -0.45),
+        ],
     }
     line = lines.get(look.hairline, lines["swept"])
     if look.pose == "up":
@@ -102,13 +110,19 @@ def _hairline(look: Look) -> list[tuple[float, float]]:
 
 
 def _cap(pen: Pen, look: Look) -> None:
-    w, v = look.width, look.volume
-    outer = [(-w - 0.04, 0.0), (-w - 0.05 - v * 0.3, -0.4), (-0.74 * w - v * 0.4, -0.88), (0, -1.04 - v)]
-    outer += [(0.74 * w + v * 0.4, -0.88), (w + 0.05 + v * 0.3, -0.4), (w + 0.04, 0.0)]
+    w, v, lean = look.width, look.volume, look.volume * look.part * (look.hair == "short") * (look.length - 0.2)
+    outer = [(-w - 0.04, 0.0), (-w - 0.05 - v * 0.3, -0.4), (-0.74 * w - v * 0.4, -0.88 - lean), (0, -1.04 - v)]
+    outer += [(0.74 * w + v * 0.4, -0.88 + lean), (w + 0.05 + v * 0.3, -0.4), (w + 0.04, 0.0)]
     points = smooth(np.array(outer + _hairline(look)))
     pen.polygon(points, look.hair_colour)
     with pen.clip(points):
-        pen.line([(-0.55 * look.part, -0.92), (0, -0.98), (0.5 * look.part, -0.88)], 0.07, lighter(look.hair_colour, 0.35), 0.35, ends=(0.1, 0.1))
+        pen.line(
+            [(-0.55 * look.part, -0.92), (0, -0.98), (0.5 * look.part, -0.88)],
+            0.07,
+            lighter(look.hair_colour, 0.35),
+            0.35,
+            ends=(0.1, 0.1),
+        )
         root = (0.3 * w * look.part, -0.8) if look.hairline == "side" else (0, -0.82)
         for x in (-0.95, -0.7, -0.4, 0.4, 0.7, 0.95):
             bend = (x * w * 0.75, -0.82 + 0.12 * abs(x))
@@ -127,8 +141,16 @@ def _bangs(pen: Pen, look: Look) -> None:
     top = [(1.0 * w, -0.4), (0.66 * w, -0.9), (0, -1.0), (-0.66 * w, -0.9), (-1.0 * w, -0.4)]
     pen.polygon([*fringe, (0.95 * w, low + 0.06), *top, (-0.95 * w, low + 0.06)], look.hair_colour)
     for x in notch[1:-1]:
-        pen.line([(x * w * 0.75, -0.9), (x * w * 0.98, -0.6), (x * w, low - 0.01)], 0.026, _strand(look), 0.8, ends=(0.2, 0.7))
-    pen.line([(-0.5 * w, -0.72), (0, -0.76), (0.5 * w, -0.72)], 0.08, lighter(look.hair_colour, 0.4), 0.35, ends=(0.1, 0.1))
+        pen.line(
+            [(x * w * 0.75, -0.9), (x * w * 0.98, -0.6), (x * w, low - 0.01)],
+            0.026,
+            _strand(look),
+            0.8,
+            ends=(0.2, 0.7),
+        )
+    pen.line(
+        [(-0.5 * w, -0.72), (0, -0.76), (0.5 * w, -0.72)], 0.08, lighter(look.hair_colour, 0.4), 0.35, ends=(0.1, 0.1)
+    )
 
 
 def _curls(pen: Pen, look: Look, colour, degrees, radius: float, size: float) -> None:
@@ -153,7 +175,9 @@ def _tufts(pen: Pen, look: Look) -> None:
         r = rng.uniform(0.1, 0.15)
         pen.ellipse(x, y, r, r, look.hair_colour)
         start = rng.integers(24)
-        pen.line(oval(x, y, r * 0.55, r * 0.55)[start : start + 14], 0.025, _strand(look), 0.6, (0.3, 0.3), curved=False)
+        pen.line(
+            oval(x, y, r * 0.55, r * 0.55)[start : start + 14], 0.025, _strand(look), 0.6, (0.3, 0.3), curved=False
+        )
 
 
 def _floating(pen: Pen, look: Look) -> None:
@@ -165,7 +189,12 @@ def _floating(pen: Pen, look: Look) -> None:
         out = np.array([np.cos(angle), np.sin(angle)])
         across = np.array([-out[1], out[0]]) * rng.choice([-1, 1]) * rng.uniform(0.12, 0.25)
         base = out * (look.width, 0.8) * 0.85 + (0, -0.15)
-        points = [base, base + out * reach * 0.4 + across, base + out * reach * 0.75 - across, base + out * reach + (0, -0.15)]
+        points = [
+            base,
+            base + out * reach * 0.4 + across,
+            base + out * reach * 0.75 - across,
+            base + out * reach + (0, -0.15),
+        ]
         pen.line(points, 0.3, darker(look.hair_colour, 0.1), ends=(1.0, 0.08))
 
 
@@ -176,7 +205,12 @@ def _fuzz(pen: Pen, look: Look) -> None:
             line = [(-1.1, -0.42), (-0.4, -0.7), (0, -0.74), (0.4, -0.7), (1.1, -0.42), (0.8, -1.3), (-0.8, -1.3)]
             pen.blob([(x, y + low) for x, y in line], look.hair_colour, 0.26)
     s = look.part
-    pen.line([(-0.12 * s, -0.92), (0.02 * s, -1.12), (0.16 * s, -1.04), (0.08 * s, -0.96)], 0.07, look.hair_colour, ends=(1, 0.4))
+    pen.line(
+        [(-0.12 * s, -0.92), (0.02 * s, -1.12), (0.16 * s, -1.04), (0.08 * s, -0.96)],
+        0.07,
+        look.hair_colour,
+        ends=(1, 0.4),
+    )
     pen.line([(-0.05 * s, -0.94), (-0.14 * s, -1.08), (-0.24 * s, -1.06)], 0.06, look.hair_colour, ends=(1, 0.4))
 
 

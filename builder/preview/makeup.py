@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from builder.preview.canvas import Pen, mix, smooth
-from builder.preview.head import WHITE, blush, outline
 from builder.preview.look import Look
+from builder.preview.skin import WHITE, blush, outline
 
 SHADOWS = [(40, 110, 210), (140, 60, 190), (20, 160, 150), (220, 60, 140), (60, 170, 80), (230, 140, 30)]
 INK = (16, 12, 16)
@@ -39,14 +39,25 @@ def _lids(pen: Pen, look: Look, colour, alpha: float, reach: float) -> None:
     for s in (-1, 1):
         own = pen.at(s * look.eye_x, look.eye_y, angle=s * look.eye_tilt, flip=s < 0)
         w, up = look.eye_w, look.brow_gap * reach + look.eye_h * 0.4
-        own.blob([(-w * 1.15, 0.04), (-0.8 * w, -up * 0.8), (0.2 * w, -up * 1.05), (1.45 * w, -up * 0.95), (1.35 * w, 0.02), (0, 0.08)], colour, alpha)
+        own.blob(
+            [
+                (-w * 1.15, 0.04),
+                (-0.8 * w, -up * 0.8),
+                (0.2 * w, -up * 1.05),
+                (1.45 * w, -up * 0.95),
+                (1.35 * w, 0.02),
+                (0, 0.08),
+            ],
+            colour,
+            alpha,
+        )
 
 
 def _full(pen: Pen, look: Look, colour) -> None:
     _shadow(pen, look, colour)
     y = (look.eye_y + look.mouth_y) / 2 + 0.04
     for s in (-1, 1):
-        blush(pen.at(s * look.width * 0.66, y, angle=-s * 28), 0, 0, 0.25, 0.2, (226, 40, 90))
+        blush(pen.at(s * look.width * 0.66, y, angle=-s * 28), 0, 0, 0.25, 0.13, (226, 40, 90))
 
 
 def _shadow(pen: Pen, look: Look, colour) -> None:
@@ -65,7 +76,12 @@ def _wings(pen: Pen, look: Look) -> None:
         own = pen.at(s * look.eye_x, look.eye_y, angle=s * look.eye_tilt, flip=s < 0)
         w, h = look.eye_w, look.eye_h
         thick = 0.06 if look.makeup == "liner" else 0.045
-        own.line([(-w, 0.2 * h), (-0.3 * w, -0.85 * h), (0.3 * w, -0.98 * h), (w, -0.1), (1.65 * w, -0.19)], thick, INK, ends=(0.6, 0.3))
+        own.line(
+            [(-w, 0.2 * h), (-0.3 * w, -0.85 * h), (0.3 * w, -0.98 * h), (w, -0.1), (1.65 * w, -0.19)],
+            thick,
+            INK,
+            ends=(0.6, 0.3),
+        )
         own.line([(-0.6 * w, 0.75 * h), (0.3 * w, 0.9 * h), (w * 1.05, -0.02)], thick * 0.7, INK)
 
 
@@ -82,8 +98,25 @@ def _white(pen: Pen, look: Look, colour) -> None:
 def _joker(pen: Pen, look: Look) -> None:
     """A painted grin that runs into the cheeks."""
     y, w, red = look.mouth_y, look.mouth_w, (200, 16, 36)
-    pen.blob([(-w * 2.1, y - 0.26), (-w, y - 0.03), (0, y - 0.02), (w, y - 0.03), (w * 2.1, y - 0.26), (w * 1.1, y + 0.13), (0, y + 0.17), (-w * 1.1, y + 0.13)], red)
-    pen.line([(-w * 1.2, y - 0.01), (-0.5 * w, y + 0.05), (0.5 * w, y + 0.05), (w * 1.2, y - 0.01)], 0.03, (90, 0, 16), ends=(0.3, 0.3))
+    pen.blob(
+        [
+            (-w * 2.1, y - 0.26),
+            (-w, y - 0.03),
+            (0, y - 0.02),
+            (w, y - 0.03),
+            (w * 2.1, y - 0.26),
+            (w * 1.1, y + 0.13),
+            (0, y + 0.17),
+            (-w * 1.1, y + 0.13),
+        ],
+        red,
+    )
+    pen.line(
+        [(-w * 1.2, y - 0.01), (-0.5 * w, y + 0.05), (0.5 * w, y + 0.05), (w * 1.2, y - 0.01)],
+        0.03,
+        (90, 0, 16),
+        ends=(0.3, 0.3),
+    )
     if look.detail % 2:
         pen.ellipse(0, look.nose_y - 0.04, 0.13, 0.12, red)
         pen.ellipse(-0.04, look.nose_y - 0.08, 0.03, 0.03, (255, 200, 200))
@@ -99,7 +132,9 @@ def _skull(pen: Pen, look: Look, colour) -> None:
 def _teeth(pen: Pen, look: Look) -> None:
     y, n = look.mouth_y + 0.01, look.nose_y
     pen.polygon([(0, n - 0.2), (0.13, n + 0.03), (0.04, n + 0.05), (0, n), (-0.04, n + 0.05), (-0.13, n + 0.03)], INK)
-    pen.blob([(-0.5, y), (-0.2, y - 0.12), (0.2, y - 0.12), (0.5, y), (0.2, y + 0.12), (-0.2, y + 0.12)], (240, 238, 230))
+    pen.blob(
+        [(-0.5, y), (-0.2, y - 0.12), (0.2, y - 0.12), (0.5, y), (0.2, y + 0.12), (-0.2, y + 0.12)], (240, 238, 230)
+    )
     pen.line([(-0.54, y - 0.02), (0, y + 0.02), (0.54, y - 0.02)], 0.035, INK, ends=(0.4, 0.4))
     for x in np.linspace(-0.42, 0.42, 8):
         pen.line([(x, y - 0.11), (x, y + 0.12)], 0.03, INK)
@@ -127,5 +162,3 @@ def _seams(pen: Pen, look: Look) -> None:
             pen.line([point - step * 0.085, point + step * 0.085], 0.032, thread)
     if look.detail % 3:
         pen.line([(s * 0.12, y + 0.04), (s * 0.13, y + 0.24)], 0.05, (170, 10, 20), ends=(0.4, 1.2))
-
-

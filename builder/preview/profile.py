@@ -1,20 +1,19 @@
-"""A true side view, drawn facing right: the outline of forehead, nose, lips and chin, one eye, the ear in the middle."""
+"""A true side view, drawn facing right: outline of forehead, nose, lips and chin, one eye, the ear in the middle."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from builder.preview.canvas import Pen, darker, lighter, luminance, mix, smooth
-from builder.preview.head import DARK, WHITE, lip_colour
 from builder.preview.look import Look
+from builder.preview.mouth import lip_colour
+from builder.preview.skin import DARK, WHITE
 
 
 def profile(pen: Pen, look: Look) -> None:
     """Head, face and hair from the side; the pen is mirrored by whoever wants a face that looks left."""
     shade = darker(look.skin, 0.2)
     _back_hair(pen, look)
-    pen.polygon([(-0.62, 0.3), (0.2, 0.6), (0.16, 1.1), (0.3, 1.55), (-0.75, 1.55), (-0.6, 0.9)], look.skin)
-    pen.blob([(-0.3, 0.6), (0.1, 0.78), (0.45, 0.94), (0.14, 1.05), (-0.2, 1.0)], shade)
     points = outline(look)
     pen.polygon(points, look.skin)
     with pen.clip(points):
@@ -25,6 +24,15 @@ def profile(pen: Pen, look: Look) -> None:
     _face(pen, look)
     _ear(pen, look)
     _front_hair(pen, look)
+
+
+def neck(pen: Pen, look: Look) -> None:
+    """What of the neck shows beside the clothes' own, below jaw and nape."""
+    n, shade = look.neck, darker(look.skin, 0.2)
+    points = [(-0.62, 0.3), (0.25, 0.6), (n - 0.16, 1.05), (n - 0.2, 1.36), (-0.24 - n, 1.36), (-0.64, 0.7)]
+    pen.polygon(points, look.skin)
+    with pen.clip(points):
+        pen.blob([(-0.3, 0.6), (0.1, 0.78), (0.45, 0.94), (0.14, 1.15), (-0.2, 1.0)], shade)
 
 
 def outline(look: Look) -> np.ndarray:
@@ -45,19 +53,29 @@ def _face(pen: Pen, look: Look) -> None:
     x, y, h = 0.43, look.eye_y + 0.01, look.eye_h
     line = darker(look.skin, 0.72)
     pen.ellipse(x - 0.02, y - 0.02, 0.15, h * 1.5, darker(look.skin, 0.28), 0.3)
-    eye = smooth([(x - 0.13, y + 0.02), (x + 0.0, y - h * 0.8), (x + 0.09, y - h), (x + 0.1, y), (x + 0.06, y + h * 0.7)])
+    top = [(x - 0.14, y + 0.02), (x - 0.06, y - h * 0.75), (x + 0.05, y - h * 0.95), (x + 0.1, y - h * 0.5)]
+    eye = smooth([*top, (x + 0.09, y + h * 0.25), (x + 0.04, y + h * 0.75), (x - 0.06, y + h * 0.6)])
     with pen.clip(eye):
         pen.polygon(eye, WHITE)
         pen.ellipse(x + 0.075, y - 0.01, 0.05, h * 0.95, look.iris)
         pen.ellipse(x + 0.09, y - 0.01, 0.025, h * 0.5, (14, 10, 12))
-    pen.line([(x - 0.15, y + 0.02), (x, y - h * 0.85), (x + 0.12, y - h * 1.05)], 0.035, line)
+    pen.line(top, 0.034, line, ends=(0.5, 1))
     if look.lashes > 0.35:
         pen.line([(x + 0.1, y - h), (x + 0.19, y - h - 0.04)], 0.025, DARK)
     colour = mix(darker(look.hair_colour, 0.3), darker(look.skin, 0.55), 0.25)
-    top = y - look.brow_gap - h * 0.3
-    pen.line([(x - 0.17, top + 0.03), (x + 0.02, top - look.brow_arch), (x + 0.15, top + 0.03)], look.brow_w, colour, ends=(0.4, 0.9))
+    high = y - look.brow_gap - h * 0.3
+    pen.line(
+        [(x - 0.17, high + 0.03), (x + 0.02, high - look.brow_arch), (x + 0.15, high + 0.03)],
+        look.brow_w,
+        colour,
+        ends=(0.4, 0.9),
+    )
     nose = 0.37 + 0.55 * look.nose_w
-    pen.line([(nose + 0.05, look.nose_y - 0.06), (nose, look.nose_y + 0.02), (nose + 0.1, look.nose_y + 0.05)], 0.026, darker(look.skin, 0.5))
+    pen.line(
+        [(nose + 0.05, look.nose_y - 0.06), (nose, look.nose_y + 0.02), (nose + 0.1, look.nose_y + 0.05)],
+        0.026,
+        darker(look.skin, 0.5),
+    )
     m, lips = look.mouth_y, lip_colour(look)
     with pen.clip(outline(look)):
         pen.blob([(0.4, m), (0.53, m - 0.07 - 0.3 * look.lip_h), (0.72, m - 0.06), (0.72, m)], lips)
@@ -72,14 +90,21 @@ def _wrinkles(pen: Pen, look: Look) -> None:
         for n in range(1 + int(look.wrinkles * 2.9)):
             y = look.eye_y + (n - 1) * 0.06
             pen.line([(0.26, y), (0.15, y + (n - 1) * 0.05)], 0.022, line, strength)
-            pen.line([(0.25, look.eye_y - 0.42 - 0.1 * n), (0.54, look.eye_y - 0.4 - 0.1 * n)], 0.022, line, strength * 0.8)
+            pen.line(
+                [(0.25, look.eye_y - 0.42 - 0.1 * n), (0.54, look.eye_y - 0.4 - 0.1 * n)], 0.022, line, strength * 0.8
+            )
         pen.line([(0.48, look.nose_y + 0.02), (0.38, look.nose_y + 0.16), (0.36, look.mouth_y)], 0.026, line, strength)
 
 
 def _ear(pen: Pen, look: Look) -> None:
     ear = pen.at(-0.16, 0.12)
-    ear.blob([(0.06, -0.12), (-0.02, -0.22), (-0.14, -0.16), (-0.14, 0.02), (-0.05, 0.17), (0.04, 0.16)], lighter(look.skin, 0.05))
-    ear.line([(0.05, -0.12), (-0.03, -0.22), (-0.14, -0.16), (-0.14, 0.02), (-0.05, 0.17)], 0.025, darker(look.skin, 0.35))
+    ear.blob(
+        [(0.06, -0.12), (-0.02, -0.22), (-0.14, -0.16), (-0.14, 0.02), (-0.05, 0.17), (0.04, 0.16)],
+        lighter(look.skin, 0.05),
+    )
+    ear.line(
+        [(0.05, -0.12), (-0.03, -0.22), (-0.14, -0.16), (-0.14, 0.02), (-0.05, 0.17)], 0.025, darker(look.skin, 0.35)
+    )
     ear.line([(0.0, -0.1), (-0.08, -0.1), (-0.06, 0.04)], 0.025, darker(look.skin, 0.35))
 
 
@@ -109,11 +134,17 @@ def _front_hair(pen: Pen, look: Look) -> None:
         return
     nape = 0.5 if look.hair in ("short", "bun", "curly") else 0.75
     front = -0.82 if look.hairline == "receding" else -0.66
-    fore = [(0.5, front), (0.44, front - 0.26 - v * 0.5), (0, -1.04 - v), (-0.55, -0.94 - v * 0.7), (-0.9 - v * 0.5, -0.5)]
+    fore = [
+        (0.5, front),
+        (0.44, front - 0.26 - v * 0.5),
+        (0, -1.04 - v),
+        (-0.55, -0.94 - v * 0.7),
+        (-0.9 - v * 0.5, -0.5),
+    ]
     fore += [(-0.9 - v * 0.5, 0.0), (-0.66, nape), (-0.42, nape * 0.86)]
     inner = [(-0.34, 0.1), (-0.2, -0.14), (-0.05, -0.08), (-0.03, 0.14), (0.06, 0.12), (0.1, -0.25), (0.3, -0.42)]
     if look.hair == "fuzz":
-        pen.blob(fore[:5] + [(-0.8, 0), (-0.2, -0.5)], colour, 0.55)
+        pen.blob([*fore[:5], (-0.8, 0), (-0.2, -0.5)], colour, 0.55)
         return
     points = smooth(fore + inner)
     pen.polygon(points, colour)
@@ -124,5 +155,11 @@ def _front_hair(pen: Pen, look: Look) -> None:
             pen.line([(x - 0.07, y), (x, y - 0.07), (x + 0.07, y)], 0.03, strand, 0.6)
     with pen.clip(points):
         for k in (0.2, 0.45, 0.7):
-            pen.line([(0.45, front - 0.2 * k), (-0.1, -0.62 - 0.4 * k), (-0.6 - 0.2 * k, -0.3), (-0.55 - 0.2 * k, 0.3)], 0.026, strand, 0.6, ends=(0.3, 0.3))
+            pen.line(
+                [(0.45, front - 0.2 * k), (-0.1, -0.62 - 0.4 * k), (-0.6 - 0.2 * k, -0.3), (-0.55 - 0.2 * k, 0.3)],
+                0.026,
+                strand,
+                0.6,
+                ends=(0.3, 0.3),
+            )
         pen.line([(0.2, -0.92), (-0.15, -0.95), (-0.5, -0.8)], 0.08, lighter(colour, 0.4), 0.35, ends=(0.1, 0.1))

@@ -72,7 +72,11 @@ def _water(canvas: Canvas, pen: Pen, look: Look) -> None:
     _fade(canvas, (120, 214, 222), (14, 78, 120))
     for n in range(5):
         x = 0.05 + 0.22 * n
-        pen.polygon([(x, -0.1), (x + 0.07, -0.1), (x + 0.12 - look.lit * 0.2, 1.1), (x - 0.08 - look.lit * 0.2, 1.1)], (220, 255, 250), 0.22)
+        pen.polygon(
+            [(x, -0.1), (x + 0.07, -0.1), (x + 0.12 - look.lit * 0.2, 1.1), (x - 0.08 - look.lit * 0.2, 1.1)],
+            (220, 255, 250),
+            0.22,
+        )
 
 
 def _night(canvas: Canvas, pen: Pen, look: Look) -> None:
