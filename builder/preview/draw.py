@@ -14,8 +14,9 @@ from PIL import Image, ImageDraw
 
 from builder.preview import clothes, extras, face, glasses, hair, hands, hats, makeup, masks, profile, scene, skin
 from builder.preview.canvas import Canvas, Pen, darker, mix
-from builder.preview.features import FEATURES, SEXES, Labels, look_of
+from builder.preview.features import FEATURES, Labels, look_of
 from builder.preview.look import TONES, Look
+from builder.spec import SEXES
 
 AGES = {"child": (1, 3), "teenager": (8, 15), "young_adult": (25, 35), "old_adult": (45, 55), "old": (60, 80, 100)}
 """Ages that the default table asks for; all other features have those of ADULTS."""
@@ -44,6 +45,7 @@ def render(look: Look, size: int) -> Image.Image:
         _from_the_side(upright, pen, look)
     else:
         _from_the_front(upright, pen, look)
+    scene.foreground(canvas, look)
     return scene.finish(canvas.finish(), look)
 
 

@@ -80,7 +80,7 @@ def earrings(pen: Pen, look: Look) -> None:
     metal = [(236, 190, 60), (222, 224, 230), (230, 80, 110), (60, 190, 190)][rng.integers(4)]
     stone = [(226, 50, 80), (50, 140, 220), (70, 190, 110), (250, 246, 238)][rng.integers(4)]
     for side in (-1, 1):
-        own = pen.at(side * (look.width + 0.06), 0.33, 1, 0)
+        own = pen.at(side * (look.width + 0.06), look.eye_y + 0.34, 1, 0)
         own.ellipse(0, 0, 0.05, 0.05, metal)
         {"hoop": _hoop, "drop": _drop, "pearl": _pearl, "star": _star}[look.earrings](own, metal, stone)
 

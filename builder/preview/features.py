@@ -8,8 +8,8 @@ import numpy as np
 
 from builder.preview import look as looks
 from builder.preview.look import Look
+from builder.spec import SEXES
 
-SEXES = ("male", "female")
 ANGRY = {"brows": "angry", "eyes": "narrow"}
 VARIANTS: dict[str, dict[str, dict]] = {
     "child": {"": {}},

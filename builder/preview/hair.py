@@ -105,7 +105,7 @@ def _hairline(look: Look) -> list[tuple[float, float]]:
     }
     line = lines.get(look.hairline, lines["swept"])
     if look.pose == "up":
-        line = [(x, y - 0.12) for x, y in line]
+        line = [(x, max(y - 0.12, -0.84)) for x, y in line]
     return [(0.93 * w, low), *[(x * w * look.part, y) for x, y in line[:: look.part]], (-0.93 * w, low)]
 
 
@@ -201,9 +201,9 @@ def _floating(pen: Pen, look: Look) -> None:
 def _fuzz(pen: Pen, look: Look) -> None:
     """The thin hair of a baby, with a tuft."""
     with pen.clip(outline(look)):
-        for low in (0.0, -0.06, -0.12):
+        for low in (0.04, 0.0, -0.04, -0.08, -0.12, -0.16):
             line = [(-1.1, -0.42), (-0.4, -0.7), (0, -0.74), (0.4, -0.7), (1.1, -0.42), (0.8, -1.3), (-0.8, -1.3)]
-            pen.blob([(x, y + low) for x, y in line], look.hair_colour, 0.26)
+            pen.blob([(x, y + low) for x, y in line], look.hair_colour, 0.13)
     s = look.part
     pen.line(
         [(-0.12 * s, -0.92), (0.02 * s, -1.12), (0.16 * s, -1.04), (0.08 * s, -0.96)],

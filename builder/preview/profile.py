@@ -44,8 +44,8 @@ def outline(look: Look) -> np.ndarray:
     front = [(-0.05, -1.0), (0.34, -0.93), (0.56, -0.62), (ridge, brow), (0.55, look.eye_y), (0.62, look.eye_y + 0.1)]
     front += [(0.56 + nose, ny - 0.04), (0.54 + nose, ny + 0.02), (0.6, ny + 0.09)]
     front += [(0.61 + 0.6 * lips, my - 0.05), (0.57, my), (0.59 + 0.5 * lips, my + 0.07), (0.53, my + 0.13)]
-    front += [(0.53 + 0.2 * look.chin, 0.88), (0.42, 0.99), (0.2, 0.92), (-0.2, 0.66), (-0.3, 0.3)]
-    back = [(-0.62, 0.42), (-0.86, 0.0), (-0.88, -0.45), (-0.6, -0.86)]
+    front += [(0.53 + 0.2 * look.chin, 0.88), (0.42, 0.99), (0.2, 0.92), (-0.2, 0.7), (-0.42, 0.6)]
+    back = [(-0.66, 0.4), (-0.86, 0.0), (-0.88, -0.45), (-0.6, -0.86)]
     return smooth(front + back)
 
 
@@ -122,7 +122,7 @@ def _back_hair(pen: Pen, look: Look) -> None:
         pen.line([(-1.2, -0.5), (-1.0, -0.62), (-0.85, -0.5)], 0.03, lighter(colour, 0.2))
     elif look.hair == "curly":
         rng = np.random.default_rng(look.detail)
-        for angle in np.radians(np.arange(95, 300, 17)):
+        for angle in np.radians(np.arange(132, 300, 17)):
             r = 0.24 + 0.2 * v + rng.uniform(0, 0.06)
             pen.ellipse(-0.15 + 0.8 * np.cos(angle), -0.25 + 0.8 * np.sin(angle), r, r, colour)
 

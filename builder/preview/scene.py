@@ -112,6 +112,16 @@ def sun(look: Look) -> tuple[float, float]:
     return 0.5 + look.lit * 0.4, 0.1
 
 
+def foreground(canvas: Canvas, look: Look) -> None:
+    """What floats before a person: bubbles under water."""
+    if look.light == "water":
+        pen, rng = Pen.on(canvas), np.random.default_rng([look.detail, 11])
+        for x, y, r in rng.uniform((0.02, 0.02, 0.012), (0.98, 0.98, 0.042), (18, 3)):
+            pen.ellipse(x, y, r, r, (220, 255, 255), 0.45)
+            pen.ring(x, y, r, r, 0.008, (255, 255, 255))
+            pen.ellipse(x - r * 0.35, y - r * 0.35, r * 0.25, r * 0.25, (255, 255, 255))
+
+
 def finish(image: Image.Image, look: Look) -> Image.Image:
     """The picture under the look's light, and out of focus if asked."""
     pixels = np.asarray(image).astype(np.float32)
@@ -124,8 +134,6 @@ def finish(image: Image.Image, look: Look) -> Image.Image:
     elif (mean := _mean(pixels)) < BRIGHT_MEAN:
         pixels = pixels + (255 - pixels) * np.float32((BRIGHT_MEAN - mean) / (255 - mean))
     image = Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
-    if look.light == "water":
-        image = _bubbles(image, look)
     return image.filter(ImageFilter.GaussianBlur(image.width * 0.022)) if look.blurry else image
 
 
@@ -164,15 +172,3 @@ def _darkened(pixels: np.ndarray, look: Look) -> np.ndarray:
     for _ in range(2):  # clipping takes some of the light away
         lit = np.clip(lit * np.float32(goal / _mean(lit)), 0, 255)
     return lit
-
-
-def _bubbles(image: Image.Image, look: Look) -> Image.Image:
-    canvas = Canvas(image.width)
-    canvas.factor = 1
-    canvas._target(image)
-    pen, rng = Pen.on(canvas), np.random.default_rng([look.detail, 11])
-    for x, y, r in rng.uniform((0.02, 0.02, 0.012), (0.98, 0.98, 0.042), (16, 3)):
-        pen.ellipse(x, y, r, r, (210, 250, 255), 0.45)
-        pen.ring(x, y, r, r, 0.007, (235, 255, 255))
-        pen.ellipse(x - r * 0.35, y - r * 0.35, r * 0.25, r * 0.25, (255, 255, 255))
-    return image

@@ -43,7 +43,7 @@ def bare_head(pen: Pen, look: Look) -> None:
     back = look.pose == "up"
     shade = darker(look.skin, 0.16)
     for side in (-1, 1):
-        ear = pen.at(side * look.width * 0.99, 0.2 if back else 0.1, 1, flip=side < 0)
+        ear = pen.at(side * look.width * 0.99, 0.2 if back else look.eye_y + 0.1, 1, flip=side < 0)
         ear.blob([(-0.04, -0.2), (0.08, -0.25), (0.15, -0.12), (0.11, 0.1), (0.03, 0.22), (-0.06, 0.16)], look.skin)
         ear.line([(0.02, -0.13), (0.09, -0.12), (0.07, 0.04), (0.02, 0.1)], 0.025, shade)
     points = outline(look)
