@@ -93,8 +93,8 @@ def test_every_sex_age_and_ethnicity_draws(feature):
     for sex in SEXES:
         for number, ethnicity in enumerate(looks.TONES):
             for age in (1, 15, 100) if number == 0 else AGES.get(feature, (25, 55)):
-                image = draw(Labels(feature, sex, ethnicity, age), number, 96)
-                assert (image.mode, image.size) == ("RGB", (96, 96))
+                image = draw(Labels(feature, sex, ethnicity, age), number, 64)
+                assert (image.mode, image.size) == ("RGB", (64, 64))
 
 
 def test_every_phrase_of_the_table_draws():

@@ -127,6 +127,8 @@ def _cap(pen: Pen, look: Look) -> None:
         for x in (-0.95, -0.7, -0.4, 0.4, 0.7, 0.95):
             bend = (x * w * 0.75, -0.82 + 0.12 * abs(x))
             pen.line([root, bend, (x * w * 1.04, -0.25 - 0.1 * abs(x))], 0.024, _strand(look), 0.55, ends=(0.3, 0.3))
+    if abs(luminance(look.hair_colour) - luminance(look.skin)) < 40:  # else hair and forehead would run together
+        pen.line(_hairline(look), 0.035, darker(look.hair_colour, 0.45), 0.8, ends=(0.4, 0.4))
     if look.hair == "curly":
         _tufts(pen, look)
     if look.hairline == "bangs":

@@ -160,7 +160,7 @@ def _colours(rng, ethnicity: str, age: int) -> dict:
     tone = skin(rng, ethnicity)
     natural = pick(rng, NATURAL[ethnicity])
     greyed, dyed, shown = rng.random(), rng.random(), rng.random()
-    if greyed < (0.03 if 18 <= age < 45 else np.clip((age - 40) / 45, 0, 0.93)):
+    if greyed < (0.03 if 18 <= age < 45 else np.clip((age - 38) / 45, 0, 0.93)):
         natural = "white" if shown < (age - 50) / 60 else "grey"
     if age >= 18 and dyed < 0.05 + 0.06 * (age >= 55):
         natural = "dyed" if shown < 0.4 else "dark"
@@ -172,7 +172,7 @@ def _colours(rng, ethnicity: str, age: int) -> dict:
 
 def _face(rng, female: bool, age: int) -> dict:
     young = float(np.interp(age, [1, 3, 8, 15, 20], [1.0, 0.92, 0.64, 0.3, 0.0]))
-    old = float(np.interp(age, [35, 45, 60, 80, 100], [0, 0.25, 0.55, 0.8, 1.0]))
+    old = float(np.interp(age, [35, 45, 60, 80, 100], [0, 0.25, 0.62, 0.85, 1.0]))
     u = rng.uniform
 
     def by_sex(man: tuple[float, float], woman: tuple[float, float], child: float) -> float:

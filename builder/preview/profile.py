@@ -86,7 +86,7 @@ def _face(pen: Pen, look: Look) -> None:
 
 def _wrinkles(pen: Pen, look: Look) -> None:
     if look.wrinkles > 0:
-        line, strength = darker(look.skin, 0.42), 0.35 + 0.5 * look.wrinkles
+        line, strength = darker(look.skin, 0.5), 0.38 + 0.5 * look.wrinkles
         for n in range(1 + int(look.wrinkles * 2.9)):
             y = look.eye_y + (n - 1) * 0.06
             pen.line([(0.26, y), (0.15, y + (n - 1) * 0.05)], 0.022, line, strength)

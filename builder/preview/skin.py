@@ -90,8 +90,8 @@ def wrinkles(pen: Pen, look: Look) -> None:
     """Lines of the forehead, of the eyes' corners and around the mouth, and bags under the eyes, as age has them."""
     if look.wrinkles <= 0:
         return
-    amount, line = look.wrinkles, darker(look.skin, 0.42)
-    strength = 0.35 + 0.5 * amount
+    amount, line = look.wrinkles, darker(look.skin, 0.5)
+    strength = 0.38 + 0.5 * amount
     ex, ey, ends = look.eye_x, look.eye_y, (0.2, 0.2)
     for n in range(1 + int(amount * 3)):
         y = ey - 0.4 - 0.11 * n
