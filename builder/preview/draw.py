@@ -123,14 +123,17 @@ def main(argv: list[str] | None = None) -> None:
         epilog="example: python -m builder.preview.draw --out sheet.png --per 8 --size 128",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("--out", type=Path, required=True, help="the picture to write, for example sheet.png")
+    no_default = argparse.SUPPRESS
+    parser.add_argument("--out", type=Path, required=True, default=no_default, help="the PNG file to write")
     parser.add_argument("--per", type=int, default=6, help="drawings in a row")
     parser.add_argument("--size", type=int, default=192, help="width and height of a drawing in pixels")
     parser.add_argument("--seed", type=int, default=0, help="another number gives other people")
-    parser.add_argument("--only", nargs="+", choices=FEATURES, default=FEATURES, metavar="FEATURE", help="rows to draw")
+    parser.add_argument(
+        "--only", nargs="+", choices=FEATURES, default=no_default, metavar="FEATURE", help="rows to draw; else all"
+    )
     parser.add_argument("--disobey", action="store_true", help="draw everything but the features")
     args = parser.parse_args(argv)
-    sheet(args.per, args.size, args.seed, not args.disobey, tuple(args.only)).save(args.out)
+    sheet(args.per, args.size, args.seed, not args.disobey, tuple(getattr(args, "only", FEATURES))).save(args.out)
 
 
 if __name__ == "__main__":
