@@ -152,10 +152,10 @@ def is_release(folder):
 def _find(data_dir, base_path):
     """The folder to read: what the caller says, or the release or raw build here or beside the script."""
     places = [Path(place).expanduser() for place in (".", base_path or ".")]
-    tried = [data_dir] if data_dir else [place / name for place in places for name in (RELEASE, RAW)]
-    for folder in map(Path, tried):
+    tried = [Path(data_dir).expanduser()] if data_dir else [place / name for place in places for name in (RELEASE, RAW)]
+    for folder in tried:
         if is_release(folder) or is_raw(folder):
-            return folder.expanduser().resolve()
+            return folder.resolve()
     raise FileNotFoundError(
         f"no AGFD-30K release or raw build at {data_dir or Path.cwd()}: make one with "
         "`accelerate launch builder/generate.py`, or say where it is with data_dir=..."

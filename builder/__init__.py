@@ -1,6 +1,7 @@
 """AGFD-30K's builder: from a table of attributes to labelled, generated faces.
 
-The rooms, in import order: `spec`, `prompts`, `plan`, `pipeline`, `checks`, `shards`, `card`, `release`, `generate`.
+A module imports only from rooms to its left: `spec`, `prompts`, `people`, `table`, `plan`, `pipeline`, `checks`,
+`shards`, `raw`, `card`, `release`, `verify`, `run`, `generate`, and what each of them stands on.
 """
 
 

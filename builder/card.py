@@ -14,7 +14,7 @@ from agfd30k import SPLITS
 TEMPLATE = Path(__file__).resolve().parent.parent / "dataset_card" / "README.md.jinja"
 
 
-def render(recipe: dict[str, Any], configs: dict[str, dict], composition: list[dict], mark: str) -> str:
+def render(recipe: dict[str, Any], configs: dict[str, dict], composition: list[dict], mark: str, name: str) -> str:
     """The whole README.md.
 
     `configs` maps a config to {"features", "patterns": {split: glob}, "splits": {split: (rows, bytes)}, "download"};
@@ -34,6 +34,7 @@ def render(recipe: dict[str, Any], configs: dict[str, dict], composition: list[d
         splits=SPLITS,
         composition=composition,
         mark=mark,
+        name=name,
         preview=recipe["model"]["kind"] == "preview",
     )
     return f"---\n{yaml.safe_dump(yaml_part, sort_keys=False, allow_unicode=True, width=1000)}---\n{text}"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+from bisect import bisect_right
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -60,11 +62,32 @@ def choose(spec: Spec, only: Sequence[str], scale: float, limit: int | None) -> 
         for sex in SEXES:
             quota = feature.quota(sex)
             counts[feature.name, sex] = min(quota, max(1, round(quota * scale))) if wanted else 0
-    if limit is not None and limit < sum(counts.values()):
-        edges = [0, *itertools.accumulate(counts.values())]
-        shares = [limit * last // edges[-1] - limit * first // edges[-1] for first, last in itertools.pairwise(edges)]
-        counts = dict(zip(counts, shares))
-    return counts
+    return counts if limit is None else _first(spec, counts, limit)
+
+
+def _first(spec: Spec, counts: dict[tuple[str, str], int], limit: int) -> dict[tuple[str, str], int]:
+    """The first `limit` of the chosen pictures, in rounds to which every cell adds its share: more keep what fewer had.
+
+    Within a round the first cell of every attribute comes first, then the second of every one, and so on.
+    """
+    if limit >= sum(counts.values()):
+        return counts
+    seen: Counter = Counter()
+    place = {}
+    for feature, sex in itertools.product(spec.features, SEXES):
+        place[feature.name, sex] = (seen[feature.attribute], len(place))
+        seen[feature.attribute] += 1
+    rounds = max(counts.values())
+
+    def before(turn: int) -> dict[tuple[str, str], int]:
+        return {cell: -(-turn * count // rounds) for cell, count in counts.items()}
+
+    turn = bisect_right(range(rounds), limit, key=lambda n: sum(before(n).values())) - 1
+    first, after = before(turn), before(turn + 1)
+    for cell in sorted(counts, key=place.get):
+        if sum(first.values()) < limit:
+            first[cell] = after[cell]
+    return first
 
 
 def cells_of(spec: Spec, chosen: dict[tuple[str, str], int]) -> list[Cell]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from agfd30k import SPLITS, read_rows
-from builder.shards import REJECTED, receipt
+from builder.shards import REJECTED, receipt, require_sound
 
 
 @dataclass
@@ -22,9 +22,10 @@ class Census:
 
     @classmethod
     def of(cls, shards: list[Path]) -> Census:
-        """Count finished shards."""
+        """Count finished shards. Raises Damaged for one whose rows are not those its receipt was written for."""
         counts = cls()
         for shard in shards:
+            require_sound(shard)
             counts.made.update((row["attribute"], row["feature"], row["split"]) for row in read_rows(shard))
             counts.unfilled.update(_feature(id) for id in receipt(shard)["unfilled"])
             with open(shard / REJECTED, encoding="utf-8") as lines:

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
+
 from builder import prompts
 from builder.plan import Cell, Plan
 
@@ -49,10 +51,23 @@ def tokenizer(model: str, revision: str) -> Callable[[str], list] | None:
     folder = _tokenizer_folder(model, revision)
     if folder is None:
         return None
-    from transformers import CLIPTokenizer
+    if (folder / "tokenizer.json").is_file():
+        loaded = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    else:
+        loaded = _clip(folder)
+    return lambda text: loaded.encode(text, add_special_tokens=False).ids
 
-    loaded = CLIPTokenizer.from_pretrained(folder)
-    return lambda text: loaded(text, add_special_tokens=False, verbose=False).input_ids
+
+def _clip(folder: Path) -> Tokenizer:
+    """CLIP's tokenizer from its vocab.json and merges.txt, without transformers, which takes seconds to import."""
+    vocabulary, merges = str(folder / "vocab.json"), str(folder / "merges.txt")
+    made = Tokenizer(models.BPE.from_file(vocabulary, merges, end_of_word_suffix="</w>", unk_token="<|endoftext|>"))
+    spaces = normalizers.Replace(Regex(r"\s+"), " ")
+    made.normalizer = normalizers.Sequence([normalizers.NFC(), spaces, normalizers.Lowercase()])
+    words = Regex(r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+")
+    split = pre_tokenizers.Split(words, behavior="removed", invert=True)
+    made.pre_tokenizer = pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(add_prefix_space=False)])
+    return made
 
 
 def _tokenizer_folder(model: str, revision: str) -> Path | None:

@@ -53,7 +53,11 @@ def parser() -> argparse.ArgumentParser:
     option("--shard-size", metavar="N", type=_positive, default=SHARD_SIZE, help="pictures a shard")
     option("--image-format", choices=["png", "webp", "jpg"], default="png", help="png and webp are lossless")
     option("--safety-checker", metavar="MODEL", default=SAFETY_CHECKER, help="used where the model has none of its own")
-    option("--unchecked-adults", action="store_true", help="no safety checker for rows of adults; minors keep theirs")
+    option(
+        "--unchecked-adults",
+        action="store_true",
+        help="no safety checker for rows of adults; whoever may be a minor keeps it",
+    )
     option("--dry-run", action="store_true", help="print what would be made, and exit")
     return made
 
@@ -87,8 +91,11 @@ def _dry_run(plan: Plan) -> int:
     from builder import dry_run
 
     tokenize = dry_run.tokenizer(plan.spec.recipe.model, plan.spec.recipe.revision)
-    for line in dry_run.lines(plan, tokenize):
-        print(line)
+    try:
+        for line in dry_run.lines(plan, tokenize):
+            print(line)
+    except BrokenPipeError:  # `--dry-run | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,8 +24,10 @@ class Source:
     revision: str
 
 
-def resolve(model: str, revision: str, recorded: Source | None = None) -> Source:
+def resolve(model: str, revision: str, recorded: Source | None = None, config: Path | None = None) -> Source:
     """Find the exact model. A Hub revision becomes a commit, a local model the digest of its files.
+
+    `config` is the folder that says what is in a .safetensors file; its files belong to the digest.
 
     `recorded` is what an earlier run resolved the same words to: a Hub model keeps that commit, without network.
     Raises UserError where there is no such model, or only a pickled one.
@@ -35,17 +38,16 @@ def resolve(model: str, revision: str, recorded: Source | None = None) -> Source
     if path.is_dir():
         if not (path / "model_index.json").is_file():
             raise UserError(f"--model {model}: no model_index.json in this folder; it is not a diffusers model")
-        files = sorted(file for file in path.rglob("*") if file.suffix in (".safetensors", ".json", ".txt"))
-        if not any(file.suffix == ".safetensors" for file in files):
+        if not any(path.rglob("*.safetensors")):
             raise UserError(f"--model {model}: no .safetensors weights in this folder (pickled weights are not loaded)")
-        lines = "".join(f"{sha256(file)}  {file.relative_to(path).as_posix()}\n" for file in files)
-        return Source("folder", path.resolve().name, str(path), f"sha256:{hashlib.sha256(lines.encode()).hexdigest()}")
+        return Source("folder", path.resolve().name, str(path), _digest(path))
     if path.suffix.lower() in PICKLES:
         raise UserError(f"--model {model}: pickled weights can run code and are not loaded; use the .safetensors file")
     if path.suffix == ".safetensors":
         if not path.is_file():
             raise UserError(f"--model {model}: there is no such file")
-        return Source("file", path.name, str(path), f"sha256:{sha256(path)}")
+        known = f"sha256:{sha256(path)}" + (f"+{_digest(config)}" if config else "")
+        return Source("file", path.name, str(path), known)
     if path.exists():
         raise UserError(f"--model {model}: is neither a diffusers folder nor a .safetensors file")
     if recorded is not None and recorded.kind == "hub" and recorded.name == model:
@@ -53,7 +55,44 @@ def resolve(model: str, revision: str, recorded: Source | None = None) -> Source
     return Source("hub", model, model, _commit(model, revision))
 
 
-def _commit(model: str, revision: str) -> str:
+def resolve_checker(source: Source, fallback: str) -> Source | None:
+    """The exact safety checker a model will have: its own (None), or the fallback. The preview has none."""
+    if source.kind == "preview" or _has_checker(source):
+        return None
+    path = Path(fallback).expanduser()
+    if path.is_dir():
+        return Source("folder", path.resolve().name, str(path), _digest(path))
+    return Source("hub", fallback, fallback, _commit(fallback, "main", "--safety-checker"))
+
+
+def _has_checker(source: Source) -> bool:
+    """True when a checkpoint names a safety checker of its own."""
+    if source.kind == "file":
+        return False
+    index = Path(source.location, "model_index.json")
+    if source.kind == "hub":
+        from huggingface_hub import hf_hub_download
+
+        try:
+            index = Path(hf_hub_download(source.name, "model_index.json", revision=source.revision))
+        except Exception as error:
+            raise UserError(
+                f"--model {source.name}: its model_index.json cannot be read ({type(error).__name__})"
+            ) from None
+    try:
+        return bool((json.loads(index.read_text(encoding="utf-8")).get("safety_checker") or [None])[0])
+    except (ValueError, AttributeError, TypeError):
+        raise UserError(f"--model {source.name}: its model_index.json is damaged") from None
+
+
+def _digest(folder: Path) -> str:
+    """Digest of a model folder's files, names and content; README and the like do not count."""
+    files = sorted(file for file in folder.rglob("*") if file.suffix in (".safetensors", ".json", ".txt"))
+    lines = "".join(f"{sha256(file)}  {file.relative_to(folder).as_posix()}\n" for file in files)
+    return f"sha256:{hashlib.sha256(lines.encode()).hexdigest()}"
+
+
+def _commit(model: str, revision: str, flag: str = "--model") -> str:
     """The commit that a Hub model's branch or tag stands for now; offline, the one in the local cache."""
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
@@ -61,10 +100,10 @@ def _commit(model: str, revision: str) -> str:
     try:
         return HfApi().model_info(model, revision=revision).sha
     except HFValidationError:
-        raise UserError(f"--model {model}: no such folder or file here, and not a Hub id (owner/name)") from None
+        raise UserError(f"{flag} {model}: no such folder or file here, and not a Hub id (owner/name)") from None
     except (RepositoryNotFoundError, RevisionNotFoundError):
         raise UserError(
-            f"--model {model}: the Hub has no such model or revision {revision!r}, or it is private (hf auth login)"
+            f"{flag} {model}: the Hub has no such model or revision {revision!r}, or it is private (hf auth login)"
         ) from None
     except Exception as error:  # offline, proxies, time-outs: the client raises many kinds
         try:
@@ -73,6 +112,6 @@ def _commit(model: str, revision: str) -> str:
             ).name
         except Exception:
             raise UserError(
-                f"--model {model}: the Hub cannot be reached ({type(error).__name__}) and the model is not in the "
+                f"{flag} {model}: the Hub cannot be reached ({type(error).__name__}) and the model is not in the "
                 "local cache; try again with network, give a local folder, or use --model preview"
             ) from None

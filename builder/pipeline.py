@@ -1,6 +1,6 @@
 """Samples in, pictures out: the parts of diffusers' StableDiffusionPipeline, run as the web UI runs them.
 
-The only room, with `preview`, that imports torch, diffusers and transformers. Prompt encodings follow the web UI
+The only room, with `preview`, that imports diffusers. Prompt encodings follow the web UI
 (weights, chunks of 75 tokens, mean kept), the sampler is DPM++ 2M Karras as k-diffusion computes it, noise comes from
 one CPU generator a picture, and latents stay in float32 whatever the weights are.
 """
@@ -224,7 +224,7 @@ def load(
     recipe: Recipe,
     device: torch.device,
     config: Path | None = None,
-    safety_checker: str = "",
+    safety_checker: Source | None = None,
     check_adults: bool = True,
     minors: bool = True,
 ) -> Pipeline:
@@ -264,14 +264,18 @@ def _one_line(what: str) -> Iterator[None]:
 
 
 def _read(source: Source, config: Path | None, dtype: torch.dtype, own_checker: bool) -> StableDiffusionPipeline:
-    unchecked = {} if own_checker else {"safety_checker": None}
-    options = {"dtype": dtype, "requires_safety_checker": False, **unchecked}
+    options: dict[str, Any] = {"dtype": dtype, "requires_safety_checker": False}
     if source.kind == "file":
         where = {"config": str(config), "local_files_only": True} if config else {}
-        return StableDiffusionPipeline.from_single_file(source.location, **options, **where)
-    where = {"use_safetensors": True, **({"revision": source.revision} if source.kind == "hub" else {})}
-    text_encoder = _whole(CLIPTextModel, source.location, subfolder="text_encoder", dtype=dtype, **where)
-    return StableDiffusionPipeline.from_pretrained(source.location, text_encoder=text_encoder, **options, **where)
+        return StableDiffusionPipeline.from_single_file(source.location, safety_checker=None, **options, **where)
+    place, revision = source.location, {"revision": source.revision} if source.kind == "hub" else {}
+    where = {"use_safetensors": True, "dtype": dtype, **revision}
+    parts = {"text_encoder": _whole(CLIPTextModel, place, subfolder="text_encoder", **where), "safety_checker": None}
+    listed = StableDiffusionPipeline.load_config(place, **revision).get("safety_checker") or [None]
+    if own_checker and listed[0]:
+        parts["safety_checker"] = _whole(StableDiffusionSafetyChecker, place, subfolder="safety_checker", **where)
+    options.update(parts)
+    return StableDiffusionPipeline.from_pretrained(place, use_safetensors=True, **options, **revision)
 
 
 def _whole(kind: type, location: str, **options: Any) -> Any:
@@ -283,12 +287,16 @@ def _whole(kind: type, location: str, **options: Any) -> Any:
 
 
 def _safety(
-    pipe: StableDiffusionPipeline, fallback: str, adults: bool, device: torch.device, dtype: torch.dtype
+    pipe: StableDiffusionPipeline, fallback: Source | None, adults: bool, device: torch.device, dtype: torch.dtype
 ) -> Safety:
     name, checker, processor = "the model's own", pipe.safety_checker, pipe.feature_extractor
     if checker is None:
-        name = fallback
-        with _one_line(f"safety checker {fallback}"):
-            checker = _whole(StableDiffusionSafetyChecker, fallback, dtype=dtype, use_safetensors=True)
-            processor = CLIPImageProcessor.from_pretrained(fallback)
+        if fallback is None:
+            raise UserError("the model has no safety checker of its own, and none was given (--safety-checker)")
+        name = f"{fallback.name}@{fallback.revision}"
+        revision = {"revision": fallback.revision} if fallback.kind == "hub" else {}
+        with _one_line(f"safety checker {fallback.name}"):
+            where = {"dtype": dtype, "use_safetensors": True, **revision}
+            checker = _whole(StableDiffusionSafetyChecker, fallback.location, **where)
+            processor = CLIPImageProcessor.from_pretrained(fallback.location, **revision)
     return Safety(name, checker.to(device).eval(), processor, adults)

@@ -1,7 +1,7 @@
 """From the table to samples and shards: deterministic, balanced, and addressable by number.
 
 A sample is a pure function of (spec, id, attempt): it does not depend on how many workers there are, on the order they
-work in, or on which part of the table was chosen. `python -m builder.plan` prints how well the plan is balanced.
+work in, or on which part of the table was chosen. `python -m builder.balance` prints how well a plan is balanced.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from builder import prompts
+from builder import people
 from builder.cells import Cell, cells_of, choose
 from builder.design import design
-from builder.spec import Spec, is_minor
+from builder.spec import Spec
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -68,7 +68,7 @@ class Result:
 def seed(release: str, id: str, attempt: int) -> int:
     """The seed of one try at one picture: 53 bits of sha256, so that it is exact in JSON and JavaScript too.
 
-    torch's CPU generator uses the low 32 bits alone; `python -m builder.plan` counts both.
+    torch's CPU generator uses the low 32 bits alone; `python -m builder.balance` counts both.
     """
     digest = hashlib.sha256(f"{release}/{id}/{attempt}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 11
@@ -165,7 +165,7 @@ class Plan:
     def prompts(self, cell: Cell) -> Iterator[tuple[str, str]]:
         """Every (positive, negative) prompt that a cell can give."""
         for ethnicity, age, (subject, phrase) in itertools.product(*cell.levels):
-            yield prompts.render(self.spec, cell.feature, age, subject, ethnicity, phrase)
+            yield people.render(self.spec, cell.feature, age, subject, ethnicity, phrase)
 
     def _chosen(self, shard: Shard) -> Iterator[tuple[Cell, int]]:
         order = self.orders[shard.attribute]
@@ -174,7 +174,7 @@ class Plan:
     def _sample(self, cell: Cell, index: int) -> Sample:
         feature = cell.feature
         ethnicity, age, (subject, phrase) = cell.draw(index)
-        prompt, negative_prompt = prompts.render(self.spec, feature, age, subject, ethnicity, phrase)
+        prompt, negative_prompt = people.render(self.spec, feature, age, subject, ethnicity, phrase)
         return Sample(
             id=cell.id(index),
             attribute=feature.attribute,
@@ -190,7 +190,7 @@ class Plan:
             prompt=prompt,
             negative_prompt=negative_prompt,
             guidance_scale=float(feature.guidance_scale),
-            minor=is_minor(age, [prompt]),
+            minor=people.is_minor(age, prompt),
         )
 
 

@@ -1,4 +1,4 @@
-"""The text of prompts: rendered from pieces, weighted and cut as the Stable Diffusion web UI does it.
+"""The text of prompts: weighted and cut as the Stable Diffusion web UI does it.
 
 Pure Python. `parse` and `chunk` follow the web UI's rules: `(x)` weighs 1.1, `[x]` 1/1.1, `(x:w)` w, nested ones
 multiply, an unclosed bracket runs to the end, a backslash makes a bracket literal, and BREAK ends a chunk.
@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Hashable, Iterable
-
-from builder.spec import Feature, Spec, is_minor
 
 CHUNK = 75
 BACKTRACK = 20
@@ -24,21 +22,6 @@ _ITEM = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _BREAK = re.compile(r"\s*\bBREAK\b\s*")
-
-
-def render(spec: Spec, feature: Feature, age: int, subject: str, ethnicity: str, phrase: str) -> tuple[str, str]:
-    """The positive and the negative prompt of one person; whoever is a minor gets the table's [minors] pieces."""
-    fields = {"age": str(age), "subject": subject, "ethnicity": spec.ethnicities[ethnicity], "phrase": phrase}
-    positive, negative = _fill(feature.positive, fields), list(feature.negative)
-    if is_minor(age, positive):
-        place = max(n for n, piece in enumerate(feature.positive, 1) if "{" in piece)
-        positive[place:place] = spec.minors.get("positive", ())
-        negative += spec.minors.get("negative", ())
-    return ", ".join(filter(None, positive)), ", ".join(negative)
-
-
-def _fill(pieces: Iterable[str], fields: dict[str, str]) -> list[str]:
-    return [re.sub(r"\{(\w+)\}", lambda match: fields[match[1]], piece).strip() for piece in pieces]
 
 
 def parse(text: str) -> list[tuple[str, float | None]]:

@@ -11,7 +11,7 @@ from typing import Any
 from filelock import FileLock
 
 from builder import UserError
-from builder.files import atomic
+from builder.files import atomic, sync_folder
 from builder.models import Source
 from builder.plan import Plan, Shard
 from builder.shards import ROWS, is_done
@@ -20,6 +20,7 @@ from builder.spec import Feature, Recipe, Spec, fingerprint
 RECIPE = "recipe.json"
 ASKED = "asked.json"
 SHARDS = "shards"
+KEYS = {"spec", "model", "settings", "labels", "toml", "fingerprint"}
 
 
 def document(spec: Spec, source: Source, toml: str, **settings: Any) -> dict[str, Any]:
@@ -27,8 +28,8 @@ def document(spec: Spec, source: Source, toml: str, **settings: Any) -> dict[str
 
     A local model is known by its name and digest, not by where it lies. `toml` is the table's text, kept for reading.
     """
-    content = {"spec": spec.as_dict(), "model": asdict(source), "settings": settings}
-    content["model"].pop("location")
+    known = {key: value for key, value in asdict(source).items() if key != "location"}
+    content = {"spec": spec.as_dict(), "model": known, "settings": settings}
     if source.kind in ("folder", "file"):
         content["spec"]["recipe"].update(model=source.name, revision=source.revision)
     return {**content, "labels": spec.labels, "toml": toml, "fingerprint": fingerprint(content)}
@@ -37,13 +38,14 @@ def document(spec: Spec, source: Source, toml: str, **settings: Any) -> dict[str
 def read(raw: Path) -> dict[str, Any] | None:
     """The recipe of a raw folder, or None where there is none yet."""
     try:
-        return json.loads((raw / RECIPE).read_text(encoding="utf-8"))
+        found = json.loads((raw / RECIPE).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     except ValueError:
-        raise UserError(
-            f"{raw / RECIPE}: damaged (not JSON); restore it, or choose another folder with --raw"
-        ) from None
+        found = None
+    if not isinstance(found, dict) or not set(found) >= KEYS:
+        raise UserError(f"{raw / RECIPE}: damaged; restore it, or choose another folder with --raw")
+    return found
 
 
 def require(raw: Path) -> dict[str, Any]:
@@ -77,6 +79,8 @@ def begin(raw: Path, content: dict[str, Any]) -> None:
                 raise UserError(f"{raw}: has shards but no {RECIPE}; restore it, or choose another folder with --raw")
             with atomic(raw / RECIPE) as file:
                 file.write(json.dumps(content, indent=1, ensure_ascii=False).encode())
+            for folder in (raw, raw.absolute().parent):
+                sync_folder(folder)
         elif found["fingerprint"] != content["fingerprint"]:
             differences = "; ".join(_differences(found, content)) or "the fingerprint"
             raise UserError(f"{raw} was made by another recipe ({differences}): choose another folder with --raw")
@@ -95,6 +99,8 @@ def unfinished(raw: Path) -> list[str]:
         asked = json.loads((raw / ASKED).read_text(encoding="utf-8"))
     except FileNotFoundError:
         asked = {}
+    except ValueError:
+        raise UserError(f"{raw / ASKED}: damaged; remove it, or run the builder again") from None
     plan = Plan(spec_of(recipe), shard_size=recipe["settings"]["shard_size"], **asked)
     return [shard.name for shard in plan.shards if not is_done(raw / SHARDS / shard.name, plan.ids(shard))]
 
@@ -112,20 +118,22 @@ def spec_of(content: dict[str, Any]) -> Spec:
 
 
 def shard_folders(raw: Path) -> list[Path]:
-    """Every shard folder, in name order."""
-    return sorted(path for path in (raw / SHARDS).glob("*-*") if path.is_dir())
+    """Every shard folder, in plan order within its attribute."""
+    found = [path for path in (raw / SHARDS).glob("*-*") if path.is_dir()]
+    return sorted(found, key=lambda path: (path.name.rpartition("-")[0], len(path.name), path.name))
 
 
 class RowCount:
-    """Committed rows of a raw folder, counted from the files; only what was appended since is read again."""
+    """Committed lines of a raw folder, counted from the files; only what was appended since is read again."""
 
-    def __init__(self, raw: Path):
+    def __init__(self, raw: Path, name: str = ROWS):
         self.raw = raw
+        self.name = name
         self.seen: dict[Path, tuple[int, int, int]] = {}
 
     def __call__(self, shards: Iterable[Shard]) -> int:
-        """Rows in the given shards."""
-        return sum(self._rows(self.raw / SHARDS / shard.name / ROWS) for shard in shards)
+        """Lines in the given shards."""
+        return sum(self._rows(self.raw / SHARDS / shard.name / self.name) for shard in shards)
 
     def _rows(self, path: Path) -> int:
         try:

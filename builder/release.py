@@ -7,6 +7,7 @@ the number of pictures.
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import shutil
 import sys
@@ -79,7 +80,7 @@ def make(raw_folder: Path, out: Path, anew: bool = False) -> tuple[Census, bool]
         if stale:
             temporary = out.parent / f".{out.name}.tmp"
             shutil.rmtree(temporary, ignore_errors=True)
-            _write(temporary, recipe, shards, census, rows)
+            _write(temporary, out.name, recipe, shards, census, rows)
             _swap(temporary, out)
     return census, stale
 
@@ -100,7 +101,7 @@ def require_free(out: Path, recipe: dict) -> None:
         raise UserError(f"{out}: is the release of another recipe, so it is not replaced; move it away or use --out")
 
 
-def _write(folder: Path, recipe: dict, shards: list[Path], census: Census, rows: str) -> None:
+def _write(folder: Path, name: str, recipe: dict, shards: list[Path], census: Census, rows: str) -> None:
     folder.mkdir()
     files = ReleaseWriter(folder, recipe["labels"])
     with tqdm(total=len(shards), desc="release", unit="shard", disable=not sys.stderr.isatty()) as bar:
@@ -115,15 +116,28 @@ def _write(folder: Path, recipe: dict, shards: list[Path], census: Census, rows:
         file.write(_recipe_toml(recipe).encode())
     mark = f"<!-- built from {rows}, recipe {recipe['fingerprint']}, model {recipe['model']['kind']} -->"
     with atomic(folder / "README.md") as file:
-        file.write(card.render(recipe, configs, census.features(recipe), mark).encode())
+        file.write(card.render(recipe, configs, census.features(recipe), mark, name).encode())
     sync_folder(folder)
 
 
 def _recipe_toml(recipe: dict) -> str:
-    """The table as it was given, under a note of the exact model; --spec reads it."""
-    model = recipe["model"]
-    note = f"built with {model['name']}, revision {model['revision']}; fingerprint {recipe['fingerprint']}"
-    return f"# {note}\n\n{recipe['toml']}"
+    """The table as it was given, but with the model and the commit it was built with; --spec reads it."""
+    model = recipe["spec"]["recipe"]["model"]
+    revision = recipe["model"]["revision"] if recipe["model"]["kind"] == "hub" else recipe["spec"]["recipe"]["revision"]
+    lines = []
+    for line in recipe["toml"].splitlines():
+        key = line.split("=")[0].strip() if _section(lines).startswith("[recipe]") else ""
+        if key not in ("model", "revision"):
+            lines.append(line)
+        if line.split("#")[0].strip() == "[recipe]":
+            lines += [f"model = {json.dumps(model)}", f"revision = {json.dumps(revision)}"]
+    note = f"built with {recipe['model']['name']}, revision {recipe['model']['revision']}"
+    return f"# {note}; fingerprint {recipe['fingerprint']}\n\n" + "\n".join(lines) + "\n"
+
+
+def _section(lines: list[str]) -> str:
+    """The header of the table that the last of some TOML lines stands in."""
+    return next((line for line in reversed(lines) if line.startswith("[")), "")
 
 
 def _digest(shards: list[Path]) -> str:

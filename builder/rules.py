@@ -55,7 +55,11 @@ def listed(key: str, value: Any) -> tuple:
 
 def distinct(key: str, values: tuple) -> None:
     rule(len(values) > 0, f"`{key}` must not be empty", list(values))
-    rule(len(set(map(_shown, values))) == len(values), f"`{key}` must not repeat a value", list(values))
+    rule(
+        len({_shown(value).casefold() for value in values}) == len(values),
+        f"`{key}` must not repeat a value",
+        list(values),
+    )
 
 
 def words(key: str, values: Any, empty: bool = False, fields: tuple[str, ...] = ()) -> None:

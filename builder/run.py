@@ -18,11 +18,11 @@ from pathlib import Path
 import torch
 from accelerate import PartialState
 
-from builder import models, raw, release
+from builder import UserError, models, raw, release
 from builder.checks import integrity
 from builder.plan import Attempt, Plan, Shard
 from builder.progress import Progress
-from builder.shards import Locked, ShardWriter, is_done
+from builder.shards import REJECTED, Locked, ShardWriter, is_done
 
 LIBRARIES = ("torch", "diffusers", "transformers", "accelerate", "datasets", "pillow", "numpy")
 
@@ -35,12 +35,23 @@ class Stop:
 
     def __init__(self):
         self.signal: int | None = None
+        self.since = 0.0
         self.launcher = os.getppid() if "ACCELERATE_MIXED_PRECISION" in os.environ else None
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._note)
 
     def _note(self, number: int, frame: object) -> None:
-        self.signal = self.signal or number
+        if self.signal is None:
+            self.signal, self.since = number, time.monotonic()
+            os.write(2, b"\nstopping after this batch (Ctrl-C again: at once, which loses the batch)\n")
+        elif number == signal.SIGINT and time.monotonic() - self.since > 1:  # launchers repeat the first one
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+
+    def over(self) -> None:
+        """From here on a signal ends the process at once, as usual."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)
 
     def __bool__(self) -> bool:
         if self.launcher is not None and os.getppid() != self.launcher:
@@ -63,21 +74,25 @@ class Run:
         gpu = torch.cuda.is_available() or torch.backends.mps.is_available()
         self.state = PartialState(cpu=not gpu)
         self._begin()
-        shards, count = self.plan.shards, raw.RowCount(self.args.raw)
-        self.progress = Progress(self.plan.chosen, lambda: count(shards), self.state.is_main_process)
+        shards = self.plan.shards
+        rows, rejected = raw.RowCount(self.args.raw), raw.RowCount(self.args.raw, REJECTED)
+        self.progress = Progress(self.plan.chosen, lambda: (rows(shards), rejected(shards)), self.state.is_main_process)
         try:
             locked = self._build(shards[self.state.process_index :: self.state.num_processes])
         finally:
             self.progress.close()
             if torch.distributed.is_available() and torch.distributed.is_initialized():
                 torch.distributed.destroy_process_group()
+            self.stop.over()
         return self._end(shards, locked)
 
     def _begin(self) -> None:
-        """Settle which exact model it is, and that the raw folder is this build's."""
+        """Settle which exact model it is, and that both folders are this build's."""
+        if self.args.raw.resolve() == self.args.out.resolve():
+            raise UserError(f"--raw and --out are the same folder, {self.args.raw}")
         recipe = self.plan.spec.recipe
         recorded = raw.recorded_source(self.args.raw, recipe.model, recipe.revision)
-        self.source = models.resolve(recipe.model, recipe.revision, recorded)
+        self.source = models.resolve(recipe.model, recipe.revision, recorded, self.args.model_config)
         document = raw.document(
             self.plan.spec,
             self.source,
@@ -87,8 +102,8 @@ class Run:
             safety_checker=self.args.safety_checker,
             unchecked_adults=self.args.unchecked_adults,
         )
-        raw.begin(self.args.raw, document)
         release.require_free(self.args.out, document)
+        raw.begin(self.args.raw, document)
         raw.note_asked(self.args.raw, self.plan)
         self.fingerprint = document["fingerprint"]
 
@@ -100,7 +115,7 @@ class Run:
 
     def _build(self, mine: list[Shard]) -> list[Locked]:
         """Work through a share of the shards; returns what was left because another run is writing there."""
-        locked = []
+        locked = {}
         for shard in mine:
             if self.stop:
                 break
@@ -108,15 +123,19 @@ class Run:
                 try:
                     self._shard(shard)
                 except Locked as error:
-                    locked.append(error)
-        return locked
+                    locked[shard] = error
+        return [error for shard, error in locked.items() if not self._is_done(shard)]
 
     def _shard(self, shard: Shard) -> None:
         """One shard, from where it stands to its receipt, or to the end of a batch if told to stop."""
         asked, started = self.plan.asked(shard), time.monotonic()
-        with ShardWriter(self._folder(shard), self.plan.whole(shard), self.plan, self.args.image_format) as writer:
+        made_by = {"model": self.source.name, "model_revision": self.source.revision}
+        whole, ending = self.plan.whole(shard), self.args.image_format
+        with ShardWriter(self._folder(shard), whole, self.plan, ending, made_by) as writer:
             rows, rejected = len(writer.rows), len(writer.rejected)
             while pending := writer.pending(asked):
+                if self.pipeline is None:
+                    self.pipeline = self._load()
                 if self.stop:
                     return
                 self._batch(writer, pending[: self.args.batch_size])
@@ -128,8 +147,6 @@ class Run:
 
     def _batch(self, writer: ShardWriter, attempts: list[Attempt]) -> None:
         """Generate, check, write each picture while the next ones are decoded, and commit."""
-        if self.pipeline is None:
-            self.pipeline = self._load()
         writing, rejected = [], []
         with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
             for result in self.pipeline.generate(attempts):
@@ -137,22 +154,20 @@ class Run:
                 if reason:
                     rejected.append(_rejection(result.attempt, reason))
                 else:
-                    made_by = {
-                        "model": self.source.name,
-                        "model_revision": self.source.revision,
-                        "safety_checker": self.pipeline.checker_of(result.attempt.sample),
-                    }
-                    writing.append(pool.submit(writer.write_picture, result.attempt, result.image, made_by))
+                    checker = self.pipeline.checker_of(result.attempt.sample)
+                    writing.append(pool.submit(writer.write_picture, result.attempt, result.image, checker))
         writer.commit([future.result() for future in writing], rejected)
-        self.progress.batch(len(rejected))
+        self.progress.batch()
 
     def _load(self):
+        checked = self.plan.minors or not self.args.unchecked_adults
+        checker = models.resolve_checker(self.source, self.args.safety_checker) if checked else None
         return self.load(
             self.source,
             self.plan.spec.recipe,
             self.state.device,
             config=self.args.model_config,
-            safety_checker=self.args.safety_checker,
+            safety_checker=checker,
             check_adults=not self.args.unchecked_adults,
             minors=self.plan.minors,
         )

@@ -56,6 +56,7 @@ class Damaged(UserError):
     """A shard's files contradict each other or the plan."""
 
     def __init__(self, fault: str, folder: Path):
+        self.fault = fault
         super().__init__(
             f"{fault}; `python -m builder.verify {folder.parent.parent}` lists every fault, --repair mends"
         )
@@ -77,11 +78,36 @@ def encode(image: Image.Image, ending: str) -> bytes:
 def receipt(folder: Path) -> dict[str, Any] | None:
     """A shard's receipt, or None while it has none."""
     try:
-        return json.loads((folder / RECEIPT).read_text(encoding="utf-8"))
+        found = json.loads((folder / RECEIPT).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     except ValueError:
-        raise Damaged(f"{folder / RECEIPT}: not a receipt", folder) from None
+        found = None
+    if not isinstance(found, dict) or not {"asked", "unfilled", "sha256", "rejections"} <= set(found):
+        raise Damaged(f"{folder / RECEIPT}: not a receipt", folder)
+    return found
+
+
+def lock(folder: Path) -> FileLock:
+    """A shard's lock, taken. Raises Locked where another run has it."""
+    taken = FileLock(folder / LOCK)
+    try:
+        taken.acquire(timeout=0)
+    except Timeout:
+        raise Locked(f"{folder}: another run is writing here; wait for it, or stop it and run again") from None
+    return taken
+
+
+def require_sound(folder: Path) -> None:
+    """Raise Damaged where a finished shard's rows are not those that its receipt was written for."""
+    try:
+        found = receipt(folder)["sha256"], receipt(folder)["rejections"]
+        now = sha256(folder / ROWS), sha256(folder / REJECTED)
+    except OSError as error:
+        raise Damaged(f"{error.filename}: {error.strerror}", folder) from None
+    for name, one, other in zip((ROWS, REJECTED), found, now):
+        if one != other:
+            raise Damaged(f"{folder / name}: not what the receipt was written for", folder)
 
 
 def is_done(folder: Path, ids: Iterable[str]) -> bool:
@@ -94,28 +120,25 @@ def is_done(folder: Path, ids: Iterable[str]) -> bool:
 class ShardWriter:
     """One shard, locked and recovered. Use it as a context manager; `commit` batches, then `finish`.
 
-    `rows` and `rejected` are what is committed; `tries` counts the rejected tries of each id. Raises Locked where
+    `made_by` holds the row's `model` and `model_revision`. `rows` and `rejected` are what is committed; `tries` counts
+    the rejected tries of each id. Raises Locked where
     another run has the shard, and Damaged where committed rows do not fit the plan or lack their picture.
     """
 
-    def __init__(self, folder: Path, whole: dict[str, Sample], plan: Plan, ending: str):
+    def __init__(self, folder: Path, whole: dict[str, Sample], plan: Plan, ending: str, made_by: dict[str, str]):
         self.folder = folder
         self.whole = whole
         self.plan = plan
         self.ending = ending
+        self.made_by = made_by
         self.rows: list[dict] = []
         self.rejected: list[dict] = []
 
     def __enter__(self) -> ShardWriter:
         (self.folder / IMAGES).mkdir(parents=True, exist_ok=True)
-        sync_folder(self.folder.parent)
-        self.lock = FileLock(self.folder / LOCK)
-        try:
-            self.lock.acquire(timeout=0)
-        except Timeout:
-            raise Locked(f"{self.folder}: another run is writing here; wait for it, or stop it and run again") from None
-        except NotImplementedError:
-            raise UserError(f"{self.folder}: this file system cannot lock files; choose another with --raw") from None
+        for folder in (self.folder, self.folder.parent):
+            sync_folder(folder)
+        self.lock = lock(self.folder)
         try:
             self._recover()
         except BaseException:
@@ -136,19 +159,23 @@ class ShardWriter:
         most = self.plan.spec.recipe.max_attempts
         return [self.plan.attempt(s, tries[s.id]) for s in asked if s.id not in made and tries[s.id] < most]
 
-    def write_picture(self, attempt: Attempt, image: Image.Image, made_by: dict[str, str]) -> dict[str, Any]:
+    def write_picture(self, attempt: Attempt, image: Image.Image, safety_checker: str) -> dict[str, Any]:
         """Put a picture's file in its place; returns the row to commit. Safe to call from several threads."""
         data = encode(image, self.ending)
         name = f"{IMAGES}/{attempt.sample.id}.{self.ending}"
         with atomic(self.folder / name) as file:
             file.write(data)
-        return {"file_name": name, **planned(attempt), **made_by, "sha256": hashlib.sha256(data).hexdigest()}
+        made = {**self.made_by, "safety_checker": safety_checker, "sha256": hashlib.sha256(data).hexdigest()}
+        return {"file_name": name, **planned(attempt), **made}
 
     def commit(self, rows: list[dict], rejected: list[dict]) -> None:
         """Make a batch durable: its pictures' names first, then what was rejected, then its rows."""
         sync_folder(self.folder / IMAGES)
+        new = not ((self.folder / ROWS).exists() and (self.folder / REJECTED).exists())
         _append(self.folder / REJECTED, rejected)
         _append(self.folder / ROWS, rows)
+        if new:
+            sync_folder(self.folder)
         self.rejected += rejected
         self.rows += rows
 
@@ -170,6 +197,7 @@ class ShardWriter:
             "asked": sorted([*made, *unfilled], key=place.get),
             "bytes": sum(picture(self.folder, row).stat().st_size for row in self.rows),
             "sha256": sha256(self.folder / ROWS),
+            "rejections": sha256(self.folder / REJECTED),
             **facts,
         }
         with atomic(self.folder / RECEIPT) as file:
@@ -181,30 +209,44 @@ class ShardWriter:
         for torn in (*self.folder.glob(".*.tmp"), *(self.folder / IMAGES).glob(".*.tmp")):
             torn.unlink(missing_ok=True)
         self.rejected = _cut_torn(self.folder / REJECTED, self.folder)
+        for number, row in enumerate(self.rejected, 1):
+            if fault := rejection_fault(row, self.whole):
+                raise Damaged(f"{self.folder / REJECTED}, line {number}: {fault}", self.folder)
         self.rows = _cut_torn(self.folder / ROWS, self.folder)
         seen = set()
         for number, row in enumerate(self.rows, 1):
-            fault = row_fault(row, self.whole, self.plan) or picture_fault(self.folder, row)
+            fault = row_fault(row, self.whole, self.plan, self.made_by) or picture_fault(self.folder, row)
             if fault is None and row["id"] in seen:
                 fault = f"{row['id']} stands twice"
             if fault:
                 raise Damaged(f"{self.folder / ROWS}, line {number}: {fault}", self.folder)
             seen.add(row["id"])
         (self.folder / RECEIPT).unlink(missing_ok=True)
+        sync_folder(self.folder)
 
 
-def row_fault(row: Any, whole: dict[str, Sample], plan: Plan) -> str | None:
-    """What a committed row says that the plan does not, or None."""
+def row_fault(row: Any, whole: dict[str, Sample], plan: Plan, made_by: dict[str, str]) -> str | None:
+    """What a committed row says that the plan and the recipe do not, or None."""
+    if row is None:
+        return "not a row"
     if not isinstance(row, dict) or list(row) != KEYS:
         return "the row does not have the keys of a row"
     if row["id"] not in whole:
         return f"{row['id']!r} does not belong to this shard"
     if not isinstance(row["attempt"], int) or row["attempt"] < 0:
         return f"{row['id']}: `attempt` is {row['attempt']!r}"
-    for key, value in planned(plan.attempt(whole[row["id"]], row["attempt"])).items():
+    right = {**planned(plan.attempt(whole[row["id"]], row["attempt"])), **made_by}
+    for key, value in right.items():
         if row[key] != value:
             return f"{row['id']}: `{key}` is {row[key]!r}, the plan says {value!r}"
     return None
+
+
+def rejection_fault(row: Any, whole: dict[str, Sample]) -> str | None:
+    """What is wrong with a line of rejected.jsonl, or None."""
+    if not isinstance(row, dict) or list(row) != ["id", "attempt", "seed", "reason"]:
+        return "not a rejected try"
+    return None if row["id"] in whole else f"{row['id']!r} does not belong to this shard"
 
 
 def picture_fault(folder: Path, row: dict) -> str | None:

@@ -6,7 +6,6 @@ import hashlib
 import itertools
 import json
 import re
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -17,18 +16,6 @@ FIELDS = ("age", "subject", "ethnicity", "phrase")
 ADULT = 18
 
 TEMPLATE_FIELD = re.compile(r"\{(.*?)\}")
-
-
-MINOR_WORDS = re.compile(
-    r"""\b( (school)?(boy|girl)s? | child(ren)? | kids? | bab(y|ies) | newborns? | infants? | toddlers? | youngsters?
-    | (pre-?)?teen(s|age|aged|agers?)? | adolescents? | juveniles? | minors? | under-?aged? )\b""",
-    re.IGNORECASE | re.VERBOSE,
-)
-
-
-def is_minor(age: int, texts: Iterable[str]) -> bool:
-    """True for anyone under 18, and, to be on the safe side, where the words of the prompt speak of a child."""
-    return age < ADULT or any(MINOR_WORDS.search(text) for text in texts)
 
 
 @dataclass(frozen=True)
@@ -110,11 +97,6 @@ class Feature:
         """Pictures wanted of this sex."""
         return getattr(self, sex)
 
-    @property
-    def texts(self) -> list[str]:
-        """Everything that can stand in the row's positive prompts."""
-        return [*self.positive, *(text for sex in SEXES for text in (*self.subjects[sex], *self.phrases[sex]))]
-
     def variants(self, sex: str) -> list[tuple[str, str]]:
         """The (subject, phrase) pairs that the row's prompts take in turn."""
         return list(itertools.product(self.subjects[sex], self.phrases[sex]))
@@ -140,6 +122,7 @@ class Spec:
         for label, words in self.ethnicities.items():
             rules.name("ethnicities", label)
             rules.words(f"ethnicities.{label}", (words,))
+        rules.distinct("ethnicities", tuple(self.ethnicities.values()))
         self._check_ages()
 
     def _check_ages(self):
@@ -148,10 +131,6 @@ class Spec:
             rules.name("age_groups", label)
             rules.whole(f"age_groups.{label}", start, 0)
         rules.rule(starts == sorted(set(starts)) and starts[:1] == [0], "[age_groups] must rise from 0", starts)
-        if any(is_minor(min(feature.ages), feature.texts) for feature in self.features):
-            for key in ("positive", "negative"):
-                needs = f"a table with ages under {ADULT}, or words such as girl, needs [minors] `{key}`"
-                rules.rule(bool(self.minors.get(key)), needs, self.minors.get(key))
 
     @property
     def attributes(self) -> dict[str, list[Feature]]:

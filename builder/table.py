@@ -8,7 +8,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from builder import rules
+from builder import people, rules
 from builder.rules import SpecError
 from builder.spec import FIELDS, SEXES, TEMPLATE_FIELD, Feature, Recipe, Spec
 
@@ -37,7 +37,7 @@ def _spec(document: dict) -> Spec:
         "the table", document, "name release recipe prompt people ethnicities age_groups feature", optional="minors"
     )
     prompt = rules.keys("[prompt]", top["prompt"], "positive negative")
-    people = rules.keys("[people]", top["people"], "ages subjects")
+    usual = rules.keys("[people]", top["people"], "ages subjects")
     minors = rules.keys("[minors]", top.get("minors", {}), "", optional="positive negative")
     recipe = Recipe(**rules.keys("[recipe]", top["recipe"], "model", optional=" ".join(Recipe.__dataclass_fields__)))
     for where, pieces in (("prompt", prompt), ("minors", minors)):
@@ -50,12 +50,12 @@ def _spec(document: dict) -> Spec:
     features, seen = [], {}
     for number, row in enumerate(rows, 1):
         try:
-            features.append(_feature(row, prompt, people, top["ethnicities"], recipe))
+            features.append(_feature(row, prompt, usual, top["ethnicities"], recipe))
             first = seen.setdefault(features[-1].name, number)
             rules.rule(first == number, f"`name` must be unique (row {first} has it too)", features[-1].name)
         except SpecError as error:
             raise SpecError(f"feature row {number}{_label(row)}: {error}") from None
-    return Spec(
+    spec = Spec(
         name=top["name"],
         release=top["release"],
         recipe=recipe,
@@ -64,6 +64,12 @@ def _spec(document: dict) -> Spec:
         age_groups=top["age_groups"],
         minors={key: tuple(value) for key, value in minors.items()},
     )
+    for number, feature in enumerate(features, 1):
+        try:
+            people.check(spec, feature)
+        except SpecError as error:
+            raise SpecError(f"feature row {number} ({feature.name}): {error}") from None
+    return spec
 
 
 def _label(row: Any) -> str:
@@ -71,7 +77,7 @@ def _label(row: Any) -> str:
     return f" ({name})" if isinstance(name, str) and name.isidentifier() else ""
 
 
-def _feature(row: Any, prompt: dict, people: dict, ethnicities: dict, recipe: Recipe) -> Feature:
+def _feature(row: Any, prompt: dict, usual: dict, ethnicities: dict, recipe: Recipe) -> Feature:
     optional = "phrases combine ages subjects guidance_scale drop replace add negative_drop negative_add"
     row = rules.keys("the row", row, "attribute name male female", optional=optional)
     rules.rule(not ("phrases" in row and "combine" in row), "give `phrases` or `combine`, not both", sorted(row))
@@ -84,8 +90,8 @@ def _feature(row: Any, prompt: dict, people: dict, ethnicities: dict, recipe: Re
         name=row["name"],
         male=row["male"],
         female=row["female"],
-        ages=rules.listed("ages", row.get("ages", people["ages"])),
-        subjects=_by_sex("subjects", row.get("subjects", people["subjects"])),
+        ages=rules.listed("ages", row.get("ages", usual["ages"])),
+        subjects=_by_sex("subjects", row.get("subjects", usual["subjects"])),
         phrases=_by_sex("phrases", phrases),
         guidance_scale=row.get("guidance_scale", recipe.guidance_scale),
         positive=_pieces(prompt["positive"], row.get("drop", []), row.get("replace", {}), row.get("add", [])),

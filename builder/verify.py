@@ -1,7 +1,7 @@
 """Check a raw build against its plan, picture by picture: `python -m builder.verify agfd30k-raw`.
 
-Every row must say what the plan says, every picture must be the one that was committed and decode, every receipt must
-fit its shard. Exit status 0 for a sound build, 1 where there are faults, 2 where nothing could be checked.
+Every row must say what the plan and the recipe say, every picture must be the one that was committed and decode, every
+receipt must fit its shard. Exit status 0 for a sound build, 1 where there are faults, 2 where nothing could be checked.
 """
 
 from __future__ import annotations
@@ -9,10 +9,9 @@ from __future__ import annotations
 import io
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from filelock import FileLock, Timeout
 from PIL import Image
 from tqdm import tqdm
 
@@ -20,9 +19,21 @@ import agfd30k
 from builder import UserError, cli, raw
 from builder.files import atomic, sha256
 from builder.plan import Plan, Sample
-from builder.shards import IMAGES, LOCK, RECEIPT, ROWS, Locked, picture_fault, receipt, row_fault
+from builder.shards import (
+    IMAGES,
+    RECEIPT,
+    REJECTED,
+    ROWS,
+    Damaged,
+    lock,
+    picture_fault,
+    receipt,
+    rejection_fault,
+    require_sound,
+    row_fault,
+)
 
-SET_ASIDE = "faulty.jsonl"
+SET_ASIDE = "faulty"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -36,19 +47,20 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--repair",
         action="store_true",
-        help=f"set faulty rows aside in {SET_ASIDE} of their shard, so that the next run makes them again",
+        help=f"move what is faulty into {SET_ASIDE}/ of its shard, so that the next run makes it again",
     )
     args = parser.parse_args(argv)
     try:
         recipe = raw.require(args.raw)
+        made_by = {"model": recipe["model"]["name"], "model_revision": recipe["model"]["revision"]}
         plan = Plan(raw.spec_of(recipe), shard_size=recipe["settings"]["shard_size"])
-        return _report(args.raw, plan, args.repair)
+        return _report(args.raw, plan, made_by, args.repair)
     except (UserError, OSError) as error:
         print(f"verify: {error}", file=sys.stderr)
         return 2
 
 
-def _report(folder: Path, plan: Plan, repair: bool) -> int:
+def _report(folder: Path, plan: Plan, made_by: dict[str, str], repair: bool) -> int:
     known = {shard.name: shard for shard in plan.shards}
     rows = faults = 0
     for path in tqdm(raw.shard_folders(folder), unit="shard", disable=not sys.stderr.isatty()):
@@ -56,77 +68,110 @@ def _report(folder: Path, plan: Plan, repair: bool) -> int:
             print(f"{path}: not a shard of this plan")
             faults += 1
             continue
-        lines, found = check(path, plan.whole(known[path.name]), plan)
-        rows += lines
-        faults += len(found)
-        for number, fault in found:
-            print(f"{path / ROWS}, line {number}: {fault}" if number else f"{path}: {fault}")
-        if repair and found:
-            _repair(path, {number for number, _ in found})
-    print(f"{rows} rows, {faults} faults" + (", faulty rows set aside" if repair and faults else ""))
+        held = lock(path) if repair else None
+        shard = Check(path, plan.whole(known[path.name]), plan, made_by)
+        rows += shard.rows
+        faults += len(shard.faults)
+        for fault in shard.faults:
+            print(fault)
+        if held:
+            if shard.faults:
+                shard.repair()
+            held.release()
+    print(f"{rows} rows, {faults} faults" + (", set aside" if repair and faults else ""))
     return 1 if faults and not repair else 0
 
 
-def check(folder: Path, whole: dict[str, Sample], plan: Plan) -> tuple[int, list[tuple[int, str]]]:
-    """Every fault of a shard as (line, what), line 0 for the shard as a whole, and how many lines there are."""
-    found, seen, named, number = [], set(), set(), 0
-    for number, row in enumerate(_lines(folder / ROWS), 1):
-        named.add(Path(str(row.get("file_name"))).name if isinstance(row, dict) else None)
-        fault = "not a row" if row is None else row_fault(row, whole, plan) or _picture_fault(folder, row)
-        if fault is None and row["id"] in seen:
-            fault = f"{row['id']} stands twice"
-        if fault:
-            found.append((number, fault))
-        else:
-            seen.add(row["id"])
-    if found_receipt := receipt(folder):
-        if found_receipt["sha256"] != sha256(folder / ROWS):
-            found.append((0, f"{ROWS} is not what the receipt was written for"))
-        if missing := set(found_receipt["asked"]) - seen - set(found_receipt["unfilled"]):
-            found.append((0, f"{len(missing)} rows of the receipt are missing, {min(missing)} first"))
-        strangers = {path.name for path in (folder / IMAGES).iterdir()} - named
-        found += [(0, f"{IMAGES}/{name}: a picture without a row") for name in sorted(strangers)]
-    return number, found
+class Check:
+    """All faults of one shard: `faults` in words; what is faulty is kept for `repair`."""
+
+    def __init__(self, folder: Path, whole: dict[str, Sample], plan: Plan, made_by: dict[str, str]):
+        self.folder = folder
+        self.faults: list[str] = []
+        self.bad: dict[str, set[int]] = {ROWS: set(), REJECTED: set()}
+        self.named: set[str] = set()
+        seen: set[str] = set()
+        lines = _lines(folder / ROWS)
+        self.rows = len(lines)
+        for number, row in enumerate(lines, 1):
+            if isinstance(row, dict):
+                self.named.add(Path(str(row.get("file_name"))).name)
+            fault = row_fault(row, whole, plan, made_by) or self._picture(row)
+            if fault is None and row["id"] in seen:
+                fault = f"{row['id']} stands twice"
+            if fault:
+                self._bad_line(ROWS, number, fault)
+            else:
+                seen.add(row["id"])
+        for number, row in enumerate(_lines(folder / REJECTED), 1):
+            if fault := rejection_fault(row, whole):
+                self._bad_line(REJECTED, number, fault)
+        self._receipt(seen)
+
+    def _bad_line(self, name: str, number: int, fault: str) -> None:
+        self.faults.append(f"{self.folder / name}, line {number}: {fault}")
+        self.bad[name].add(number)
+
+    def _picture(self, row: dict[str, Any]) -> str | None:
+        """What is wrong with a row's picture, or None."""
+        if fault := picture_fault(self.folder, row):
+            return fault
+        path = agfd30k.picture(self.folder, row)
+        if sha256(path) != row["sha256"]:
+            return f"{row['id']}: {row['file_name']} is not the picture that was committed"
+        try:
+            Image.open(io.BytesIO(path.read_bytes())).load()
+        except (OSError, SyntaxError) as error:
+            return f"{row['id']}: {row['file_name']} does not decode: {error}"
+        return None
+
+    def _receipt(self, seen: set[str]) -> None:
+        """Hold the shard against its receipt. Without one it is not done, and pictures may be ahead of their rows."""
+        try:
+            found = receipt(self.folder)
+            if found is None:
+                return
+            if missing := set(found["asked"]) - seen - set(found["unfilled"]):
+                first = min(missing)
+                self.faults.append(f"{self.folder}: {len(missing)} rows of the receipt are missing, {first} first")
+            require_sound(self.folder)
+        except Damaged as error:
+            self.faults.append(error.fault)
+        for name in self._strangers():
+            self.faults.append(f"{self.folder / IMAGES / name}: a picture without a row")
+
+    def _strangers(self) -> list[str]:
+        return sorted({path.name for path in (self.folder / IMAGES).iterdir()} - self.named)
+
+    def repair(self) -> None:
+        """Keep what is sound, move the rest aside, and take the receipt back: the next run completes the shard."""
+        aside = self.folder / SET_ASIDE
+        aside.mkdir(exist_ok=True)
+        for name in self._strangers():
+            (self.folder / IMAGES / name).rename(aside / name)
+        for name, bad in self.bad.items():
+            if bad:
+                lines = (self.folder / name).read_bytes().splitlines(keepends=True)
+                with open(aside / name, "ab") as file:
+                    file.writelines(line for number, line in enumerate(lines, 1) if number in bad)
+                with atomic(self.folder / name) as file:
+                    file.writelines(line for number, line in enumerate(lines, 1) if number not in bad)
+        if (self.folder / RECEIPT).exists():
+            (self.folder / RECEIPT).rename(aside / RECEIPT)
 
 
-def _lines(path: Path) -> Iterator[dict | None]:
-    """The rows of a file, None for a line that is none."""
-    if path.exists():
-        for line in path.read_bytes().splitlines():
+def _lines(path: Path) -> list[Any]:
+    """The lines of a file, parsed, None for one that is not JSON; half a line at the end is left to the next run."""
+    if not path.exists():
+        return []
+    found = []
+    for line in path.read_bytes().splitlines(keepends=True):
+        if line.endswith(b"\n"):
             try:
-                yield json.loads(line)
+                found.append(json.loads(line))
             except ValueError:
-                yield None
-
-
-def _picture_fault(folder: Path, row: dict) -> str | None:
-    fault = picture_fault(folder, row)
-    if fault:
-        return fault
-    path = agfd30k.picture(folder, row)
-    if sha256(path) != row["sha256"]:
-        return f"{row['id']}: {row['file_name']} is not the picture that was committed"
-    try:
-        Image.open(io.BytesIO(path.read_bytes())).load()
-    except (OSError, SyntaxError) as error:
-        return f"{row['id']}: {row['file_name']} does not decode: {error}"
-    return None
-
-
-def _repair(folder: Path, faulty: set[int]) -> None:
-    """Keep the sound rows, set the others aside, and take the receipt back: the next run completes the shard."""
-    lock = FileLock(folder / LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise Locked(f"{folder}: a run is writing here; stop it before --repair") from None
-    with lock:
-        lines = (folder / ROWS).read_bytes().splitlines(keepends=True)
-        with open(folder / SET_ASIDE, "ab") as file:
-            file.writelines(line for number, line in enumerate(lines, 1) if number in faulty)
-        with atomic(folder / ROWS) as file:
-            file.writelines(line for number, line in enumerate(lines, 1) if number not in faulty)
-        (folder / RECEIPT).unlink(missing_ok=True)
+                found.append(None)
+    return found
 
 
 if __name__ == "__main__":

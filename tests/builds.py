@@ -10,6 +10,7 @@ from builder.shards import ShardWriter
 
 SIDE = 16
 SOURCE = Source("preview", "stand-in", "preview", "built-in")
+MADE_BY = {"model": SOURCE.name, "model_revision": SOURCE.revision}
 SETTINGS = {"image_format": "png", "shard_size": 16, "safety_checker": "", "unchecked_adults": False}
 
 OWN_TABLE = """
@@ -63,11 +64,10 @@ def refused(attempt):
 
 def write_shard(folder, plan, shard, batches=None, finish=True, ending="png"):
     """Make a shard, or its first batches of four."""
-    with ShardWriter(folder / "shards" / shard.name, plan.whole(shard), plan, ending) as writer:
+    with ShardWriter(folder / "shards" / shard.name, plan.whole(shard), plan, ending, MADE_BY) as writer:
         while (pending := writer.pending(plan.asked(shard))[:4]) and batches != 0:
-            made_by = {"model": SOURCE.name, "model_revision": SOURCE.revision, "safety_checker": ""}
             kept = [attempt for attempt in pending if not refused(attempt)]
-            rows = [writer.write_picture(attempt, picture_of(attempt.seed), made_by) for attempt in kept]
+            rows = [writer.write_picture(attempt, picture_of(attempt.seed), "") for attempt in kept]
             gone = [
                 {"id": attempt.sample.id, "attempt": attempt.number, "seed": attempt.seed, "reason": "refused"}
                 for attempt in pending

@@ -98,7 +98,7 @@ def kill(folder, ranks, rng):
     limit = time.monotonic() + STARTED
     while sum(tries(folder).values()) == before and process.poll() is None and time.monotonic() < limit:
         time.sleep(0.02)
-    time.sleep(rng.uniform(0, 0.5))
+    time.sleep(rng.uniform(0, 0.7))
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     return sum(tries(folder).values()) - before, set(tries(folder)) - settled(folder)

@@ -1,6 +1,7 @@
 """Nothing unfit leaves the pipeline as a picture, and nothing fit is lost when memory runs out."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,15 +11,18 @@ from diffusers.pipelines.stable_diffusion import StableDiffusionSafetyChecker
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from transformers import CLIPConfig, CLIPImageProcessor
 
 from builder import UserError, models, pipeline, preview, table
 from builder.checks import integrity
+from builder.models import Source
 from builder.plan import Attempt, Plan
 from builder.spec import Recipe
 
 RECIPE = Recipe(model="preview", steps=2, width=64, height=64)
 SAMPLE = Plan(table.load()).sample(0)
+NOWHERE = Source("folder", "not/a/model", "not/a/model", "none")
 CPU = torch.device("cpu")
 ADULT, MINOR = replace(SAMPLE, id="adult", minor=False), replace(SAMPLE, id="minor", minor=True)
 FLAGGED = "flagged by the safety checker"
@@ -182,7 +186,7 @@ def fallback(tmp_path, safety):
     """A folder with a checker that flags every picture."""
     for part in safety(True):
         part.save_pretrained(tmp_path / "fallback")
-    return str(tmp_path / "fallback")
+    return Source("folder", "fallback", str(tmp_path / "fallback"), "sha256:1")
 
 
 @pytest.fixture
@@ -209,7 +213,7 @@ def test_flagged(model, fallback):
     """A flagged picture is a reason and no image; the row is told which checker it had to pass."""
     pipe = pipeline.load(model(), RECIPE, CPU, safety_checker=fallback)
     assert outcome(pipe) == [FLAGGED] * 3
-    assert pipe.checker_of(ADULT) == pipe.checker_of(MINOR) == fallback
+    assert pipe.checker_of(ADULT) == pipe.checker_of(MINOR) == "fallback@sha256:1"
 
 
 def test_flags_follow_pictures(safety):
@@ -228,7 +232,7 @@ def test_flagged_adults_unchecked(model, fallback):
     """With adults unchecked theirs are kept though flagged; minors are rejected still."""
     pipe = pipeline.load(model(), RECIPE, CPU, safety_checker=fallback, check_adults=False)
     assert outcome(pipe) == [None, FLAGGED, None]
-    assert (pipe.checker_of(ADULT), pipe.checker_of(MINOR)) == ("", fallback)
+    assert (pipe.checker_of(ADULT), pipe.checker_of(MINOR)) == ("", "fallback@sha256:1")
 
 
 def test_own_checker_preferred(model, safety, fallback):
@@ -247,25 +251,36 @@ def test_own_checker_flags(model, safety):
 def test_no_checker(model, check_adults, minors):
     """Whoever must be checked and cannot be is not made: there is one line, and no pipeline."""
     with pytest.raises(UserError) as caught:
-        pipeline.load(model(), RECIPE, CPU, safety_checker="not/a/model", check_adults=check_adults, minors=minors)
+        pipeline.load(model(), RECIPE, CPU, safety_checker=NOWHERE, check_adults=check_adults, minors=minors)
     assert "\n" not in str(caught.value)
 
 
 def test_no_checker_named(model):
     """The line says that it is the safety checker that cannot be loaded, and which one: the model itself is fine."""
     with pytest.raises(UserError, match=r"safety checker.*not/a/model"):
-        pipeline.load(model(), RECIPE, CPU, safety_checker="not/a/model")
+        pipeline.load(model(), RECIPE, CPU, safety_checker=NOWHERE)
 
 
 def test_no_checker_needed(model):
     """A run of adults alone, with adults unchecked, has no checker and asks for none."""
-    pipe = pipeline.load(model(), RECIPE, CPU, safety_checker="nothing", check_adults=False, minors=False)
+    pipe = pipeline.load(model(), RECIPE, CPU, safety_checker=NOWHERE, check_adults=False, minors=False)
     assert outcome(pipe) == [None] * 3
     assert pipe.checker_of(ADULT) == ""
 
 
 def test_preview_has_no_checker():
     """The built-in preview shows nobody and has no checker."""
-    pipe = pipeline.load(models.resolve("preview", "main"), RECIPE, CPU, safety_checker="nothing/here")
+    pipe = pipeline.load(models.resolve("preview", "main"), RECIPE, CPU, safety_checker=NOWHERE)
     assert outcome(pipe) == [None] * 3
     assert pipe.checker_of(MINOR) == ""
+
+
+@pytest.mark.parametrize("lost", ["vision_model", "concept_embeds"])
+def test_own_checker_with_missing_weights(model, safety, fallback, lost):
+    """A checkpoint's own checker that lacks weights is refused: the gap would be filled with random ones."""
+    source = model(*safety(1))
+    path = Path(source.location) / "safety_checker" / "model.safetensors"
+    kept = {name: value for name, value in load_file(path).items() if lost not in name}
+    save_file(kept, path, metadata={"format": "pt"})
+    with pytest.raises(UserError, match=r"model: cannot be loaded .* weights are missing"):
+        pipeline.load(source, RECIPE, CPU, safety_checker=fallback)

@@ -14,8 +14,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from builder import table
+from builder.people import is_minor, render
 from builder.plan import Plan
-from builder.prompts import CHUNK, chunk, count_tokens, is_minor, parse, render
+from builder.prompts import CHUNK, chunk, count_tokens, parse
 from builder.spec import ADULT, Feature
 
 WEBUI = json.loads(Path(__file__).with_name("data").joinpath("webui_prompts.json").read_text(encoding="utf-8"))
@@ -195,7 +196,7 @@ def test_empty_pieces_vanish():
 )
 def test_words_of_a_child(word):
     """Whoever the prompt calls a child counts as a minor at any age, wherever the word stands."""
-    assert is_minor(25, [f"happy ({word}:1.2) face"])
+    assert is_minor(25, f"happy ({word}:1.2) face")
     row = changed("smile", subjects={"male": (word,), "female": (word,)})
     positive, negative = render(SPEC, row, 25, word, "asian", "smiling")
     assert "wearing everyday clothes" in positive
@@ -205,14 +206,14 @@ def test_words_of_a_child(word):
 @pytest.mark.parametrize("word", ["schoolgirl", "schoolboy", "preteen", "teenage", "newborn", "adolescent", "underage"])
 def test_other_words_of_a_child(word):
     """To be on the safe side, compound and less common words of a child count too."""
-    assert is_minor(25, [f"{word} smiling"])
+    assert is_minor(25, f"{word} smiling")
 
 
 @given(st.integers(0, 120))
 def test_age_of_a_minor(age):
     """Under 18 is a minor, whatever the words; 18 and above is not, without words of a child."""
-    assert is_minor(age, ["portrait of a man"]) == (age < ADULT)
-    assert not is_minor(ADULT, ["kidney", "cowboyish", "minority"])
+    assert is_minor(age, "portrait of a man") == (age < ADULT)
+    assert not is_minor(ADULT, "kidney, cowboyish, minority, sunglasses, 18 y.o man, forty years old, preach")
 
 
 def test_every_prompt_of_the_table():

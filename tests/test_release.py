@@ -47,9 +47,9 @@ def test_every_committed_picture_is_released_as_the_bytes_it_was_committed_with(
 
 
 def test_the_same_rows_give_the_same_bytes(raw_folder, tmp_path):
-    release.make(raw_folder, tmp_path / "one")
+    release.make(raw_folder, tmp_path / "one" / "out")
     shutil.copytree(raw_folder, tmp_path / "copy")
-    release.make(tmp_path / "copy", tmp_path / "two")
+    release.make(tmp_path / "copy", tmp_path / "two" / "out")
     assert content(tmp_path / "one") == content(tmp_path / "two")
 
 

@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import pty
+import shutil
 import signal
 import struct
 import subprocess
@@ -168,9 +169,9 @@ def test_a_lost_picture_ends_in_one_line_and_can_be_repaired(calm, tmp_path):
     assert f"{lost.stem}: its picture images/{lost.name} is not there" in one_line(run(tmp_path, *SMALL))
     assert verify.main([str(tmp_path / "agfd30k-raw"), "--repair"]) == 0
     assert run(tmp_path, *SMALL).returncode == 0
-    aside = tmp_path / "agfd30k-raw/shards/occlusion-00000/faulty.jsonl"
-    assert json.loads(aside.read_text())["id"] == lost.stem
-    aside.unlink()
+    aside = tmp_path / "agfd30k-raw/shards/occlusion-00000/faulty"
+    assert json.loads((aside / "metadata.jsonl").read_text())["id"] == lost.stem
+    shutil.rmtree(aside)
     assert content(tmp_path) == content(calm)
 
 
@@ -183,6 +184,34 @@ def test_a_shard_that_another_run_is_writing_is_left_to_it(tmp_path):
     assert "another run is writing here" in one_line(run(tmp_path, *single))
     assert first.wait() == 0
     assert len(lines(tmp_path, "metadata.jsonl")) == 72
+
+
+def test_two_runs_in_one_folder_share_it_and_whoever_ends_last_releases(calm, tmp_path):
+    """Neither makes what the other has; both end well, and the release is there."""
+    runs = [start(tmp_path, 0, delay=0.15, arguments=SMALL) for _ in range(2)]
+    assert [process.wait() for process in runs] == [0, 0]
+    assert all(count == 1 for count in tries(tmp_path).values())
+    assert content(tmp_path) == content(calm)
+
+
+def test_a_second_ctrl_c_ends_the_run_at_once(calm, tmp_path):
+    """The first says that it waits for the batch; the second does not wait, and only that batch is lost."""
+    process = start(tmp_path, 0, delay=3, arguments=SMALL)
+    while sum(tries(tmp_path).values()) < 1:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    time.sleep(1.5)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=2) == -signal.SIGINT
+    assert "stopping after this batch" in (tmp_path / "errors.log").read_text()
+    finish(tmp_path, 1, arguments=SMALL)
+    (tmp_path / "tries.log").unlink()
+    assert content(tmp_path) == content(calm)
+
+
+def test_raw_and_release_cannot_be_one_folder(tmp_path):
+    assert "--raw and --out are the same folder" in one_line(run(tmp_path, *SMALL, "--raw", "x", "--out", "x"))
+    assert not (tmp_path / "x").exists()
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from builds import SOURCE, picture_of, write_shard
+from builds import MADE_BY, picture_of, write_shard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,11 +14,10 @@ from builder.shards import KEYS, Damaged, Locked, ShardWriter, encode, is_done, 
 PLAN = Plan(table.load(), only=["occlusion"], scale=0.05, shard_size=16)
 SHARD = PLAN.shards[0]
 IDS = PLAN.ids(SHARD)
-MADE_BY = {"model": SOURCE.name, "model_revision": SOURCE.revision, "safety_checker": ""}
 
 
 def opened(raw):
-    return ShardWriter(raw / "shards" / SHARD.name, PLAN.whole(SHARD), PLAN, "png")
+    return ShardWriter(raw / "shards" / SHARD.name, PLAN.whole(SHARD), PLAN, "png", MADE_BY)
 
 
 def files(raw):
@@ -148,7 +147,7 @@ def test_a_picture_appears_whole_or_not_at_all(tmp_path, monkeypatch):
         attempt = writer.pending(PLAN.asked(SHARD))[0]
         monkeypatch.setattr("builder.files.os.fsync", lambda descriptor: (_ for _ in ()).throw(OSError(28, "full")))
         with pytest.raises(OSError, match="full"):
-            writer.write_picture(attempt, picture_of(1), MADE_BY)
+            writer.write_picture(attempt, picture_of(1), "")
     assert list((writer.folder / "images").iterdir()) == []
 
 

@@ -4,9 +4,10 @@ import json
 import shutil
 
 import pytest
-from builds import write_raw
+from builds import write_raw, write_shard
 
-from builder import raw, verify
+from builder import raw, release, verify
+from builder.plan import Plan
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +54,7 @@ def test_an_edited_row_is_found(build, capsys, values, message):
     change_row(build, **values)
     status, said = faults(build, capsys)
     assert status == 1 and "metadata.jsonl, line 3: " in said and message in said
-    assert "is not what the receipt was written for" in said
+    assert "metadata.jsonl: not what the receipt was written for" in said
 
 
 def test_every_fault_of_a_build_is_listed_in_one_go(build, capsys):
@@ -103,10 +104,56 @@ def test_repair_sets_faulty_rows_aside_and_reopens_the_shard(build, capsys):
     change_row(build, seed=7)
     status, said = faults(build, capsys, "--repair")
     shard = build / "shards/base-00000"
-    assert status == 0 and "faulty rows set aside" in said
-    assert json.loads((shard / "faulty.jsonl").read_text())["seed"] == 7
+    assert status == 0 and "faults, set aside" in said
+    assert json.loads((shard / "faulty/metadata.jsonl").read_text())["seed"] == 7
     assert len((shard / "metadata.jsonl").read_text().splitlines()) == 15
     assert raw.unfinished(build) == ["base-00000"]
+
+
+def shard_of(build):
+    return build / "shards/base-00000"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda build: change_row(build, sex="female"), "`sex` is 'female'"),
+        (lambda build: change_row(build, model="better"), "`model` is 'better', the plan says 'stand-in'"),
+        (lambda build: (shard_of(build) / "receipt.json").write_text(""), "receipt.json: not a receipt"),
+        (lambda build: (shard_of(build) / "receipt.json").write_text("{}"), "receipt.json: not a receipt"),
+        (
+            lambda build: (shard_of(build) / "rejected.jsonl").write_text("x\n"),
+            "rejected.jsonl, line 1: not a rejected try",
+        ),
+        (lambda build: (shard_of(build) / "metadata.jsonl").unlink(), "16 rows of the receipt are missing"),
+        (lambda build: (shard_of(build) / "images/odd.png").write_bytes(b"x"), "odd.png: a picture without a row"),
+    ],
+)
+def test_whatever_is_found_in_a_finished_shard_can_be_repaired(build, capsys, spoil, message):
+    """--repair moves it aside, the next run makes it again, and nothing is left to find."""
+    intact = (shard_of(build) / "metadata.jsonl").read_bytes()
+    spoil(build)
+    status, said = faults(build, capsys)
+    assert status == 1 and message in said
+    assert faults(build, capsys, "--repair")[0] == 0
+    plan = Plan(raw.spec_of(raw.require(build)), only=["base"], scale=0.01, shard_size=16)
+    write_shard(build, plan, plan.shards[0])
+    assert (shard_of(build) / "metadata.jsonl").read_bytes() == intact
+    assert faults(build, capsys)[0] == 0
+
+
+@pytest.mark.parametrize("name", ["metadata.jsonl", "rejected.jsonl", "receipt.json"])
+@pytest.mark.parametrize("damage", [lambda data: data[:-20], lambda data: b"", lambda data: b"x" + data[1:]])
+def test_a_release_of_a_damaged_shard_ends_in_one_line(build, tmp_path, capsys, name, damage):
+    """Torn, emptied or edited after it was finished: nothing is released."""
+    path = shard_of(build) / name
+    if name == "rejected.jsonl":
+        path.write_bytes(path.read_bytes() + b"{}\n" * 20)
+    path.write_bytes(damage(path.read_bytes()))
+    assert release.main(["--raw", str(build), "--out", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "python -m builder.verify" in said
+    assert not (tmp_path / "out").exists()
 
 
 def test_where_there_is_no_build_it_says_so(tmp_path, capsys):
