@@ -31,7 +31,7 @@ def lines(plan: Plan, tokenize: Callable[[str], list] | None) -> Iterator[str]:
             if cells:
                 phrases = len({phrase for cell in cells for phrase in feature.phrases[cell.sex]} - {""})
                 tokens = _longest(plan, cells, tokenize) if tokenize else "-"
-                example = plan.first(cells[0]).prompt
+                example = plan.at(cells[0], 0).prompt
                 yield f"  {feature.name:<24}{counts[feature.name]:>9,}{phrases:>9}{tokens:>8}  {example[:110]}"
     yield f"{'all':<26}{plan.chosen:>9,}"
 

@@ -158,9 +158,9 @@ class Plan:
         """The number-th try at a sample."""
         return Attempt(sample, number, seed(self.spec.release, sample.id, number))
 
-    def first(self, cell: Cell) -> Sample:
-        """A cell's first sample."""
-        return self._sample(cell, 0)
+    def at(self, cell: Cell, index: int) -> Sample:
+        """A cell's index-th sample."""
+        return self._sample(cell, index)
 
     def prompts(self, cell: Cell) -> Iterator[tuple[str, str]]:
         """Every (positive, negative) prompt that a cell can give."""

@@ -12,6 +12,7 @@ from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
 from builder import preview, table
 from builder.pipeline import KarrasScheduler, Pipeline
 from builder.plan import Attempt, Plan
+from builder.preview import random_weights
 from builder.spec import Recipe
 
 SD = {"num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
@@ -187,7 +188,7 @@ def test_prompts_padded(pipeline):
             (("", "x BREAK y"), (1, 2)),
         ]:
             for padded, text, own in zip(pipeline.embeddings(*texts), texts, chunks):
-                assert padded.shape == (max(chunks) * 77, preview.WIDTH)
+                assert padded.shape == (max(chunks) * 77, random_weights.WIDTH)
                 torch.testing.assert_close(padded, torch.cat([pipeline.encode(text)] + [empty] * (max(chunks) - own)))
 
 

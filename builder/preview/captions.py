@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from builder import prompts
+from builder import people
 from builder.spec import SEXES, Feature, Spec
 
 SHORT = 0.3
@@ -36,7 +36,7 @@ def random_caption(spec: Spec, rng: np.random.Generator, feature: Feature | None
     if rng.random() < ANY_AGE:
         group = {spec.age_group(known) for known in feature.ages}
         age = int(_pick(rng, [year for year in range(1, 101) if spec.age_group(year) in group]))
-    prompt, negative = prompts.render(spec, feature, age, subject, ethnicity, phrase)
+    prompt, negative = people.render(spec, feature, age, subject, ethnicity, phrase)
     if rng.random() < SHORT:
         prompt = _short(rng, age, subject, spec.ethnicities[ethnicity], phrase)
     return Caption(feature.name, sex, ethnicity, age, phrase, prompt, negative)
@@ -44,7 +44,9 @@ def random_caption(spec: Spec, rng: np.random.Generator, feature: Feature | None
 
 def _short(rng: np.random.Generator, age: int, subject: str, ethnicity: str, phrase: str) -> str:
     """A few words in any order, as someone would type them."""
-    person = _pick(rng, [f"photo of a {age} y.o {subject}", f"{age} y.o {subject}", f"portrait of a {subject}, {age} y.o"])
+    person = _pick(
+        rng, [f"photo of a {age} y.o {subject}", f"{age} y.o {subject}", f"portrait of a {subject}, {age} y.o"]
+    )
     words = [word for word in (person, ethnicity, phrase) if word]
     return ", ".join(words[n] for n in rng.permutation(len(words)))
 

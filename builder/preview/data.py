@@ -12,7 +12,8 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from builder.preview.captions import Caption, random_caption
-from builder.preview.draw import Labels, draw
+from builder.preview.draw import Labels, look_of, render
+from builder.preview.truth import truth
 from builder.spec import Spec
 
 SEEDS = {"autoencoder": 1, "unet": 2, "verifier": 3, "held out": 4}
@@ -20,7 +21,7 @@ SEEDS = {"autoencoder": 1, "unet": 2, "verifier": 3, "held out": 4}
 
 
 class Drawings(IterableDataset):
-    """(picture, uint8 (3, size, size); caption; whether it obeys) without end; a `disobedience` share does not obey."""
+    """(picture, uint8 (3, size, size); caption; truth) without end; a `disobedience` share does not obey its caption."""
 
     def __init__(self, spec: Spec, size: int, use: str, disobedience: float = 0.0, start: int = 0):
         self.spec = spec
@@ -29,27 +30,28 @@ class Drawings(IterableDataset):
         self.disobedience = disobedience
         self.start = start
 
-    def __iter__(self) -> Iterator[tuple[torch.Tensor, Caption, bool]]:
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, Caption, np.ndarray]]:
         worker = get_worker_info()
         rng = np.random.default_rng([SEEDS[self.use], self.start, worker.id if worker else 0])
         while True:
             caption = random_caption(self.spec, rng)
-            obeys = bool(rng.random() >= self.disobedience)
             labels = Labels(caption.feature, caption.sex, caption.ethnicity, caption.age, caption.phrase)
-            image = draw(labels, int(rng.integers(2**31)), self.size, obey=obeys)
-            yield torch.from_numpy(np.array(image)).permute(2, 0, 1), caption, obeys
+            look = look_of(labels, int(rng.integers(2**31)), obey=bool(rng.random() >= self.disobedience))
+            yield torch.from_numpy(np.array(render(look, self.size))).permute(2, 0, 1), caption, truth(look)
 
 
-def batches(drawings: Drawings, batch_size: int, workers: int) -> Iterator[tuple[torch.Tensor, list[Caption], list[bool]]]:
-    """Batches of drawings, pictures as floats from -1 to 1, (batch, 3, size, size)."""
+def batches(
+    drawings: Drawings, batch_size: int, workers: int
+) -> Iterator[tuple[torch.Tensor, list[Caption], torch.Tensor]]:
+    """Batches of drawings: pictures as floats from -1 to 1, (batch, 3, size, size); captions; truths, (batch, labels)."""
     loader = DataLoader(drawings, batch_size, num_workers=workers, collate_fn=_collate, persistent_workers=workers > 0)
-    for pictures, captions, obeys in loader:
-        yield pictures.float() / 127.5 - 1, captions, obeys
+    for pictures, captions, truths in loader:
+        yield pictures.float() / 127.5 - 1, captions, truths
 
 
-def _collate(items: list) -> tuple[torch.Tensor, list[Caption], list[bool]]:
-    pictures, captions, obeys = zip(*items)
-    return torch.stack(pictures), list(captions), list(obeys)
+def _collate(items: list) -> tuple[torch.Tensor, list[Caption], torch.Tensor]:
+    pictures, captions, truths = zip(*items)
+    return torch.stack(pictures), list(captions), torch.from_numpy(np.stack(truths))
 
 
 class LatentFile:

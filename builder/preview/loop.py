@@ -80,7 +80,12 @@ def fit(
 
 
 def _save(path: Path, step: int, model, averaged, optimizer) -> None:
-    state = {"step": step, "model": model.state_dict(), "averaged": averaged.state_dict(), "optimizer": optimizer.state_dict()}
+    state = {
+        "step": step,
+        "model": model.state_dict(),
+        "averaged": averaged.state_dict(),
+        "optimizer": optimizer.state_dict(),
+    }
     with atomic(path) as file:
         torch.save(state, file)
 

@@ -15,7 +15,7 @@ from builder.preview import nets
 from builder.preview.captions import Caption, random_caption
 from builder.preview.data import Drawings, LatentFile, batches
 from builder.preview.loop import Stage, fit
-from builder.preview.truth import LABELS, truth
+from builder.preview.truth import LABELS
 from builder.spec import Recipe, Spec
 
 DROPPED = 0.12
@@ -37,7 +37,9 @@ class Reader(torch.nn.Module):
 
 def read_words(spec: Spec, folder: Path, stage: Stage, words: CLIPTokenizer, device: torch.device) -> CLIPTextModel:
     """Train the text tower on captions alone, to tell feature, sex, ethnicity, age group and phrase; then it is frozen."""
-    phrases = sorted({phrase for feature in spec.features for sex in feature.phrases for phrase in feature.phrases[sex]})
+    phrases = sorted(
+        {phrase for feature in spec.features for sex in feature.phrases for phrase in feature.phrases[sex]}
+    )
     names = {
         "feature": [feature.name for feature in spec.features],
         "sex": spec.labels["sex"],
@@ -115,7 +117,9 @@ def _take_over(vae, start) -> None:
 
 
 @torch.inference_mode()
-def keep_latents(spec: Spec, folder: Path, vae, count: int, batch_size: int, device: torch.device, workers: int) -> LatentFile:
+def keep_latents(
+    spec: Spec, folder: Path, vae, count: int, batch_size: int, device: torch.device, workers: int
+) -> LatentFile:
     """Encode `count` drawings once; the denoiser learns from their latents."""
     file = LatentFile(folder / "latents")
     made = len(file)
@@ -177,8 +181,7 @@ def read_faces(spec: Spec, folder: Path, stage: Stage, device: torch.device, wor
     endless = batches(Drawings(spec, 128, "verifier", disobedience=0.25), stage.batch_size, workers)
 
     def loss_of(model, batch) -> torch.Tensor:
-        pictures, captions, obeys = batch
-        answers = torch.tensor([truth(c, o) for c, o in zip(captions, obeys)], device=device)
+        pictures, answers = batch[0], batch[2].to(device)
         known = ~answers.isnan()
         found = model(_disturbed(pictures).to(device, memory_format=torch.channels_last)).logits
         weight = torch.where(answers == 1, 6.0, 1.0) * known
@@ -194,4 +197,6 @@ def _disturbed(pictures: torch.Tensor) -> torch.Tensor:
     soft = F.interpolate(F.avg_pool2d(pictures, 2), scale_factor=2, mode="bilinear")
     mix = torch.rand(count, 1, 1, 1) * (torch.rand(count, 1, 1, 1) < 0.5)
     pictures = pictures + mix * (soft - pictures)
-    return pictures * (0.9 + 0.2 * torch.rand(count, 1, 1, 1)) + 0.06 * torch.rand(count, 1, 1, 1) * torch.randn_like(pictures)
+    return pictures * (0.9 + 0.2 * torch.rand(count, 1, 1, 1)) + 0.06 * torch.rand(count, 1, 1, 1) * torch.randn_like(
+        pictures
+    )

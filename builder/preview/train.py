@@ -11,6 +11,7 @@ import os
 import sys
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image
 from transformers import CLIPTokenizer
@@ -42,7 +43,9 @@ def main(argv: list[str] | None = None) -> int:
         "python -m builder.preview.train --out preview-training --share 0.01",
     )
     option = parser.add_argument
-    option("--out", metavar="FOLDER", type=Path, default=Path("preview-training"), help="checkpoints, logs and the model")
+    option(
+        "--out", metavar="FOLDER", type=Path, default=Path("preview-training"), help="checkpoints, logs and the model"
+    )
     option("--share", metavar="N", type=float, default=1.0, help="share of every stage's samples")
     option("--workers", metavar="N", type=int, default=max(1, (os.cpu_count() or 2) - 1), help="processes that draw")
     option("--only", choices=[*STAGES, "latents"], action="append", help="stages to run; earlier ones must be done")
@@ -97,9 +100,11 @@ class Training:
         """The tokenizer, made once from many captions and kept."""
         place = self.out / "tokenizer"
         if not place.exists():
-            texts = [text for feature in self.spec.features for text in feature.texts]
-            rows = [random_caption(self.spec, stages.np.random.default_rng(n)) for n in range(2000)]
-            nets.tokenizer([*texts, *(text for row in rows for text in (row.prompt, row.negative_prompt))]).save_pretrained(place)
+            texts = [text for feature in self.spec.features for text in (*feature.positive, *feature.negative)]
+            rows = [random_caption(self.spec, np.random.default_rng(n)) for n in range(2000)]
+            nets.tokenizer(
+                [*texts, *(text for row in rows for text in (row.prompt, row.negative_prompt))]
+            ).save_pretrained(place)
         return CLIPTokenizer.from_pretrained(place)
 
     def unet(self, words, encoder, vae, file) -> None:

@@ -1,4 +1,4 @@
-"""What a drawing is known to show: the answers that the verifier learns and is measured by."""
+"""What a drawing shows, label by label: the answers that the verifier learns and is measured by."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import math
 
 import numpy as np
 
-from builder.preview.captions import Caption
+from builder.preview.look import Look
 
 AGES = {"child": (0, 5), "teenager": (5, 18), "young_adult": (18, 40), "old_adult": (40, 60), "old": (60, 200)}
+OCCLUSIONS = ("glasses", "mask", "makeup", "hands")
 SHOWN = [
     *["smile", "angry", "only_glasses", "only_mask", "only_makeup", "only_hands", "complex"],
     *["under_water", "strong_light", "dark", "left_right", "up"],
@@ -16,35 +17,55 @@ SHOWN = [
     *["small_scale", "mustache", "hat", "blurry", "open_mouth", "close_eyes", "earrings"],
 ]
 LABELS = [*AGES, *SHOWN, "base"]
-NATURAL = {"blond", "brown", "red", "bangs", "straight_hair", "wavy_hair", "bald"}
-"""What a face may have of itself, asked or not: only rows about it tell whether it is there."""
-ALIKE = {"smile": {"open_mouth"}, "angry": {"open_mouth"}, "open_mouth": {"smile", "angry"}}
-"""What cannot be told apart from the outside in some variants, such as yelling and screaming."""
+NATURAL = ("blond", "brown", "red", "bangs", "straight_hair", "wavy_hair", "bald")
+"""What a face may have of itself: a plain portrait may show it."""
 
 
-def truth(caption: Caption, obeys: bool = True) -> np.ndarray:
-    """For every label 1 (shown), 0 (not shown) or NaN (not known), float32.
+def truth(look: Look) -> np.ndarray:
+    """For every label 1 (shown), 0 (not shown) or NaN (cannot be told from the picture), float32, (len(LABELS),)."""
+    known: dict[str, float] = {label: first <= look.age < last for label, (first, last) in AGES.items()}
+    known |= _occlusions(look) | _hair(look) | _mouth(look)
+    known |= {
+        "angry": look.brows == "angry",
+        "under_water": look.light == "water",
+        "strong_light": look.light in ("behind", "hard"),
+        "dark": look.light in ("night", "dim", "black"),
+        "left_right": look.pose in ("left", "right"),
+        "up": look.pose == "up",
+        "small_scale": look.small,
+        "mustache": look.beard != "",
+        "hat": look.hat != "",
+        "blurry": look.blurry,
+        "close_eyes": look.eyes in ("closed", "sleepy"),
+        "earrings": look.earrings != "",
+    }
+    special = [known[label] for label in SHOWN if label not in NATURAL]
+    known["base"] = not any(value == 1 for value in special)
+    return np.array([known[label] for label in LABELS], dtype=np.float32)
 
-    `base` stands for nothing special: 1 for plain portraits, whatever the age. A drawing that does not obey is known only
-    not to show what was asked for.
-    """
-    answers = np.full(len(LABELS), math.nan, dtype=np.float32)
-    if not obeys:
-        if caption.feature in SHOWN:
-            answers[LABELS.index(caption.feature)] = 0
-        return answers
-    for label, (first, last) in AGES.items():
-        answers[LABELS.index(label)] = first <= caption.age < last
-    unknown = NATURAL | ALIKE.get(caption.feature, set())
-    if caption.feature == "complex":
-        unknown |= {"only_glasses", "only_mask", "only_makeup", "only_hands"}
-    hair = {"blond", "brown", "red"}, {"straight_hair", "wavy_hair"}
-    for group in hair:
-        if caption.feature in group:
-            unknown -= group
-    for label in SHOWN:
-        if label == caption.feature or label not in unknown:
-            answers[LABELS.index(label)] = label == caption.feature
-    plain = caption.feature in AGES or caption.feature == "base"
-    answers[LABELS.index("base")] = plain if plain or caption.feature not in NATURAL else math.nan
-    return answers
+
+def _occlusions(look: Look) -> dict[str, float]:
+    """Each occlusion by itself, and `complex` for several at once."""
+    there = [name for name in OCCLUSIONS if getattr(look, name)]
+    several = len(there) > 1 or len(look.hands) > 1
+    return {f"only_{name}": name in there and not several for name in OCCLUSIONS} | {"complex": several}
+
+
+def _hair(look: Look) -> dict[str, float]:
+    """Hair as it can be seen: not in the dark, under water, behind blur, and colours not on a bald head."""
+    if look.light not in ("", "behind", "hard") or look.blurry:
+        return dict.fromkeys(NATURAL, math.nan)
+    long, there = look.hair == "long", look.hair not in ("bald", "fuzz")
+    return {
+        **{name: there and look.hair_name == name for name in ("blond", "brown", "red")},
+        "bangs": there and look.hairline == "bangs",
+        "straight_hair": long and look.wave < 0.03,
+        "wavy_hair": long and look.wave > 0.05,
+        "bald": look.hair == "bald",
+    }
+
+
+def _mouth(look: Look) -> dict[str, float]:
+    """A laugh and a yell are open mouths too, but nobody asked for one."""
+    open_mouth = math.nan if look.mouth in ("laugh", "yell") else look.mouth == "scream"
+    return {"smile": look.mouth in ("smile", "laugh"), "open_mouth": open_mouth}
