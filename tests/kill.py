@@ -7,6 +7,7 @@ again, until it was killed often enough; then it may finish, and is compared wit
 """
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -34,7 +35,7 @@ BUILD = [
     "--only",
     "occlusion",
     "--scale",
-    "0.2",
+    "0.4",
     "--shard-size",
     "16",
     "--batch-size",
@@ -92,16 +93,17 @@ def settled(folder):
 
 
 def kill(folder, ranks, rng):
-    """Start a build, SIGKILL all of it at a random moment; returns tries that were made and are not on disk."""
+    """Start a build, SIGKILL all of it at a random moment; returns whether it died of it, and the tries that are not on disk."""
     before = sum(tries(folder).values())
     process = start(folder, ranks, delay=0.01)
     limit = time.monotonic() + STARTED
     while sum(tries(folder).values()) == before and process.poll() is None and time.monotonic() < limit:
         time.sleep(0.02)
     time.sleep(rng.uniform(0, 0.7))
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    return sum(tries(folder).values()) - before, set(tries(folder)) - settled(folder)
+    with contextlib.suppress(ProcessLookupError):  # it may have come to its end
+        os.killpg(process.pid, signal.SIGKILL)
+    killed = process.wait() == -signal.SIGKILL
+    return killed, set(tries(folder)) - settled(folder)
 
 
 def content(folder):
@@ -120,13 +122,14 @@ def trial(folder, ranks, kills, rng, undisturbed):
     """A build that is killed `kills` times: what it lost, doubled, tore and made again."""
     committed, seen, most_redone, lost = set(), 0, 0, 0
     while seen < kills:
-        made, unsettled = kill(folder, ranks, rng)
+        killed, unsettled = kill(folder, ranks, rng)
         now = {row["id"] for row in lines(folder, "metadata.jsonl")}
         lost += len(committed - now)
-        committed, seen = now, seen + 1
+        committed = now
         most_redone = max(most_redone, len(unsettled))
-        if made == 0:
+        if not killed:
             break
+        seen += 1
     finish(folder, ranks)
     ids = Counter(row["id"] for row in lines(folder, "metadata.jsonl"))
     torn = [path for path in folder.rglob("*.tmp") if path.is_file()]
