@@ -21,7 +21,7 @@ SEEDS = {"autoencoder": 1, "unet": 2, "verifier": 3, "held out": 4}
 
 
 class Drawings(IterableDataset):
-    """(picture, uint8 (3, size, size); caption; truth) without end; a `disobedience` share does not obey its caption."""
+    """(picture, uint8 (3, size, size); caption; truth) without end; a share does not obey its caption."""
 
     def __init__(self, spec: Spec, size: int, use: str, disobedience: float = 0.0, start: int = 0):
         self.spec = spec
@@ -43,7 +43,7 @@ class Drawings(IterableDataset):
 def batches(
     drawings: Drawings, batch_size: int, workers: int
 ) -> Iterator[tuple[torch.Tensor, list[Caption], torch.Tensor]]:
-    """Batches of drawings: pictures as floats from -1 to 1, (batch, 3, size, size); captions; truths, (batch, labels)."""
+    """Batches: pictures as floats from -1 to 1, (batch, 3, size, size); captions; truths, (batch, labels)."""
     loader = DataLoader(drawings, batch_size, num_workers=workers, collate_fn=_collate, persistent_workers=workers > 0)
     for pictures, captions, truths in loader:
         yield pictures.float() / 127.5 - 1, captions, truths

@@ -36,7 +36,7 @@ class Reader(torch.nn.Module):
 
 
 def read_words(spec: Spec, folder: Path, stage: Stage, words: CLIPTokenizer, device: torch.device) -> CLIPTextModel:
-    """Train the text tower on captions alone, to tell feature, sex, ethnicity, age group and phrase; then it is frozen."""
+    """Train the text tower on captions, to tell feature, sex, ethnicity, age group and phrase; then it is frozen."""
     phrases = sorted(
         {phrase for feature in spec.features for sex in feature.phrases for phrase in feature.phrases[sex]}
     )

@@ -1,7 +1,7 @@
 """Train the preview model: `python -m builder.preview.train`. It can be stopped and goes on where it was.
 
-Stages, each with its checkpoint and log in the output folder: text tower, autoencoder at 128 and at 512 pixels, latents,
-UNet, verifier. Runs on a GPU where there is one, else on the CPU.
+Stages, each with its checkpoint and log in the output folder: verifier, text tower, autoencoder at 128 and at 512
+pixels, latents, UNet. Runs on a GPU where there is one, else on the CPU.
 """
 
 from __future__ import annotations

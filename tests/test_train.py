@@ -1,0 +1,125 @@
+"""Training of the preview model: every stage learns for a few steps, stops, goes on, and ends in a loadable model."""
+
+import dataclasses
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+
+from builder import models, pipeline, table
+from builder.people import render
+from builder.preview import loop, nets, stages, train
+from builder.preview.captions import random_caption
+from builder.preview.data import LatentFile
+from builder.preview.draw import FEATURES, Labels, look_of
+from builder.preview.truth import LABELS, NATURAL, truth
+from builder.spec import Recipe
+
+SPEC = table.load()
+
+
+def shown(feature, seed=0, obey=True, age=30, phrase=""):
+    look = look_of(Labels(feature, "female", "latino", age, phrase), seed, obey)
+    return dict(zip(LABELS, truth(look)))
+
+
+@pytest.mark.parametrize("feature", [name for name in FEATURES if name in LABELS and name != "base"])
+def test_truth_follows_obedience(feature):
+    """What was asked for is there when the drawing obeys, and not there when it does not."""
+    age = {"child": 2, "teenager": 12, "young_adult": 30, "old_adult": 50, "old": 80}.get(feature, 30)
+    for seed in range(10):
+        assert shown(feature, seed, age=age)[feature] == 1
+        assert shown(feature, seed, obey=False, age=age)[feature] == 0
+
+
+def test_truth_of_a_plain_portrait():
+    """Nothing special is there but what a face may have of itself."""
+    for seed in range(20):
+        answers = shown("base", seed)
+        assert answers["base"] == 1
+        assert {label for label, value in answers.items() if value == 1} <= {"base", "young_adult", *NATURAL}
+
+
+def test_captions_are_balanced_and_in_the_tables_own_words():
+    """Features come up equally often whatever their quotas, and whole captions are prompts of the table."""
+    rng = np.random.default_rng(0)
+    captions = [random_caption(SPEC, rng) for _ in range(3200)]
+    counts = Counter(caption.feature for caption in captions)
+    assert len(counts) == 32 and max(counts.values()) < 2 * min(counts.values())
+    by_name = {feature.name: feature for feature in SPEC.features}
+    whole = short = 0
+    for c in captions[:400]:
+        feature = by_name[c.feature]
+        prompts = [render(SPEC, feature, c.age, s, c.ethnicity, c.phrase)[0] for s in feature.subjects[c.sex]]
+        whole += c.prompt in prompts
+        short += len(c.prompt) < 110 and SPEC.ethnicities[c.ethnicity] in c.prompt
+    assert whole > 200 and short > 60 and whole + short >= 400
+
+
+def test_an_inner_autoencoder_is_taken_over_by_the_whole_one():
+    """Blocks that fit are copied to their places: the decoder's first, the encoder's last."""
+    low, whole = nets.autoencoder(nets.LOW_CHANNELS), nets.autoencoder()
+    stages._take_over(whole, low)
+    shift = len(nets.CHANNELS) - len(nets.LOW_CHANNELS)
+    pairs = [
+        (low.encoder.down_blocks[-1], whole.encoder.down_blocks[-1]),
+        (low.decoder.mid_block, whole.decoder.mid_block),
+    ]
+    pairs.append((low.encoder.down_blocks[1], whole.encoder.down_blocks[1 + shift]))
+    for one, other in pairs:
+        for name, value in one.state_dict().items():
+            assert torch.equal(value, other.state_dict()[name])
+
+
+def test_a_stopped_stage_goes_on_where_it_was(tmp_path, monkeypatch):
+    """Weights, average, optimizer and step come back: the rest of the stage sees the rest of its samples."""
+    monkeypatch.setattr(loop, "SAVED_EVERY", 0)
+    stage = loop.Stage("line", samples=80, batch_size=4, rate=0.05, average=0.5)
+    seen = []
+
+    def batches(limit):
+        for number in range(limit):
+            seen.append(number)
+            yield torch.full((4, 1), float(number % 5))
+
+    def loss_of(model, batch):
+        return (model(batch) - 3 * batch).pow(2).mean()
+
+    model = torch.nn.Linear(1, 1)
+    with pytest.raises((StopIteration, RuntimeError)):
+        loop.fit(stage, tmp_path, model, batches(12), loss_of)
+    loop.fit(stage, tmp_path, torch.nn.Linear(1, 1), batches(100), loss_of)
+    assert len(seen) == 20
+    assert (tmp_path / "line.log").read_text().splitlines()[-1].startswith("line: 80 samples")
+
+
+def test_latents_that_were_torn_off_are_left_out(tmp_path):
+    file = LatentFile(tmp_path)
+    captions = [random_caption(SPEC, np.random.default_rng(n)) for n in range(4)]
+    file.append(torch.arange(4 * 8.0).view(4, 8), captions)
+    file.values.write_bytes(file.values.read_bytes()[:-5])
+    latents, kept = file.read((8,))
+    assert latents.shape == (3, 8) and kept == captions[:3]
+
+
+def test_every_stage_learns_a_little_and_the_model_loads(tmp_path, monkeypatch):
+    """A few steps of everything end in a diffusers folder that the builder's own pipeline makes a picture with."""
+    small = {"text": 16, "low": 4, "full": 1, "unet": 8, "verifier": 4}
+    monkeypatch.setattr(
+        train,
+        "STAGES",
+        {name: dataclasses.replace(train.STAGES[name], samples=2 * n, batch_size=n) for name, n in small.items()},
+    )
+    monkeypatch.setattr(train, "LATENTS", 0)
+    monkeypatch.setattr(train, "contact_sheet", lambda *args: train.Image.new("RGB", (8, 8)))
+    assert train.main(["--out", str(tmp_path), "--workers", "0"]) == 0
+    source = models.resolve(str(tmp_path / "model"), "main")
+    made = pipeline.load(
+        source, Recipe(model="preview", steps=2), torch.device("cpu"), check_adults=False, minors=False
+    )
+    plan = train.Plan(SPEC)
+    (result,) = made.generate([plan.attempt(plan.sample(5000), 0)])
+    assert result.image.size == (512, 512)
+    verifier = nets.ResNetForImageClassification.from_pretrained(tmp_path / "verifier")
+    assert list(verifier.config.id2label.values()) == LABELS
