@@ -30,16 +30,8 @@ LAUNCH = {
 """How a build is started, by ranks; 0 is plain python."""
 BATCH = 4
 BUILD = [
-    "--model",
-    "preview",
-    "--only",
-    "occlusion",
-    "--scale",
-    "0.4",
-    "--shard-size",
-    "16",
-    "--batch-size",
-    str(BATCH),
+    *["--model", "preview", "--only", "occlusion", "--scale", "0.4"],
+    *["--shard-size", "16", "--batch-size", str(BATCH)],
 ]
 STARTED = 60
 """Seconds within which a build must have begun to work."""
@@ -93,7 +85,7 @@ def settled(folder):
 
 
 def kill(folder, ranks, rng):
-    """Start a build, SIGKILL all of it at a random moment; returns whether it died of it, and the tries that are not on disk."""
+    """SIGKILL a build at a random moment; returns whether it died of it, and the tries that are not on disk."""
     before = sum(tries(folder).values())
     process = start(folder, ranks, delay=0.01)
     limit = time.monotonic() + STARTED
