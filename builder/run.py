@@ -12,11 +12,11 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from accelerate import PartialState
 
 from builder import UserError, models, raw, release
 from builder.checks import integrity
@@ -25,6 +25,10 @@ from builder.progress import Progress
 from builder.shards import REJECTED, Locked, ShardWriter, is_done
 
 LIBRARIES = ("torch", "diffusers", "transformers", "accelerate", "datasets", "pillow", "numpy")
+
+
+RANKS = {"RANK": 0, "WORLD_SIZE": 1, "LOCAL_RANK": 0}
+"""Where a launcher says which process this is, and what holds where none does."""
 
 
 class Stop:
@@ -59,6 +63,27 @@ class Stop:
         return self.signal is not None
 
 
+@dataclass(frozen=True)
+class Rank:
+    """Which process this is, of how many, and the device it works on."""
+
+    index: int
+    count: int
+    device: torch.device
+
+    @classmethod
+    def here(cls) -> Rank:
+        """As `accelerate launch` or torchrun says in the environment; alone where nobody says anything.
+
+        No process group is joined: ranks need nothing of each other, so one that dies or starts late holds up nobody.
+        """
+        index, count, local = (int(os.environ.get(name, alone)) for name, alone in RANKS.items())
+        found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+        if found is None or os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true"):
+            return cls(index, count, torch.device("cpu"))
+        return cls(index, count, torch.device(found.type, local % torch.accelerator.device_count()))
+
+
 class Run:
     """A rank's work. `load` makes the pipeline from a model source, like `pipeline.load`."""
 
@@ -66,23 +91,20 @@ class Run:
         self.args = args
         self.plan = plan
         self.load = load
+        self.rank = Rank.here()
         self.stop = Stop()
         self.pipeline = None
 
     def run(self) -> int:
         """Build and, if this finishes the last shard, release. Returns the exit status."""
-        gpu = torch.cuda.is_available() or torch.backends.mps.is_available()
-        self.state = PartialState(cpu=not gpu)
         self._begin()
         shards = self.plan.shards
         rows, rejected = raw.RowCount(self.args.raw), raw.RowCount(self.args.raw, REJECTED)
-        self.progress = Progress(self.plan.chosen, lambda: (rows(shards), rejected(shards)), self.state.is_main_process)
+        self.progress = Progress(self.plan.chosen, lambda: (rows(shards), rejected(shards)), self.rank.index == 0)
         try:
-            locked = self._build(shards[self.state.process_index :: self.state.num_processes])
+            locked = self._build(shards[self.rank.index :: self.rank.count])
         finally:
             self.progress.close()
-            if torch.distributed.is_available() and torch.distributed.is_initialized():
-                torch.distributed.destroy_process_group()
             self.stop.over()
         return self._end(shards, locked)
 
@@ -165,7 +187,7 @@ class Run:
         return self.load(
             self.source,
             self.plan.spec.recipe,
-            self.state.device,
+            self.rank.device,
             config=self.args.model_config,
             safety_checker=checker,
             check_adults=not self.args.unchecked_adults,
@@ -186,7 +208,7 @@ class Run:
             return 2 if self.pipeline is None else 0
         if all(map(self._is_done, shards)):
             census, made = release.make(self.args.raw, self.args.out)
-            if made or (self.state.is_main_process and self.pipeline is None):
+            if made or (self.rank.index == 0 and self.pipeline is None):
                 print(release.summary(census, self.args.out))
         return 0
 

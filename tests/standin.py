@@ -3,7 +3,8 @@
     accelerate launch tests/standin.py --model preview ...
 
 Pictures are small and follow from the seed alone; a tenth of the tries is refused. STANDIN_LOG names a file that gets a
-line for every try that was made, STANDIN_DELAY the seconds each takes.
+line for every try that was made, STANDIN_DELAY the seconds each takes, STANDIN_CRASH a file: while it is not there, the
+process that has made twenty tries makes it and dies.
 """
 
 import os
@@ -22,10 +23,16 @@ class StandIn:
     def __init__(self, source, recipe, device, **options):
         self.delay = float(os.environ.get("STANDIN_DELAY", "0"))
         self.log = os.environ.get("STANDIN_LOG")
+        self.crash = os.environ.get("STANDIN_CRASH")
+        self.made = 0
 
     def generate(self, attempts):
         for attempt in attempts:
             time.sleep(self.delay)
+            self.made += 1
+            if self.crash and self.made > 20 and not os.path.exists(self.crash):
+                open(self.crash, "w").close()
+                os._exit(1)
             if self.log:
                 with open(self.log, "a") as file:
                     file.write(f"{attempt.sample.id} {attempt.number}\n")

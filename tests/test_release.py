@@ -53,6 +53,16 @@ def test_the_same_rows_give_the_same_bytes(raw_folder, tmp_path):
     assert content(tmp_path / "one") == content(tmp_path / "two")
 
 
+@pytest.mark.parametrize("ending", ["webp", "jpg"])
+def test_other_picture_formats_are_released_as_they_are(tmp_path, ending):
+    """--image-format changes the files, not the way they go."""
+    write_raw(tmp_path / "raw", only=["base"], limit=6, image_format=ending)
+    release.make(tmp_path / "raw", tmp_path / "out")
+    kinds = {Image.open(io.BytesIO(row["image"]["bytes"])).format for row in rows_of(tmp_path / "out")}
+    assert kinds == {{"webp": "WEBP", "jpg": "JPEG"}[ending]}
+    assert all(row["image"]["path"].endswith(f".{ending}") for row in rows_of(tmp_path / "out"))
+
+
 def test_the_yaml_counts_what_the_files_hold(raw_folder, tmp_path):
     out = tmp_path / "out"
     release.make(raw_folder, out)

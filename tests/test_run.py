@@ -61,6 +61,16 @@ def test_two_ranks_share_the_work(tmp_path):
     assert all(count == 1 for count in tries(tmp_path).values())
 
 
+def test_a_rank_that_dies_is_started_again_by_max_restarts(calm, tmp_path):
+    """accelerate restarts all ranks: the build goes on and ends as if nothing had happened."""
+    command = ["accelerate", "launch", "--multi_gpu", "--num_processes", "2", "--max_restarts", "1", str(STANDIN)]
+    environment = {**os.environ, "STANDIN_CRASH": str(tmp_path / "crashed"), "STANDIN_DELAY": "0.01"}
+    environment["PATH"] = f"{os.path.dirname(sys.executable)}{os.pathsep}{environment['PATH']}"
+    done = run(tmp_path, *SMALL, command=command, env=environment)
+    assert done.returncode == 0 and (tmp_path / "crashed").exists(), done.stderr
+    assert content(tmp_path) == content(calm)
+
+
 def test_killed_with_two_ranks_and_finished_with_one(calm, tmp_path):
     process = start(tmp_path, 2, delay=0.02, arguments=SMALL)
     while sum(tries(tmp_path).values()) < 20:
