@@ -13,14 +13,14 @@ class Progress:
     """Progress of a whole build, read from the files, so that rank 0 knows what every rank has done.
 
     `count` gives (pictures, rejected tries) on disk now, `total` is how many pictures are wanted; `main` is True on
-    rank 0. Counting takes a hundredth of the time at most.
+    rank 0. The bar counts for a hundredth of the time at most.
     """
 
     def __init__(self, total: int, count: Callable[[], tuple[int, int]], main: bool):
         self.total = total
         self.count = count
         self.main = main
-        self.next = 0.0
+        self.next = self.cost = 0.0
         self.started = time.monotonic()
         self.done, self.rejected = self.before = count() if main else (0, 0)
         on_terminal = main and sys.stderr.isatty()
@@ -37,7 +37,7 @@ class Progress:
             return
         rate = pictures / seconds if seconds > 0 else 0.0
         line = f"{name}: {pictures} pictures, {rejected} rejected, {rate:.2f} pictures/s"
-        if self.main and self._look():
+        if self.main and self._look(now=self.cost < 0.05):
             pace = (self.done - self.before[0]) / max(time.monotonic() - self.started, 1e-9)
             left = f", {_duration((self.total - self.done) / pace)} left" if pace > 0 and self.done < self.total else ""
             line += f" | {self.done}/{self.total} in all, {pace:.2f} pictures/s{left}"
@@ -55,7 +55,8 @@ class Progress:
         if started < self.next and not now:
             return False
         self.done, self.rejected = self.count()
-        self.next = time.monotonic() + 100 * (time.monotonic() - started)
+        self.cost = time.monotonic() - started
+        self.next = time.monotonic() + 100 * self.cost
         return True
 
     def _draw(self) -> None:
