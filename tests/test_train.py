@@ -88,8 +88,8 @@ def test_a_stopped_stage_goes_on_where_it_was(tmp_path, monkeypatch):
 
     model = torch.nn.Linear(1, 1)
     with pytest.raises((StopIteration, RuntimeError)):
-        loop.fit(stage, tmp_path, model, batches(12), loss_of)
-    loop.fit(stage, tmp_path, torch.nn.Linear(1, 1), batches(100), loss_of)
+        loop.fit(stage, tmp_path, model, lambda step: batches(12), loss_of)
+    loop.fit(stage, tmp_path, torch.nn.Linear(1, 1), lambda step: batches(100), loss_of)
     assert len(seen) == 20
     assert (tmp_path / "line.log").read_text().splitlines()[-1].startswith("line: 80 samples")
 
@@ -105,13 +105,12 @@ def test_latents_that_were_torn_off_are_left_out(tmp_path):
 
 def test_every_stage_learns_a_little_and_the_model_loads(tmp_path, monkeypatch):
     """A few steps of everything end in a diffusers folder that the builder's own pipeline makes a picture with."""
-    small = {"text": 16, "low": 4, "full": 1, "unet": 8, "verifier": 4}
+    small = dict.fromkeys(train.STAGES, 1) | {"text": 16, "verifier": 4, "latents": 8, "unet": 8}
     monkeypatch.setattr(
         train,
         "STAGES",
         {name: dataclasses.replace(train.STAGES[name], samples=2 * n, batch_size=n) for name, n in small.items()},
     )
-    monkeypatch.setattr(train, "LATENTS", 0)
     monkeypatch.setattr(train, "contact_sheet", lambda *args: train.Image.new("RGB", (8, 8)))
     assert train.main(["--out", str(tmp_path), "--workers", "0"]) == 0
     source = models.resolve(str(tmp_path / "model"), "main")

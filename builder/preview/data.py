@@ -16,7 +16,10 @@ from builder.preview.draw import Labels, look_of, render
 from builder.preview.truth import truth
 from builder.spec import Spec
 
-SEEDS = {"autoencoder": 1, "unet": 2, "verifier": 3, "held out": 4}
+SEEDS = {
+    name: number
+    for number, name in enumerate(("verifier", "tiny", "low", "latents", "encoder", "decoder", "held out"), start=1)
+}
 """Each use draws its own pictures: no stage sees another's."""
 
 

@@ -37,13 +37,14 @@ def fit(
     stage: Stage,
     folder: Path,
     model: torch.nn.Module,
-    batches: Iterator,
+    batches: Callable[[int], Iterator],
     loss_of: Callable,
     on_save: Callable[[torch.nn.Module], None] | None = None,
 ) -> torch.nn.Module:
     """Train `model` until the stage's samples are seen, from the last checkpoint on; returns the averaged model.
 
-    `loss_of(model, batch)` gives a scalar. `on_save` is called with the averaged model at every checkpoint.
+    `batches(step)` gives endless batches from a step on, `loss_of(model, batch)` a scalar.
+    `on_save` is called with the averaged model at every checkpoint.
     """
     path, log = folder / f"{stage.name}.ckpt", folder / f"{stage.name}.log"
     optimizer = torch.optim.AdamW(model.parameters(), lr=stage.rate, weight_decay=0.01, betas=(0.9, 0.99))
@@ -53,10 +54,11 @@ def fit(
     step = _restore(path, model, averaged, optimizer)
     started, first, saved, losses = time.monotonic(), step, time.monotonic(), []
     total = stage.samples // stage.batch_size
+    endless = batches(step)
     while step < total:
         for group in optimizer.param_groups:
             group["lr"] = stage.rate * stage.at(step)
-        loss = loss_of(model, next(batches))
+        loss = loss_of(model, next(endless))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

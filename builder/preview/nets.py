@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterable
 
+import torch
 from diffusers import AutoencoderKL, DPMSolverMultistepScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from tokenizers import Tokenizer, models, trainers
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer, ResNetConfig, ResNetForImageClassification
@@ -15,8 +16,8 @@ LATENTS = 12
 SIZE = 512
 CHANNELS = (8, 8, 16, 32, 64, 96)
 """Of the autoencoder, from 512 pixels to 16: one latent cell for 32×32 pixels."""
-LOW_CHANNELS = CHANNELS[2:]
-"""The inner part, which starts at 128 pixels and is trained first."""
+TINY_CHANNELS, LOW_CHANNELS = CHANNELS[3:], CHANNELS[2:]
+"""The inner parts, which start at 64 and at 128 pixels and are trained first."""
 BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 
 
@@ -37,8 +38,12 @@ def tokenizer(texts: Iterable[str]) -> CLIPTokenizer:
 
 
 def text_encoder(words: CLIPTokenizer) -> CLIPTextModel:
-    """CLIP's text tower, two layers wide enough for the table's words."""
-    return CLIPTextModel(
+    """CLIP's text tower, two layers wide enough for the table's words.
+
+    Its last norm starts with a bias of 1, since a prompt's weights are applied in a way that keeps the mean of its
+    encoding: that of a fresh norm is 0, and to divide by it means nothing.
+    """
+    tower = CLIPTextModel(
         CLIPTextConfig(
             vocab_size=len(words),
             hidden_size=WIDTH,
@@ -51,6 +56,8 @@ def text_encoder(words: CLIPTokenizer) -> CLIPTextModel:
             pad_token_id=words.pad_token_id,
         )
     )
+    torch.nn.init.ones_(tower.final_layer_norm.bias)
+    return tower
 
 
 def autoencoder(channels: tuple[int, ...] = CHANNELS) -> AutoencoderKL:

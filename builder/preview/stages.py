@@ -20,6 +20,8 @@ from builder.spec import Recipe, Spec
 
 DROPPED = 0.12
 """Share of captions replaced by the empty or a negative prompt, which is what guidance compares with."""
+NOISE = 0.05
+"""Standard deviation of the noise on latents while a decoder learns: the denoiser's latents are not exact."""
 
 
 class Reader(torch.nn.Module):
@@ -48,9 +50,9 @@ def read_words(spec: Spec, folder: Path, stage: Stage, words: CLIPTokenizer, dev
         "phrase": phrases,
     }
     model = Reader(nets.text_encoder(words), {name: len(values) for name, values in names.items()}).to(device)
-    rng = np.random.default_rng(0)
 
-    def endless() -> Iterator[tuple[torch.Tensor, list[Caption]]]:
+    def endless(step: int) -> Iterator[tuple[torch.Tensor, list[Caption]]]:
+        rng = np.random.default_rng([0, step])
         while True:
             captions = [random_caption(spec, rng) for _ in range(stage.batch_size)]
             texts = [caption.prompt for caption in captions]
@@ -66,7 +68,7 @@ def read_words(spec: Spec, folder: Path, stage: Stage, words: CLIPTokenizer, dev
             loss = loss + F.cross_entropy(found[name], target)
         return loss
 
-    trained = fit(stage, folder, model, endless(), loss_of)
+    trained = fit(stage, folder, model, endless, loss_of)
     return trained.encoder.requires_grad_(False).eval()
 
 
@@ -89,18 +91,69 @@ def compress(
     if start is not None:
         _take_over(vae, start)
     vae = vae.to(device, memory_format=torch.channels_last)
-    drawings = Drawings(spec, vae.config.sample_size, "autoencoder", start=len(channels))
-    endless = batches(drawings, stage.batch_size, workers)
 
     def loss_of(vae, batch) -> torch.Tensor:
         pictures = batch[0].to(device, memory_format=torch.channels_last)
         with torch.autocast(device.type, torch.bfloat16):
-            hidden = vae.encode(pictures).latent_dist
-            latents = hidden.mean + 0.05 * torch.randn_like(hidden.mean)
-            made = vae.decode(latents).sample
-        return picture_loss(made.float(), pictures) + 1e-3 * hidden.mean.float().pow(2).mean()
+            latents = vae.encode(pictures).latent_dist.mean
+            made = vae.decode(latents + NOISE * torch.randn_like(latents)).sample
+        return picture_loss(made.float(), pictures) + 1e-3 * latents.float().pow(2).mean()
+
+    def endless(step: int) -> Iterator:
+        return batches(Drawings(spec, vae.config.sample_size, stage.name, start=step), stage.batch_size, workers)
 
     return fit(stage, folder, vae, endless, loss_of).eval()
+
+
+def enlarged(small, device: torch.device):
+    """An autoencoder for 512 pixels whose inner part is that of `small`; its outer blocks are to be trained."""
+    vae = nets.autoencoder(nets.CHANNELS)
+    _take_over(vae, small)
+    return vae.to(device, memory_format=torch.channels_last)
+
+
+def learn_encoder(spec: Spec, folder: Path, stage: Stage, vae, small, device: torch.device, workers: int):
+    """Train the encoder to give the latents that `small` gives for the same picture shrunk.
+
+    So the denoiser can learn from latents of small pictures, which are drawn and encoded many times faster.
+    """
+
+    def loss_of(_, batch) -> torch.Tensor:
+        pictures, latents = _with_latents(small, batch, device)
+        with torch.autocast(device.type, torch.bfloat16):
+            return F.mse_loss(vae.encode(pictures).latent_dist.mean.float(), latents)
+
+    return _learn_half(spec, folder, stage, vae, [vae.encoder, vae.quant_conv], loss_of, workers)
+
+
+def learn_decoder(spec: Spec, folder: Path, stage: Stage, vae, small, device: torch.device, workers: int):
+    """Train the decoder to draw the whole picture from the latents that `small` gives for it shrunk."""
+
+    def loss_of(_, batch) -> torch.Tensor:
+        pictures, latents = _with_latents(small, batch, device)
+        with torch.autocast(device.type, torch.bfloat16):
+            made = vae.decode(latents + NOISE * torch.randn_like(latents)).sample
+        return picture_loss(made.float(), pictures)
+
+    return _learn_half(spec, folder, stage, vae, [vae.post_quant_conv, vae.decoder], loss_of, workers).eval()
+
+
+def _learn_half(spec: Spec, folder: Path, stage: Stage, vae, parts: list, loss_of, workers: int):
+    def endless(step: int) -> Iterator:
+        return batches(Drawings(spec, vae.config.sample_size, stage.name, start=step), stage.batch_size, workers)
+
+    trained = fit(stage, folder, torch.nn.ModuleList(parts), endless, loss_of)
+    for part, better in zip(parts, trained):
+        part.load_state_dict(better.state_dict())
+    return vae
+
+
+@torch.no_grad()
+def _with_latents(small, batch, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    pictures = batch[0].to(device, memory_format=torch.channels_last)
+    shrunk = F.avg_pool2d(pictures, pictures.shape[-1] // small.config.sample_size)
+    with torch.autocast(device.type, torch.bfloat16):
+        return pictures, small.encode(shrunk).latent_dist.mean.float()
 
 
 def _take_over(vae, start) -> None:
@@ -116,22 +169,20 @@ def _take_over(vae, start) -> None:
     vae.load_state_dict(own)
 
 
-@torch.inference_mode()
-def keep_latents(
-    spec: Spec, folder: Path, vae, count: int, batch_size: int, device: torch.device, workers: int
-) -> LatentFile:
-    """Encode `count` drawings once; the denoiser learns from their latents."""
+@torch.no_grad()
+def keep_latents(spec: Spec, folder: Path, stage: Stage, vae, device: torch.device, workers: int) -> LatentFile:
+    """Encode the stage's drawings once; the denoiser learns from their latents."""
     file = LatentFile(folder / "latents")
     made = len(file)
-    endless = batches(Drawings(spec, vae.config.sample_size, "unet", start=made), batch_size, workers)
-    while made < count:
+    endless = batches(Drawings(spec, vae.config.sample_size, stage.name, start=made), stage.batch_size, workers)
+    while made < stage.samples:
         pictures, captions, _ = next(endless)
         with torch.autocast(device.type, torch.bfloat16):
             latents = vae.encode(pictures.to(device, memory_format=torch.channels_last)).latent_dist.mean
         file.append(latents.float(), captions)
         made += len(captions)
         if made // 1000 != (made - len(captions)) // 1000:
-            print(f"latents: {made} of {count}", flush=True)
+            print(f"latents: {made} of {stage.samples}", flush=True)
     return file
 
 
@@ -144,13 +195,17 @@ def denoise(folder: Path, stage: Stage, file: LatentFile, vae, words, encoder, d
     pipe = Pipeline(nets.assemble(words, encoder, vae, net), Recipe(model="preview"), device)
     net.requires_grad_(True).train()
     alphas = pipe.scheduler.alphas_cumprod.to(device)
-    rng = np.random.default_rng(1)
+    with torch.no_grad():
+        encoded = torch.stack([pipe.embeddings(c.prompt, c.negative_prompt)[0].half() for c in captions])
 
-    def endless() -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    def endless(step: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        rng = np.random.default_rng([1, step])
         while True:
             chosen = rng.integers(len(latents), size=stage.batch_size)
-            pairs = [_encoded(pipe, captions[n], rng) for n in chosen]
-            yield latents[torch.from_numpy(chosen)].to(device), torch.stack(pairs)
+            texts = encoded[chosen].to(device, torch.float32)
+            for row in np.flatnonzero(rng.random(len(chosen)) < DROPPED):
+                texts[row] = _dropped(pipe, captions[chosen[row]], rng)
+            yield latents[chosen].to(device), texts
 
     def loss_of(net, batch) -> torch.Tensor:
         clean, encoded = batch
@@ -163,27 +218,30 @@ def denoise(folder: Path, stage: Stage, file: LatentFile, vae, words, encoder, d
             predicted = net(noisy, steps, encoder_hidden_states=encoded).sample
         return F.mse_loss(predicted.float(), target)
 
-    return fit(stage, folder, net, endless(), loss_of, on_save).eval()
+    return fit(stage, folder, net, endless, loss_of, on_save).eval()
 
 
-def _encoded(pipe: Pipeline, caption: Caption, rng: np.random.Generator) -> torch.Tensor:
-    """A caption's encoding, padded as in use; now and then that of the negative or the empty prompt in its place."""
-    with torch.no_grad():
-        prompt, negative = pipe.embeddings(caption.prompt, caption.negative_prompt)
-        if rng.random() >= DROPPED:
-            return prompt
-        return negative if rng.random() < 0.8 else pipe.embeddings("", caption.negative_prompt)[0]
+@torch.no_grad()
+def _dropped(pipe: Pipeline, caption: Caption, rng: np.random.Generator) -> torch.Tensor:
+    """What stands in a dropped caption's place: mostly the negative prompt, as in use, else the empty one."""
+    if rng.random() < 0.8:
+        return pipe.embeddings(caption.prompt, caption.negative_prompt)[1]
+    return pipe.embeddings("", caption.negative_prompt)[0]
 
 
 def read_faces(spec: Spec, folder: Path, stage: Stage, device: torch.device, workers: int):
     """Train the verifier: for each picture every label that is known to be there or not, rare ones weighted up."""
     model = nets.verifier(LABELS).to(device, memory_format=torch.channels_last)
-    endless = batches(Drawings(spec, 128, "verifier", disobedience=0.25), stage.batch_size, workers)
+
+    def endless(step: int) -> Iterator:
+        return batches(Drawings(spec, 128, "verifier", 0.25, step), stage.batch_size, workers)
 
     def loss_of(model, batch) -> torch.Tensor:
         pictures, answers = batch[0], batch[2].to(device)
         known = ~answers.isnan()
-        found = model(_disturbed(pictures).to(device, memory_format=torch.channels_last)).logits
+        pictures = _disturbed(pictures).to(device, memory_format=torch.channels_last)
+        with torch.autocast(device.type, torch.bfloat16):
+            found = model(pictures).logits.float()
         weight = torch.where(answers == 1, 6.0, 1.0) * known
         loss = F.binary_cross_entropy_with_logits(found, answers.nan_to_num(), reduction="none")
         return (loss * weight).sum() / weight.sum()

@@ -1,7 +1,8 @@
 """Train the preview model: `python -m builder.preview.train`. It can be stopped and goes on where it was.
 
-Stages, each with its checkpoint and log in the output folder: verifier, text tower, autoencoder at 128 and at 512
-pixels, latents, UNet. Runs on a GPU where there is one, else on the CPU.
+Stages, each with its checkpoint and log in the output folder: the text tower; the verifier; an autoencoder for 64, then
+for 128 pixels, and latents from it; from it an encoder and a decoder for 512 pixels; the UNet, on the latents.
+Runs on a GPU where there is one, else on the CPU.
 """
 
 from __future__ import annotations
@@ -25,13 +26,15 @@ from builder.preview.loop import Stage
 from builder.spec import Recipe, Spec
 
 STAGES = {
-    "text": Stage("text", samples=400_000, batch_size=256, rate=2e-3, average=0.99),
-    "low": Stage("low", samples=150_000, batch_size=32, rate=2e-3, average=0.995),
-    "full": Stage("full", samples=24_000, batch_size=8, rate=1e-3, average=0.995),
-    "unet": Stage("unet", samples=800_000, batch_size=64, rate=1e-3, average=0.9995),
-    "verifier": Stage("verifier", samples=400_000, batch_size=64, rate=2e-3, average=0.999),
+    "text": Stage("text", samples=200_000, batch_size=256, rate=2e-3, average=0.99),
+    "verifier": Stage("verifier", samples=100_000, batch_size=64, rate=2e-3, average=0.995),
+    "tiny": Stage("tiny", samples=50_000, batch_size=16, rate=2e-3, average=0.995),
+    "low": Stage("low", samples=32_000, batch_size=16, rate=1.5e-3, average=0.995),
+    "latents": Stage("latents", samples=50_000, batch_size=64, rate=0),
+    "encoder": Stage("encoder", samples=2_000, batch_size=8, rate=1e-3, average=0.98),
+    "decoder": Stage("decoder", samples=6_000, batch_size=4, rate=1e-3, average=0.99),
+    "unet": Stage("unet", samples=300_000, batch_size=32, rate=1e-3, average=0.999),
 }
-LATENTS = 60_000
 GUIDANCE = 3.5
 
 
@@ -48,10 +51,10 @@ def main(argv: list[str] | None = None) -> int:
     )
     option("--share", metavar="N", type=float, default=1.0, help="share of every stage's samples")
     option("--workers", metavar="N", type=int, default=max(1, (os.cpu_count() or 2) - 1), help="processes that draw")
-    option("--only", choices=[*STAGES, "latents"], action="append", help="stages to run; earlier ones must be done")
+    option("--last", choices=list(STAGES), default="unet", help="stage after which to stop")
     args = parser.parse_args(argv)
     try:
-        Training(args.out, args.share, args.workers).run(args.only or [*STAGES, "latents"])
+        Training(args.out, args.share, args.workers).run(args.last)
         return 0
     except (UserError, OSError) as error:
         print(f"train: {error}", file=sys.stderr)
@@ -65,6 +68,7 @@ class Training:
         out.mkdir(parents=True, exist_ok=True)
         self.out, self.share, self.workers = out, share, workers
         self.spec: Spec = table.load()
+        self.done: dict[str, object] = {}
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         torch.manual_seed(0)
 
@@ -72,29 +76,49 @@ class Training:
         stage = STAGES[name]
         return dataclasses.replace(stage, samples=max(int(stage.samples * self.share), 2 * stage.batch_size))
 
-    def run(self, wanted: list[str]) -> None:
-        """Run the stages; what comes after the last wanted one is left alone."""
-        if "verifier" in wanted:
-            model = stages.read_faces(self.spec, self.out, self.stage("verifier"), self.device, self.workers)
-            model.save_pretrained(self.out / "verifier")
-        if wanted == ["verifier"]:
-            return
-        words = self.words()
-        encoder = stages.read_words(self.spec, self.out, self.stage("text"), words, self.device)
-        if wanted == ["text"]:
-            return
-        low = stages.compress(
-            self.spec, self.out, self.stage("low"), nets.LOW_CHANNELS, None, self.device, self.workers
-        )
-        if set(wanted) <= {"text", "low"}:
-            return
-        vae = stages.compress(self.spec, self.out, self.stage("full"), nets.CHANNELS, low, self.device, self.workers)
-        if set(wanted) <= {"text", "low", "full"}:
-            return
-        count = max(int(LATENTS * self.share), 64)
-        file = stages.keep_latents(self.spec, self.out, vae, count, 16, self.device, self.workers)
-        if "unet" in wanted:
-            self.unet(words, encoder, vae, file)
+    def run(self, last: str) -> None:
+        """Run all stages up to the last wanted one; those that are done are only loaded."""
+        for name in STAGES:
+            self.done[name] = getattr(self, name)(self.stage(name))
+            if name == last:
+                return
+
+    def text(self, stage: Stage):
+        self.tokenizer = self.words()
+        return stages.read_words(self.spec, self.out, stage, self.tokenizer, self.device)
+
+    def verifier(self, stage: Stage):
+        model = stages.read_faces(self.spec, self.out, stage, self.device, self.workers)
+        model.save_pretrained(self.out / "verifier")
+
+    def tiny(self, stage: Stage):
+        return stages.compress(self.spec, self.out, stage, nets.TINY_CHANNELS, None, self.device, self.workers)
+
+    def low(self, stage: Stage):
+        tiny = self.done["tiny"]
+        return stages.compress(self.spec, self.out, stage, nets.LOW_CHANNELS, tiny, self.device, self.workers)
+
+    def latents(self, stage: Stage):
+        return stages.keep_latents(self.spec, self.out, stage, self.done["low"], self.device, self.workers)
+
+    def encoder(self, stage: Stage):
+        vae = stages.enlarged(self.done["low"], self.device)
+        return stages.learn_encoder(self.spec, self.out, stage, vae, self.done["low"], self.device, self.workers)
+
+    def decoder(self, stage: Stage):
+        vae, low = self.done["encoder"], self.done["low"]
+        return stages.learn_decoder(self.spec, self.out, stage, vae, low, self.device, self.workers)
+
+    def unet(self, stage: Stage):
+        words, encoder, vae = self.tokenizer, self.done["text"], self.done["decoder"]
+
+        def save(net) -> None:
+            pipe = nets.assemble(words, encoder, vae, net)
+            pipe.save_pretrained(self.out / "model", safe_serialization=True)
+            contact_sheet(pipe, self.spec, self.device).save(self.out / "unet.png")
+            net.requires_grad_(True)
+
+        stages.denoise(self.out, stage, self.done["latents"], vae, words, encoder, self.device, save)
 
     def words(self) -> CLIPTokenizer:
         """The tokenizer, made once from many captions and kept."""
@@ -106,15 +130,6 @@ class Training:
                 [*texts, *(text for row in rows for text in (row.prompt, row.negative_prompt))]
             ).save_pretrained(place)
         return CLIPTokenizer.from_pretrained(place)
-
-    def unet(self, words, encoder, vae, file) -> None:
-        def sheet(net) -> None:
-            pipe = nets.assemble(words, encoder, vae, net)
-            pipe.save_pretrained(self.out / "model", safe_serialization=True)
-            contact_sheet(pipe, self.spec, self.device).save(self.out / "unet.png")
-            net.requires_grad_(True)
-
-        stages.denoise(self.out, self.stage("unet"), file, vae, words, encoder, self.device, sheet)
 
 
 def contact_sheet(pipe, spec: Spec, device: torch.device, each: int = 3, side: int = 128) -> Image.Image:
