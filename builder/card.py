@@ -14,11 +14,14 @@ from agfd30k import SPLITS
 TEMPLATE = Path(__file__).resolve().parent.parent / "dataset_card" / "README.md.jinja"
 
 
-def render(recipe: dict[str, Any], configs: dict[str, dict], composition: list[dict], mark: str, name: str) -> str:
+def render(
+    recipe: dict[str, Any], configs: dict[str, dict], composition: list[dict], sheets: list[str], mark: str, name: str
+) -> str:
     """The whole README.md.
 
     `configs` maps a config to {"features", "patterns": {split: glob}, "splits": {split: (rows, bytes)}, "download"};
-    `composition` has a dict per feature: attribute, feature, asked, made, rejected, unfilled.
+    `composition` has a dict per feature: attribute, feature, asked, made, rejected, unfilled; `sheets` names the
+    contact sheets in assets/.
     """
     yaml_part = {
         "pretty_name": recipe["spec"]["name"],
@@ -33,6 +36,7 @@ def render(recipe: dict[str, Any], configs: dict[str, dict], composition: list[d
         configs=configs,
         splits=SPLITS,
         composition=composition,
+        sheets=sheets,
         mark=mark,
         name=name,
         preview=recipe["model"]["kind"] == "preview",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 
-from builder import prompts
+from builder import preview, prompts
 from builder.plan import Cell, Plan
 
 
@@ -71,7 +71,8 @@ def _clip(folder: Path) -> Tokenizer:
 
 
 def _tokenizer_folder(model: str, revision: str) -> Path | None:
-    local = Path(model).expanduser() / "tokenizer"
+    local = preview.MODEL if model == preview.NAME else Path(model).expanduser()
+    local /= "tokenizer"
     if local.is_dir():
         return local
     from huggingface_hub import try_to_load_from_cache

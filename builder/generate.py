@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from builder import UserError, cli, table
+from builder import UserError, cli, preview, table
 from builder.plan import SHARD_SIZE, Plan
 
 SAFETY_CHECKER = "CompVis/stable-diffusion-safety-checker"
@@ -33,7 +33,10 @@ def parser() -> argparse.ArgumentParser:
     )
     option("--out", metavar="FOLDER", type=Path, default=Path("agfd30k"), help="the release folder")
     option("--spec", metavar="FILE", type=Path, default=table.DEFAULT, help="the table, TOML")
-    option("--model", help="Hub id, diffusers folder, .safetensors file, or preview, instead of the table's")
+    option(
+        "--model",
+        help="Hub id, diffusers folder, .safetensors file, or preview (with a guidance of its own); else the table's",
+    )
     option(
         "--model-config",
         metavar="FOLDER",
@@ -63,14 +66,17 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None, load: Callable | None = None) -> int:
-    """The command; returns the exit status. `load` may stand in for `pipeline.load`."""
+    """The command; returns the exit status. `load` may stand in for `loading.load`."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     logging.basicConfig(format="%(message)s")
     args = parser().parse_args(argv)
     try:
         spec = table.load(args.spec)
         recipe = dataclasses.replace(spec.recipe, model=args.model or spec.recipe.model)
-        plan = Plan(dataclasses.replace(spec, recipe=recipe), args.only or (), args.scale, args.limit, args.shard_size)
+        spec = dataclasses.replace(spec, recipe=recipe)
+        if recipe.model == preview.NAME:
+            spec = preview.fitted(spec)
+        plan = Plan(spec, args.only or (), args.scale, args.limit, args.shard_size)
         return _dry_run(plan) if args.dry_run else _run(args, plan, load)
     except UserError as error:
         print(f"generate: {error}", file=sys.stderr)
@@ -106,9 +112,9 @@ def _run(args: argparse.Namespace, plan: Plan, load: Callable | None) -> int:
 
 
 def _load(*source, **options):
-    from builder import pipeline  # diffusers and transformers, which a finished build does without
+    from builder import loading  # diffusers and transformers, which a finished build does without
 
-    return pipeline.load(*source, **options)
+    return loading.load(*source, **options)
 
 
 def _scale(text: str) -> float:

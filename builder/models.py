@@ -7,10 +7,9 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from builder import UserError
+from builder import UserError, preview
 from builder.files import sha256
 
-PREVIEW = "preview"
 PICKLES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
 
 
@@ -33,8 +32,8 @@ def resolve(model: str, revision: str, recorded: Source | None = None, config: P
     Raises UserError where there is no such model, or only a pickled one.
     """
     path = Path(model).expanduser()
-    if model == PREVIEW:
-        return Source("preview", "preview (random weights)", PREVIEW, "built-in")
+    if model == preview.NAME:
+        return Source("preview", preview.NAME, str(preview.MODEL), _digest(preview.MODEL))
     if path.is_dir():
         if not (path / "model_index.json").is_file():
             raise UserError(f"--model {model}: no model_index.json in this folder; it is not a diffusers model")

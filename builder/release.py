@@ -16,7 +16,7 @@ from pathlib import Path
 from filelock import FileLock
 from tqdm import tqdm
 
-from builder import UserError, card, cli, raw
+from builder import UserError, card, cli, figures, raw
 from builder.census import Census
 from builder.files import atomic, sync_folder
 from builder.parquet import ReleaseWriter
@@ -57,7 +57,8 @@ def main(argv: list[str] | None = None) -> int:
 def summary(census: Census, out: Path) -> str:
     """What a release holds, as a table, and how to load it."""
     config = next(iter(census.made))[0]
-    return f'{census}\n\n{out} is ready: load_dataset("{out.as_posix()}", "{config}")'
+    sheet = out / "assets" / "all.webp"
+    return f'{census}\n\n{out} is ready: look at {sheet}, and load_dataset("{out.as_posix()}", "{config}")'
 
 
 def make(raw_folder: Path, out: Path, anew: bool = False) -> tuple[Census, bool]:
@@ -104,20 +105,25 @@ def require_free(out: Path, recipe: dict) -> None:
 def _write(folder: Path, name: str, recipe: dict, shards: list[Path], census: Census, rows: str) -> None:
     folder.mkdir()
     files = ReleaseWriter(folder, recipe["labels"])
+    parts = {name: [s for s in shards if _attribute(s) == name] for name in recipe["labels"]["attribute"]}
     with tqdm(total=len(shards), desc="release", unit="shard", disable=not sys.stderr.isatty()) as bar:
-        for attribute in recipe["labels"]["attribute"]:
-            for shard in shards:
-                if shard.name.rsplit("-", 1)[0] == attribute:
-                    files.add(attribute, shard)
-                    bar.update()
+        for attribute, part in parts.items():
+            for shard in part:
+                files.add(attribute, shard)
+                bar.update()
             files.close(attribute)
     configs = files.configs()
+    sheets = figures.write_sheets(folder / "assets", [shard for part in parts.values() for shard in part])
     with atomic(folder / "recipe.toml") as file:
         file.write(_recipe_toml(recipe).encode())
     mark = f"<!-- built from {rows}, recipe {recipe['fingerprint']}, model {recipe['model']['kind']} -->"
     with atomic(folder / "README.md") as file:
-        file.write(card.render(recipe, configs, census.features(recipe), mark, name).encode())
+        file.write(card.render(recipe, configs, census.features(recipe), sheets, mark, name).encode())
     sync_folder(folder)
+
+
+def _attribute(shard: Path) -> str:
+    return shard.name.rpartition("-")[0]
 
 
 def _recipe_toml(recipe: dict) -> str:

@@ -85,7 +85,7 @@ class Rank:
 
 
 class Run:
-    """A rank's work. `load` makes the pipeline from a model source, like `pipeline.load`."""
+    """A rank's work. `load` makes the pipeline from a model source, like `loading.load`."""
 
     def __init__(self, args: argparse.Namespace, plan: Plan, load: Callable):
         self.args = args

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import random_weights
 import torch
 from diffusers import StableDiffusionPipeline
 from diffusers.pipelines.stable_diffusion import StableDiffusionSafetyChecker
@@ -14,7 +15,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import CLIPConfig, CLIPImageProcessor
 
-from builder import UserError, models, pipeline, preview, table
+from builder import UserError, loading, models, pipeline, table
 from builder.checks import integrity
 from builder.models import Source
 from builder.plan import Attempt, Plan
@@ -33,7 +34,7 @@ def attempts_at(*samples):
 
 
 def built():
-    return pipeline.Pipeline(preview.build(), RECIPE, CPU)
+    return pipeline.Pipeline(random_weights.build(), RECIPE, CPU)
 
 
 # Integrity.
@@ -191,10 +192,10 @@ def fallback(tmp_path, safety):
 
 @pytest.fixture
 def model(tmp_path):
-    """Saves the preview as an ordinary model, with or without a safety checker of its own."""
+    """Saves a tiny model as an ordinary one, with or without a safety checker of its own."""
 
     def save(checker=None, processor=None):
-        parts = {**preview.build().components, "safety_checker": checker, "feature_extractor": processor}
+        parts = {**random_weights.build().components, "safety_checker": checker, "feature_extractor": processor}
         pipe = StableDiffusionPipeline(**parts, requires_safety_checker=False)
         pipe.save_pretrained(tmp_path / "model")
         return models.resolve(str(tmp_path / "model"), "main")
@@ -211,7 +212,7 @@ def outcome(pipe):
 
 def test_flagged(model, fallback):
     """A flagged picture is a reason and no image; the row is told which checker it had to pass."""
-    pipe = pipeline.load(model(), RECIPE, CPU, safety_checker=fallback)
+    pipe = loading.load(model(), RECIPE, CPU, safety_checker=fallback)
     assert outcome(pipe) == [FLAGGED] * 3
     assert pipe.checker_of(ADULT) == pipe.checker_of(MINOR) == "fallback@sha256:1"
 
@@ -230,47 +231,47 @@ def test_flags_follow_pictures(safety):
 
 def test_flagged_adults_unchecked(model, fallback):
     """With adults unchecked theirs are kept though flagged; minors are rejected still."""
-    pipe = pipeline.load(model(), RECIPE, CPU, safety_checker=fallback, check_adults=False)
+    pipe = loading.load(model(), RECIPE, CPU, safety_checker=fallback, check_adults=False)
     assert outcome(pipe) == [None, FLAGGED, None]
     assert (pipe.checker_of(ADULT), pipe.checker_of(MINOR)) == ("", "fallback@sha256:1")
 
 
 def test_own_checker_preferred(model, safety, fallback):
     """The checkpoint's own checker is the one that decides, not the fallback."""
-    pipe = pipeline.load(model(*safety(False)), RECIPE, CPU, safety_checker=fallback)
+    pipe = loading.load(model(*safety(False)), RECIPE, CPU, safety_checker=fallback)
     assert outcome(pipe) == [None] * 3
     assert pipe.checker_of(MINOR) == "the model's own"
 
 
 def test_own_checker_flags(model, safety):
     """The checkpoint's own checker needs no fallback."""
-    assert outcome(pipeline.load(model(*safety(True)), RECIPE, CPU, safety_checker="")) == [FLAGGED] * 3
+    assert outcome(loading.load(model(*safety(True)), RECIPE, CPU, safety_checker="")) == [FLAGGED] * 3
 
 
 @pytest.mark.parametrize("check_adults, minors", [(True, True), (True, False), (False, True)])
 def test_no_checker(model, check_adults, minors):
     """Whoever must be checked and cannot be is not made: there is one line, and no pipeline."""
     with pytest.raises(UserError) as caught:
-        pipeline.load(model(), RECIPE, CPU, safety_checker=NOWHERE, check_adults=check_adults, minors=minors)
+        loading.load(model(), RECIPE, CPU, safety_checker=NOWHERE, check_adults=check_adults, minors=minors)
     assert "\n" not in str(caught.value)
 
 
 def test_no_checker_named(model):
     """The line says that it is the safety checker that cannot be loaded, and which one: the model itself is fine."""
     with pytest.raises(UserError, match=r"safety checker.*not/a/model"):
-        pipeline.load(model(), RECIPE, CPU, safety_checker=NOWHERE)
+        loading.load(model(), RECIPE, CPU, safety_checker=NOWHERE)
 
 
 def test_no_checker_needed(model):
     """A run of adults alone, with adults unchecked, has no checker and asks for none."""
-    pipe = pipeline.load(model(), RECIPE, CPU, safety_checker=NOWHERE, check_adults=False, minors=False)
+    pipe = loading.load(model(), RECIPE, CPU, safety_checker=NOWHERE, check_adults=False, minors=False)
     assert outcome(pipe) == [None] * 3
     assert pipe.checker_of(ADULT) == ""
 
 
 def test_preview_has_no_checker():
     """The built-in preview shows nobody and has no checker."""
-    pipe = pipeline.load(models.resolve("preview", "main"), RECIPE, CPU, safety_checker=NOWHERE)
+    pipe = loading.load(models.resolve("preview", "main"), RECIPE, CPU, safety_checker=NOWHERE)
     assert outcome(pipe) == [None] * 3
     assert pipe.checker_of(MINOR) == ""
 
@@ -283,4 +284,4 @@ def test_own_checker_with_missing_weights(model, safety, fallback, lost):
     kept = {name: value for name, value in load_file(path).items() if lost not in name}
     save_file(kept, path, metadata={"format": "pt"})
     with pytest.raises(UserError, match=r"model: cannot be loaded .* weights are missing"):
-        pipeline.load(source, RECIPE, CPU, safety_checker=fallback)
+        loading.load(source, RECIPE, CPU, safety_checker=fallback)

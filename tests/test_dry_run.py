@@ -2,14 +2,16 @@
 
 import json
 
-from builder import dry_run, preview, table
+import random_weights
+
+from builder import dry_run, table
 from builder.plan import Plan
 from builder.prompts import count_tokens
 
 
 def test_tokens_are_counted_as_transformers_does(tmp_path):
     """From CLIP's two files, and from one tokenizer.json, every prompt of the table has the tokens it has in use."""
-    used = preview.build().tokenizer
+    used = random_weights.build().tokenizer
     whole, parts = tmp_path / "whole" / "tokenizer", tmp_path / "parts" / "tokenizer"
     parts.mkdir(parents=True)
     used.save_pretrained(whole)

@@ -1,19 +1,20 @@
-"""Full-size Stable Diffusion 1.5 runs through the pipeline: what the preview's tiny parts cannot show."""
+"""Full-size Stable Diffusion 1.5 runs through the pipeline: what tiny parts cannot show."""
 
 import pytest
+import random_weights
 import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from builder import preview, table
+from builder import table
 from builder.pipeline import Pipeline
 from builder.plan import Plan
 from builder.spec import Recipe
 
 
 def full_size():
-    """Stable Diffusion 1.5 with random weights, and the preview's tokenizer in a text encoder of the real size."""
-    small = preview.build()
+    """Stable Diffusion 1.5 with random weights, and a tiny tokenizer in a text encoder of the real size."""
+    small = random_weights.build()
     torch.manual_seed(0)
     return StableDiffusionPipeline(
         vae=AutoencoderKL(
@@ -54,7 +55,7 @@ def full_size():
 def test_full_size():
     """One 512×512 picture comes out of the real shapes."""
     pipe = full_size()
-    torch.nn.init.normal_(pipe.text_encoder.final_layer_norm.bias, mean=0.5)  # see preview: a mean of 0 cannot be kept
+    torch.nn.init.normal_(pipe.text_encoder.final_layer_norm.bias, mean=0.5)  # a mean of 0 cannot be kept
     assert sum(weight.numel() for weight in pipe.unet.parameters()) == 859_520_964
     pipeline = Pipeline(pipe, Recipe(model="full size", steps=2), torch.device("cpu"))
     plan = Plan(table.load())

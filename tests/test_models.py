@@ -10,13 +10,14 @@ from types import SimpleNamespace
 
 import huggingface_hub
 import pytest
+import random_weights
 import torch
 from diffusers import StableDiffusionPipeline
 from huggingface_hub import constants
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 from safetensors.torch import load_file, save_file
 
-from builder import UserError, models, pipeline, preview, table
+from builder import UserError, loading, models, pipeline, table
 from builder.models import Source
 from builder.plan import Attempt, Plan
 from builder.spec import Recipe
@@ -35,7 +36,7 @@ WEIGHTS = [
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models") / "model"
-    preview.build().save_pretrained(folder, safe_serialization=True)
+    random_weights.build().save_pretrained(folder, safe_serialization=True)
     return folder
 
 
@@ -50,7 +51,7 @@ def resolve(path):
 
 
 def load(path, **options):
-    return pipeline.load(resolve(path), RECIPE, CPU, check_adults=False, minors=False, **options)
+    return loading.load(resolve(path), RECIPE, CPU, check_adults=False, minors=False, **options)
 
 
 def refusal(call, *args, **options):
@@ -71,12 +72,12 @@ class Malicious:
 
 
 def record(monkeypatch, method):
-    """What diffusers is asked to load; it gives the preview for an answer."""
+    """What diffusers is asked to load; it gives a tiny one for an answer."""
     calls = []
 
     def read(*args, **options):
         calls.append((args, options))
-        return preview.build()
+        return random_weights.build()
 
     monkeypatch.setattr(StableDiffusionPipeline, method, read)
     return calls
@@ -89,7 +90,7 @@ def record(monkeypatch, method):
 def test_folder_round_trip(saved):
     """A saved and loaded model gives the very latents of the one in memory."""
     attempt = Attempt(Plan(table.load()).sample(0), 0, 1)
-    built = pipeline.Pipeline(preview.build(), RECIPE, CPU)
+    built = pipeline.Pipeline(random_weights.build(), RECIPE, CPU)
     torch.testing.assert_close(load(saved).denoise([attempt]), built.denoise([attempt]), rtol=0, atol=1e-5)
 
 
@@ -243,7 +244,7 @@ def test_hub_loads_the_commit(hub, monkeypatch):
     hub(COMMIT)
     calls = record(monkeypatch, "from_pretrained")
     monkeypatch.setattr(StableDiffusionPipeline, "load_config", lambda *args, **options: {})
-    monkeypatch.setattr(pipeline, "_whole", lambda kind, where, **options: calls.append(((where,), options)))
+    monkeypatch.setattr(loading, "_whole", lambda kind, where, **options: calls.append(((where,), options)))
     load(HUB)
     assert len(calls) == 2
     for (where,), options in calls:
@@ -299,7 +300,7 @@ def test_not_a_model(words):
 def test_a_size_the_model_cannot_make(saved):
     """A width that is no multiple of the model's latent factor is refused, not rounded."""
     with pytest.raises(UserError, match="sizes in steps of 32 pixels, not 72×64"):
-        pipeline.load(
+        loading.load(
             resolve(saved), dataclasses.replace(RECIPE, width=72, height=64), CPU, check_adults=False, minors=False
         )
 

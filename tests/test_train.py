@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from builder import models, pipeline, table
+from builder import loading, models, table
 from builder.people import render
 from builder.preview import loop, nets, stages, train
 from builder.preview.captions import random_caption
@@ -114,9 +114,7 @@ def test_every_stage_learns_a_little_and_the_model_loads(tmp_path, monkeypatch):
     monkeypatch.setattr(train, "contact_sheet", lambda *args: train.Image.new("RGB", (8, 8)))
     assert train.main(["--out", str(tmp_path), "--workers", "0"]) == 0
     source = models.resolve(str(tmp_path / "model"), "main")
-    made = pipeline.load(
-        source, Recipe(model="preview", steps=2), torch.device("cpu"), check_adults=False, minors=False
-    )
+    made = loading.load(source, Recipe(model="preview", steps=2), torch.device("cpu"), check_adults=False, minors=False)
     plan = train.Plan(SPEC)
     (result,) = made.generate([plan.attempt(plan.sample(5000), 0)])
     assert result.image.size == (512, 512)

@@ -1,10 +1,25 @@
-"""A stand-in for the real model, which needs no download and no GPU: it proves the tool, never the dataset."""
+"""A tiny model trained on drawn faces, which needs no download and no GPU: it proves the tool, never the dataset."""
 
 from __future__ import annotations
 
+import dataclasses
+from pathlib import Path
 
-def build():
-    """The preview as a StableDiffusionPipeline: for now one with random weights, whose pictures are patterns."""
-    from builder.preview import random_weights  # torch and diffusers, which drawing does without
+from builder.spec import Spec
 
-    return random_weights.build()
+NAME = "preview"
+"""What it is called where a model is named."""
+WEIGHTS = Path(__file__).with_name("weights")
+MODEL = WEIGHTS / "model"
+"""A diffusers folder."""
+VERIFIER = WEIGHTS / "verifier"
+"""A transformers folder: an image classifier that was trained apart from the model and reads every feature."""
+GUIDANCE = 3.5
+"""The guidance scale that suits the model; those of a table are meant for Stable Diffusion."""
+
+
+def fitted(spec: Spec) -> Spec:
+    """The table with the preview's guidance scale in every row."""
+    features = tuple(dataclasses.replace(feature, guidance_scale=GUIDANCE) for feature in spec.features)
+    recipe = dataclasses.replace(spec.recipe, guidance_scale=GUIDANCE)
+    return dataclasses.replace(spec, recipe=recipe, features=features)

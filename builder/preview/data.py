@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -47,9 +48,21 @@ def batches(
     drawings: Drawings, batch_size: int, workers: int
 ) -> Iterator[tuple[torch.Tensor, list[Caption], torch.Tensor]]:
     """Batches: pictures as floats from -1 to 1, (batch, 3, size, size); captions; truths, (batch, labels)."""
-    loader = DataLoader(drawings, batch_size, num_workers=workers, collate_fn=_collate, persistent_workers=workers > 0)
+    loader = DataLoader(
+        drawings,
+        batch_size,
+        num_workers=workers,
+        collate_fn=_collate,
+        worker_init_fn=_polite,
+        persistent_workers=workers > 0,
+    )
     for pictures, captions, truths in loader:
         yield pictures.float() / 127.5 - 1, captions, truths
+
+
+def _polite(worker: int) -> None:
+    """Drawing gives way to training: threads that compute together wait for the one that is kept from its core."""
+    os.nice(10)
 
 
 def _collate(items: list) -> tuple[torch.Tensor, list[Caption], torch.Tensor]:

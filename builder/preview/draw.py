@@ -10,8 +10,9 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 
+from builder.figures import contact_sheet
 from builder.preview import clothes, extras, face, glasses, hair, hands, hats, makeup, masks, profile, scene, skin
 from builder.preview.canvas import Canvas, Pen, darker, mix
 from builder.preview.features import FEATURES, Labels, look_of
@@ -21,7 +22,6 @@ from builder.spec import SEXES
 AGES = {"child": (1, 3), "teenager": (8, 15), "young_adult": (25, 35), "old_adult": (45, 55), "old": (60, 80, 100)}
 """Ages that the default table asks for; all other features have those of ADULTS."""
 ADULTS = (25, 35, 45, 55)
-LABEL_WIDTH = 110
 __all__ = ["FEATURES", "Labels", "draw", "labels_of", "look_of", "sheet"]
 
 
@@ -102,17 +102,16 @@ def sheet(
     per: int = 6, size: int = 192, seed: int = 0, obey: bool = True, only: tuple[str, ...] = FEATURES
 ) -> Image.Image:
     """A row of drawings for each feature, with its name; sexes, ages and ethnicities are mixed."""
-    picture = Image.new("RGB", (LABEL_WIDTH + per * size, len(only) * size), "white")
-    pen = ImageDraw.Draw(picture)
-    for row, feature in enumerate(only):
-        pen.text((6, row * size + size // 2), feature, fill="black")
+    rows = {}
+    for feature in only:
+        rows[feature] = []
         for column in range(per):
             number = seed + FEATURES.index(feature) * 1000 + column
             rng = np.random.default_rng([number, 12])
             age = int(rng.choice(AGES.get(feature, ADULTS)))
             labels = Labels(feature, SEXES[column % 2], str(rng.choice(list(TONES))), age)
-            picture.paste(draw(labels, number, size, obey), (LABEL_WIDTH + column * size, row * size))
-    return picture
+            rows[feature].append(draw(labels, number, size, obey))
+    return contact_sheet(rows, size)
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -7,6 +7,7 @@ Runs on a GPU where there is one, else on the CPU.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import os
 import sys
@@ -17,13 +18,12 @@ import torch
 from PIL import Image
 from transformers import CLIPTokenizer
 
-from builder import UserError, cli, table
-from builder.pipeline import Pipeline
+from builder import UserError, cli, figures, loading, models, preview, table
 from builder.plan import Plan
 from builder.preview import nets, stages
 from builder.preview.captions import random_caption
 from builder.preview.loop import Stage
-from builder.spec import Recipe, Spec
+from builder.spec import Spec
 
 STAGES = {
     "text": Stage("text", samples=200_000, batch_size=256, rate=2e-3, average=0.99),
@@ -35,7 +35,6 @@ STAGES = {
     "decoder": Stage("decoder", samples=6_000, batch_size=4, rate=1e-3, average=0.99),
     "unet": Stage("unet", samples=300_000, batch_size=32, rate=1e-3, average=0.999),
 }
-GUIDANCE = 3.5
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -89,7 +88,7 @@ class Training:
 
     def verifier(self, stage: Stage):
         model = stages.read_faces(self.spec, self.out, stage, self.device, self.workers)
-        model.save_pretrained(self.out / "verifier")
+        copy.deepcopy(model).half().save_pretrained(self.out / "weights" / "verifier")
 
     def tiny(self, stage: Stage):
         return stages.compress(self.spec, self.out, stage, nets.TINY_CHANNELS, None, self.device, self.workers)
@@ -113,10 +112,10 @@ class Training:
         words, encoder, vae = self.tokenizer, self.done["text"], self.done["decoder"]
 
         def save(net) -> None:
-            pipe = nets.assemble(words, encoder, vae, net)
-            pipe.save_pretrained(self.out / "model", safe_serialization=True)
-            contact_sheet(pipe, self.spec, self.device).save(self.out / "unet.png")
-            net.requires_grad_(True)
+            place = self.out / "weights" / "model"
+            halves = [copy.deepcopy(part).half() for part in (encoder, vae, net)]
+            nets.assemble(words, *halves).save_pretrained(place, safe_serialization=True)
+            pictures(place, self.device).save(self.out / "unet.png")
 
         stages.denoise(self.out, stage, self.done["latents"], vae, words, encoder, self.device, save)
 
@@ -132,23 +131,18 @@ class Training:
         return CLIPTokenizer.from_pretrained(place)
 
 
-def contact_sheet(pipe, spec: Spec, device: torch.device, each: int = 3, side: int = 128) -> Image.Image:
-    """A row of pictures for every feature, made by the builder's own pipeline."""
-    recipe = Recipe(model="preview", guidance_scale=GUIDANCE)
-    made, plan = Pipeline(pipe, recipe, device), Plan(spec)
-    rows = []
-    for feature in spec.features:
-        cell = next(cell for cell in plan.cells if cell.feature is feature)
-        samples = [dataclasses.replace(plan.at(cell, n), guidance_scale=GUIDANCE) for n in range(each)]
-        rows.append([result.image for result in made.generate([plan.attempt(sample, 0) for sample in samples])])
-    columns = 4
-    sheet = Image.new("RGB", (columns * (each * side + 8), -(-len(rows) // columns) * (side + 4)), "white")
-    for n, row in enumerate(rows):
-        for m, image in enumerate(row):
-            if image is not None:
-                place = (n % columns * (each * side + 8) + m * side, n // columns * (side + 4))
-                sheet.paste(image.resize((side, side)), place)
-    return sheet
+def pictures(model: Path, device: torch.device, each: int = 3) -> Image.Image:
+    """A contact sheet of what a saved model makes, a row for every feature, by the builder's own plan and pipeline."""
+    plan = Plan(preview.fitted(table.load()))
+    source = models.resolve(str(model), "main")
+    made = loading.load(source, plan.spec.recipe, device, check_adults=False, minors=False)
+    rows = {}
+    for cell in plan.cells:
+        if cell.feature.name not in rows:
+            samples = [plan.at(cell, n) for n in range(each)]
+            results = made.generate([plan.attempt(sample, 0) for sample in samples])
+            rows[cell.feature.name] = [result.image for result in results if result.image]
+    return figures.contact_sheet(rows, columns=4)
 
 
 if __name__ == "__main__":
