@@ -86,8 +86,9 @@ class Reading:
 
     @property
     def accuracy(self) -> np.ndarray:
-        """Balanced: the mean of the share found where shown, and the share not found where absent."""
-        return (self.found / self.shown + 1 - self.wrong / self.absent) / 2
+        """Balanced: the mean of the share found where shown, and the share not found where absent; NaN if none is."""
+        with np.errstate(invalid="ignore"):
+            return (self.found / self.shown + 1 - self.wrong / self.absent) / 2
 
 
 def drawn(spec: Spec, verifier: Verifier, count: int) -> Reading:
@@ -171,7 +172,7 @@ def table_lines(labels: list[str], drawings: Reading, pictures: Reading) -> Iter
             f"| {label} | {drawings.accuracy[n]:.2f} | {pictures.shown[n]} | {shares[n]:.2f} | {low:.2f} to {high:.2f} "
             f"| {unasked} |"
         )
-    yield f"| mean | {drawings.accuracy.mean():.2f} | {pictures.shown.sum()} | {shares.mean():.2f} | | |"
+    yield f"| mean | {np.nanmean(drawings.accuracy):.2f} | {pictures.shown.sum()} | {shares.mean():.2f} | | |"
 
 
 if __name__ == "__main__":

@@ -1,0 +1,78 @@
+"""The agreement table counts what it says, on planted answers."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import random_weights
+import torch
+from PIL import Image
+
+from builder import preview, table
+from builder.preview import agreement, nets
+from builder.preview.truth import LABELS
+from builder.preview.verifier import Verifier
+
+SPEC = table.load()
+
+
+def test_counts_of_a_reading():
+    truths = np.array([[1, 0], [1, np.nan], [0, 1], [0, 0]])
+    scores = np.array([[0.9, 0.2], [0.1, 0.9], [0.8, 0.5], [0.3, 0.1]])
+    reading = agreement.Reading.of(truths, scores)
+    assert reading.shown.tolist() == [2, 1] and reading.found.tolist() == [1, 1]
+    assert reading.absent.tolist() == [2, 2] and reading.wrong.tolist() == [1, 0]
+    assert reading.accuracy.tolist() == [0.5, 1.0]
+
+
+def test_what_a_picture_may_have_of_itself_is_not_held_against_it():
+    """Nobody is without an age, and brown hair beside a mask is no mistake; a mask beside brown hair is one."""
+    row = dict(zip(LABELS, agreement.asked("only_mask", LABELS)))
+    assert row["only_mask"] == 1 and row["only_glasses"] == row["base"] == 0
+    assert np.isnan(row["old"]) and np.isnan(row["brown"])
+    row = dict(zip(LABELS, agreement.asked("brown", LABELS)))
+    assert row["brown"] == 1 and row["only_mask"] == 0 and np.isnan(row["base"])
+
+
+def test_preview_has_its_guidance_in_every_row():
+    spec = preview.fitted(SPEC)
+    assert {feature.guidance_scale for feature in spec.features} == {preview.GUIDANCE}
+    assert dataclasses.replace(spec, recipe=SPEC.recipe, features=SPEC.features) == SPEC
+
+
+@pytest.fixture
+def verifier(tmp_path):
+    torch.manual_seed(0)
+    nets.verifier(LABELS).half().save_pretrained(tmp_path / "verifier")
+    return tmp_path / "verifier"
+
+
+def test_verifier_reads_pictures_of_any_size_and_mode(verifier):
+    read = Verifier(verifier)
+    image = Image.effect_noise((512, 512), 80).convert("RGB")
+    scores = read.read([image, image.resize((128, 128), Image.Resampling.BOX), image.convert("RGBA")])
+    assert scores.shape == (3, len(LABELS)) and (scores > 0).all() and (scores < 1).all()
+    np.testing.assert_allclose(scores[0], scores[1], atol=1e-6)
+    np.testing.assert_allclose(scores[0], scores[2], atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(read.features([image]), axis=1), 1, rtol=1e-5)
+
+
+def test_table_has_every_feature_and_the_seeds_are_measured(verifier, tmp_path, capsys, monkeypatch):
+    """The whole command, with a model and a verifier of random weights."""
+    random_weights.build().save_pretrained(tmp_path / "model", safe_serialization=True)
+    quick = dataclasses.replace(preview.fitted(SPEC).recipe, steps=1, width=64, height=64)
+    monkeypatch.setattr(preview, "fitted", lambda spec: dataclasses.replace(spec, recipe=quick))
+    monkeypatch.setattr(agreement, "SEEDS", 2)
+    options = ["--model", str(tmp_path / "model"), "--verifier", str(verifier), "--each", "2", "--drawn", "40"]
+    assert agreement.main(options) == 0
+    lines = capsys.readouterr().out.splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
+    assert [row[0] for row in cells[2:]] == [*LABELS, "mean"]
+    assert {row[2] for row in cells[2:-1]} == {"2"} and {row[3] for row in cells[2:-1]} <= {"0.00", "0.50", "1.00"}
+    spread = [line for line in lines if line.startswith("seeds of one prompt differ by")]
+    assert len(spread) == 2
+
+
+def test_what_is_missing_is_said_in_one_line(tmp_path, capsys):
+    assert agreement.main(["--verifier", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.startswith("agreement: ")
