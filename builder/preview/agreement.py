@@ -22,9 +22,9 @@ from tqdm import tqdm
 from builder import UserError, cli, loading, models, preview, table
 from builder.intervals import wilson
 from builder.plan import Attempt, Plan
-from builder.preview.captions import random_caption
 from builder.preview.data import SEEDS as USES
-from builder.preview.draw import Labels, draw, labels_of, look_of, render
+from builder.preview.data import random_look
+from builder.preview.draw import draw, labels_of, render
 from builder.preview.truth import AGES, NATURAL, truth
 from builder.preview.verifier import Verifier
 from builder.spec import Spec
@@ -96,9 +96,7 @@ def drawn(spec: Spec, verifier: Verifier, count: int) -> Reading:
     rng = np.random.default_rng(USES["held out"])
     truths, scores = [], []
     for _ in tqdm(range(count), desc="drawings", unit="picture"):
-        caption = random_caption(spec, rng)
-        labels = Labels(caption.feature, caption.sex, caption.ethnicity, caption.age, caption.phrase)
-        look = look_of(labels, int(rng.integers(2**31)), obey=bool(rng.random() >= DISOBEDIENT))
+        look, _ = random_look(spec, rng, DISOBEDIENT)
         truths.append(truth(look))
         scores.append(verifier.read([render(look, 512)])[0])
     return Reading.of(np.array(truths), np.array(scores))

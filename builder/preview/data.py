@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from builder.preview.captions import Caption, random_caption
 from builder.preview.draw import Labels, look_of, render
+from builder.preview.look import Look
 from builder.preview.truth import truth
 from builder.spec import Spec
 
@@ -38,10 +39,15 @@ class Drawings(IterableDataset):
         worker = get_worker_info()
         rng = np.random.default_rng([SEEDS[self.use], self.start, worker.id if worker else 0])
         while True:
-            caption = random_caption(self.spec, rng)
-            labels = Labels(caption.feature, caption.sex, caption.ethnicity, caption.age, caption.phrase)
-            look = look_of(labels, int(rng.integers(2**31)), obey=bool(rng.random() >= self.disobedience))
+            look, caption = random_look(self.spec, rng, self.disobedience)
             yield torch.from_numpy(np.array(render(look, self.size))).permute(2, 0, 1), caption, truth(look)
+
+
+def random_look(spec: Spec, rng: np.random.Generator, disobedience: float) -> tuple[Look, Caption]:
+    """Someone to draw, and what was asked for; with the chance `disobedience` the feature is not shown."""
+    caption = random_caption(spec, rng)
+    labels = Labels(caption.feature, caption.sex, caption.ethnicity, caption.age, caption.phrase)
+    return look_of(labels, int(rng.integers(2**31)), obey=bool(rng.random() >= disobedience)), caption
 
 
 def batches(

@@ -160,7 +160,7 @@ def _colours(rng, ethnicity: str, age: int) -> dict:
     tone = skin(rng, ethnicity)
     natural = pick(rng, NATURAL[ethnicity])
     greyed, dyed, shown = rng.random(), rng.random(), rng.random()
-    if greyed < (0.03 if 18 <= age < 45 else np.clip((age - 38) / 45, 0, 0.93)):
+    if greyed < (0.03 if 18 <= age < 45 else np.clip((age - 32) / 36, 0, 0.93)):
         natural = "white" if shown < (age - 50) / 60 else "grey"
     if age >= 18 and dyed < 0.05 + 0.06 * (age >= 55):
         natural = "dyed" if shown < 0.4 else "dark"
@@ -172,7 +172,7 @@ def _colours(rng, ethnicity: str, age: int) -> dict:
 
 def _face(rng, female: bool, age: int) -> dict:
     young = float(np.interp(age, [1, 3, 8, 15, 20], [1.0, 0.92, 0.64, 0.3, 0.0]))
-    old = float(np.interp(age, [35, 45, 60, 80, 100], [0, 0.25, 0.62, 0.85, 1.0]))
+    old = float(np.interp(age, [38, 45, 55, 60, 80, 100], [0, 0.33, 0.45, 0.72, 0.88, 1.0]))
     u = rng.uniform
 
     def by_sex(man: tuple[float, float], woman: tuple[float, float], child: float) -> float:
@@ -201,7 +201,7 @@ def _face(rng, female: bool, age: int) -> dict:
         "lashes": by_sex((0.0, 0.35), (0.3, 1.0), 0.4),
         "stubble": 0.0 if u() > 0.35 or female or age < 20 else u(0.08, 0.2),
         "freckles": bool(u() < 0.1),
-        "wrinkles": float(np.clip(old + u(-0.1, 0.1), 0, 1)) if u() < np.interp(age, [40, 45, 60], [0, 0.75, 1]) else 0,
+        "wrinkles": float(np.clip(old + u(-0.06, 0.06), 0, 1)) if u() < np.interp(age, [39, 43], [0, 1]) else 0,
     }
 
 

@@ -13,9 +13,9 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from builder.pipeline import Pipeline
 from builder.preview import nets
 from builder.preview.captions import Caption, random_caption
-from builder.preview.data import Drawings, LatentFile, batches
+from builder.preview.data import Drawings, LatentFile, batches, random_look
 from builder.preview.loop import Stage, fit
-from builder.preview.truth import LABELS
+from builder.preview.truth import LABELS, truth
 from builder.spec import Recipe, Spec
 
 DROPPED = 0.12
@@ -231,6 +231,7 @@ def _dropped(pipe: Pipeline, caption: Caption, rng: np.random.Generator) -> torc
 
 def read_faces(spec: Spec, folder: Path, stage: Stage, device: torch.device, workers: int):
     """Train the verifier: for each picture every label that is known to be there or not, rare ones weighted up."""
+    rarity = _rarity(spec).to(device)
     model = nets.verifier(LABELS).to(device, memory_format=torch.channels_last)
 
     def endless(step: int) -> Iterator:
@@ -242,11 +243,18 @@ def read_faces(spec: Spec, folder: Path, stage: Stage, device: torch.device, wor
         pictures = _disturbed(pictures).to(device, memory_format=torch.channels_last)
         with torch.autocast(device.type, torch.bfloat16):
             found = model(pictures).logits.float()
-        weight = torch.where(answers == 1, 6.0, 1.0) * known
+        weight = torch.where(answers == 1, rarity, 1.0) * known
         loss = F.binary_cross_entropy_with_logits(found, answers.nan_to_num(), reduction="none")
         return (loss * weight).sum() / weight.sum()
 
     return fit(stage, folder, model, endless, loss_of).eval()
+
+
+def _rarity(spec: Spec) -> torch.Tensor:
+    """How many times as many pictures are without a label as with it, at most 6: weights of those with it."""
+    rng = np.random.default_rng(0)
+    answers = torch.from_numpy(np.stack([truth(random_look(spec, rng, 0.25)[0]) for _ in range(2000)]))
+    return ((answers == 0).sum(0) / (answers == 1).sum(0)).clamp(1, 6)
 
 
 def _disturbed(pictures: torch.Tensor) -> torch.Tensor:

@@ -1,7 +1,7 @@
 """Train the preview model: `python -m builder.preview.train`. It can be stopped and goes on where it was.
 
-Stages, each with its checkpoint and log in the output folder: the text tower; the verifier; an autoencoder for 64, then
-for 128 pixels, and latents from it; from it an encoder and a decoder for 512 pixels; the UNet, on the latents.
+Stages, each with its checkpoint and log in the output folder: the text tower; an autoencoder for 64, then for 128
+pixels, and latents from it; the verifier; an encoder and a decoder for 512 pixels with the same latents; the UNet.
 Runs on a GPU where there is one, else on the CPU.
 """
 
@@ -27,13 +27,13 @@ from builder.spec import Spec
 
 STAGES = {
     "text": Stage("text", samples=200_000, batch_size=256, rate=2e-3, average=0.99),
-    "verifier": Stage("verifier", samples=100_000, batch_size=64, rate=2e-3, average=0.995),
-    "tiny": Stage("tiny", samples=50_000, batch_size=16, rate=2e-3, average=0.995),
-    "low": Stage("low", samples=32_000, batch_size=16, rate=1.5e-3, average=0.995),
-    "latents": Stage("latents", samples=50_000, batch_size=64, rate=0),
-    "encoder": Stage("encoder", samples=2_000, batch_size=8, rate=1e-3, average=0.98),
-    "decoder": Stage("decoder", samples=6_000, batch_size=4, rate=1e-3, average=0.99),
-    "unet": Stage("unet", samples=300_000, batch_size=32, rate=1e-3, average=0.999),
+    "tiny": Stage("tiny", samples=16_000, batch_size=16, rate=2e-3, average=0.995),
+    "low": Stage("low", samples=44_000, batch_size=16, rate=1.5e-3, average=0.995),
+    "latents": Stage("latents", samples=40_000, batch_size=64, rate=0),
+    "verifier": Stage("verifier", samples=80_000, batch_size=64, rate=2e-3, average=0.995),
+    "encoder": Stage("encoder", samples=1_600, batch_size=8, rate=1e-3, average=0.98),
+    "decoder": Stage("decoder", samples=4_800, batch_size=4, rate=1e-3, average=0.99),
+    "unet": Stage("unet", samples=220_000, batch_size=32, rate=1e-3, average=0.999),
 }
 
 
@@ -86,10 +86,6 @@ class Training:
         self.tokenizer = self.words()
         return stages.read_words(self.spec, self.out, stage, self.tokenizer, self.device)
 
-    def verifier(self, stage: Stage):
-        model = stages.read_faces(self.spec, self.out, stage, self.device, self.workers)
-        copy.deepcopy(model).half().save_pretrained(self.out / "weights" / "verifier")
-
     def tiny(self, stage: Stage):
         return stages.compress(self.spec, self.out, stage, nets.TINY_CHANNELS, None, self.device, self.workers)
 
@@ -99,6 +95,10 @@ class Training:
 
     def latents(self, stage: Stage):
         return stages.keep_latents(self.spec, self.out, stage, self.done["low"], self.device, self.workers)
+
+    def verifier(self, stage: Stage):
+        model = stages.read_faces(self.spec, self.out, stage, self.device, self.workers)
+        copy.deepcopy(model).half().save_pretrained(self.out / "weights" / "verifier")
 
     def encoder(self, stage: Stage):
         vae = stages.enlarged(self.done["low"], self.device)

@@ -23,7 +23,7 @@ NATURAL = ("blond", "brown", "red", "bangs", "straight_hair", "wavy_hair", "bald
 
 def truth(look: Look) -> np.ndarray:
     """For every label 1 (shown), 0 (not shown) or NaN (cannot be told from the picture), float32, (len(LABELS),)."""
-    known: dict[str, float] = {label: first <= look.age < last for label, (first, last) in AGES.items()}
+    known: dict[str, float] = _ages(look)
     known |= _occlusions(look) | _hair(look) | _mouth(look)
     known |= {
         "angry": look.brows == "angry",
@@ -44,16 +44,30 @@ def truth(look: Look) -> np.ndarray:
     return np.array([known[label] for label in LABELS], dtype=np.float32)
 
 
+def _ages(look: Look) -> dict[str, float]:
+    """The age group, where light, blur or several things before the face do not hide the signs of age."""
+    if not _clear(look) or look.light == "behind" or _several(look):
+        return dict.fromkeys(AGES, math.nan)
+    return {label: first <= look.age < last for label, (first, last) in AGES.items()}
+
+
+def _clear(look: Look) -> bool:
+    return look.light in ("", "behind", "hard") and not look.blurry
+
+
+def _several(look: Look) -> bool:
+    return sum(bool(getattr(look, name)) for name in OCCLUSIONS) > 1 or len(look.hands) > 1
+
+
 def _occlusions(look: Look) -> dict[str, float]:
     """Each occlusion by itself, and `complex` for several at once."""
-    there = [name for name in OCCLUSIONS if getattr(look, name)]
-    several = len(there) > 1 or len(look.hands) > 1
-    return {f"only_{name}": name in there and not several for name in OCCLUSIONS} | {"complex": several}
+    several = _several(look)
+    return {f"only_{name}": bool(getattr(look, name)) and not several for name in OCCLUSIONS} | {"complex": several}
 
 
 def _hair(look: Look) -> dict[str, float]:
     """Hair as it can be seen: not in the dark, under water, behind blur, and colours not on a bald head."""
-    if look.light not in ("", "behind", "hard") or look.blurry:
+    if not _clear(look):
         return dict.fromkeys(NATURAL, math.nan)
     long, there = look.hair == "long", look.hair not in ("bald", "fuzz")
     return {
