@@ -10,6 +10,7 @@ import pytest
 from PIL import Image, ImageFilter
 
 from builder import table
+from builder.figures import LABEL_WIDTH
 from builder.plan import Plan
 from builder.preview import draw as drawing
 from builder.preview import look as looks
@@ -182,7 +183,7 @@ def test_grey_hair_is_not_only_for_the_old():
 
 def test_command_writes_a_sheet(tmp_path):
     drawing.main(["--out", str(tmp_path / "sheet.png"), "--per", "2", "--size", "32", "--only", "hat", "up"])
-    assert Image.open(tmp_path / "sheet.png").size == (drawing.LABEL_WIDTH + 64, 64)
+    assert Image.open(tmp_path / "sheet.png").size == (LABEL_WIDTH + 64, 64)
 
 
 def test_help_names_defaults_and_an_example(capsys):

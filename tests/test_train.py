@@ -111,12 +111,12 @@ def test_every_stage_learns_a_little_and_the_model_loads(tmp_path, monkeypatch):
         "STAGES",
         {name: dataclasses.replace(train.STAGES[name], samples=2 * n, batch_size=n) for name, n in small.items()},
     )
-    monkeypatch.setattr(train, "contact_sheet", lambda *args: train.Image.new("RGB", (8, 8)))
+    monkeypatch.setattr(train, "pictures", lambda *args: train.Image.new("RGB", (8, 8)))
     assert train.main(["--out", str(tmp_path), "--workers", "0"]) == 0
-    source = models.resolve(str(tmp_path / "model"), "main")
+    source = models.resolve(str(tmp_path / "weights" / "model"), "main")
     made = loading.load(source, Recipe(model="preview", steps=2), torch.device("cpu"), check_adults=False, minors=False)
     plan = train.Plan(SPEC)
     (result,) = made.generate([plan.attempt(plan.sample(5000), 0)])
     assert result.image.size == (512, 512)
-    verifier = nets.ResNetForImageClassification.from_pretrained(tmp_path / "verifier")
+    verifier = nets.ResNetForImageClassification.from_pretrained(tmp_path / "weights" / "verifier")
     assert list(verifier.config.id2label.values()) == LABELS
