@@ -1,47 +1,71 @@
-"""The release's README.md: the YAML that the Hub and `datasets` read, and a text of what was counted in the data."""
+"""The release's README.md: YAML that the Hub and `datasets` read, and a datasheet of what was counted in the data."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-import yaml
 from datasets import DatasetInfo
+from huggingface_hub import DatasetCardData
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from agfd30k import SPLITS
+from builder.census import Census
 
 TEMPLATE = Path(__file__).resolve().parent.parent / "dataset_card" / "README.md.jinja"
+TAGS = ["synthetic", "ai-generated", "stable-diffusion", "face", "faces", "face-attributes", "robustness", "deepfake"]
+SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+"""The Hub's size categories, by their upper end."""
 
 
 def render(
-    recipe: dict[str, Any], configs: dict[str, dict], composition: list[dict], sheets: list[str], mark: str, name: str
+    recipe: dict[str, Any], configs: dict[str, dict], census: Census, sheets: list[str], mark: str, name: str
 ) -> str:
     """The whole README.md.
 
     `configs` maps a config to {"features", "patterns": {split: glob}, "splits": {split: (rows, bytes)}, "download"};
-    `composition` has a dict per feature: attribute, feature, asked, made, rejected, unfilled; `sheets` names the
-    contact sheets in assets/.
+    `sheets` names the contact sheets in assets/.
     """
-    yaml_part = {
-        "pretty_name": recipe["spec"]["name"],
-        "configs": [_config(name, config) for name, config in configs.items()],
-        "dataset_info": [_info(name, config) for name, config in configs.items()],
-    }
     environment = Environment(
         loader=FileSystemLoader(TEMPLATE.parent), undefined=StrictUndefined, keep_trailing_newline=True
     )
-    text = environment.get_template(TEMPLATE.name).render(
+    environment.filters["count"] = "{:,}".format
+    return environment.get_template(TEMPLATE.name).render(
+        card_data=_metadata(recipe, configs, census).to_yaml(),
         recipe=recipe,
         configs=configs,
         splits=SPLITS,
-        composition=composition,
-        sheets=sheets,
+        census=census,
+        composition=census.features(recipe),
+        sheets=[sheet for sheet in sheets if sheet != "all"],
+        versions={name: ", ".join(sorted(found)) for name, found in sorted(census.versions.items())},
+        minors=sorted({group for _, _, group in census.people if _is_minor(recipe, group)}),
         mark=mark,
         name=name,
         preview=recipe["model"]["kind"] == "preview",
     )
-    return f"---\n{yaml.safe_dump(yaml_part, sort_keys=False, allow_unicode=True, width=1000)}---\n{text}"
+
+
+def _metadata(recipe: dict[str, Any], configs: dict[str, dict], census: Census) -> DatasetCardData:
+    """What stands at the head of the card, between two lines of dashes."""
+    total = sum(census.made.values())
+    size = next((name for most, name in SIZES if total < most), "n>1M")
+    return DatasetCardData(
+        pretty_name=recipe["spec"]["name"],
+        license=recipe["spec"]["license"],
+        language=["en"],
+        annotations_creators=["machine-generated"],
+        source_datasets=["original"],
+        task_categories=["image-classification", "text-to-image"],
+        size_categories=[size],
+        tags=[*TAGS, *(["preview"] if recipe["model"]["kind"] == "preview" else [])],
+        configs=[_config(name, config) for name, config in configs.items()],
+        dataset_info=[_info(name, config) for name, config in configs.items()],
+    )
+
+
+def _is_minor(recipe: dict[str, Any], group: str) -> bool:
+    return recipe["spec"]["age_groups"][group] < 18
 
 
 def _config(name: str, config: dict) -> dict:

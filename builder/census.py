@@ -14,9 +14,13 @@ from builder.shards import REJECTED, receipt, require_sound
 
 @dataclass
 class Census:
-    """Pictures by (attribute, feature, split); rejected tries and unfilled pictures by feature."""
+    """Pictures by (attribute, feature, split) and by (sex, ethnicity, age group); rejected tries and unfilled pictures
+    by feature; and the versions of what made them, by name.
+    """
 
     made: Counter = field(default_factory=Counter)
+    people: Counter = field(default_factory=Counter)
+    versions: dict[str, set[str]] = field(default_factory=dict)
     rejected: Counter = field(default_factory=Counter)
     unfilled: Counter = field(default_factory=Counter)
 
@@ -26,8 +30,13 @@ class Census:
         counts = cls()
         for shard in shards:
             require_sound(shard)
-            counts.made.update((row["attribute"], row["feature"], row["split"]) for row in read_rows(shard))
-            counts.unfilled.update(_feature(id) for id in receipt(shard)["unfilled"])
+            for row in read_rows(shard):
+                counts.made[row["attribute"], row["feature"], row["split"]] += 1
+                counts.people[row["sex"], row["ethnicity"], row["age_group"]] += 1
+            facts = receipt(shard)
+            counts.unfilled.update(_feature(id) for id in facts["unfilled"])
+            for name, version in facts["versions"].items():
+                counts.versions.setdefault(name, set()).add(version)
             with open(shard / REJECTED, encoding="utf-8") as lines:
                 counts.rejected.update(_feature(json.loads(line)["id"]) for line in lines)
         return counts
@@ -38,6 +47,15 @@ class Census:
             split: sum(n for (of, _, place), n in self.made.items() if place == split and attribute in (None, of))
             for split in SPLITS
         }
+
+    def by(self, *keys: str) -> dict[Any, int]:
+        """Pictures by one or two of sex, ethnicity and age_group."""
+        places = [("sex", "ethnicity", "age_group").index(key) for key in keys]
+        found: Counter = Counter()
+        for person, count in self.people.items():
+            values = tuple(person[place] for place in places)
+            found[values if len(values) > 1 else values[0]] += count
+        return dict(found)
 
     def features(self, recipe: dict[str, Any]) -> list[dict[str, Any]]:
         """Per feature, in the table's order: pictures made, tries rejected, pictures given up."""

@@ -40,7 +40,6 @@ def write_sheets(folder: Path, shards: list[Path]) -> list[str]:
             if len(images) < 8:
                 with Image.open(shard / row["file_name"]) as image:
                     images.append(_thumbnail(image.convert("RGB"), SIDE))
-    folder.mkdir()
     for attribute, rows in attributes.items():
         contact_sheet(rows).save(folder / f"{attribute}.webp", quality=90, method=4)
     all_rows = {name: images[:4] for rows in attributes.values() for name, images in rows.items()}

@@ -32,7 +32,8 @@ def document(spec: Spec, source: Source, toml: str, **settings: Any) -> dict[str
     content = {"spec": spec.as_dict(), "model": known, "settings": settings}
     if source.kind in ("folder", "file"):
         content["spec"]["recipe"].update(model=source.name, revision=source.revision)
-    return {**content, "labels": spec.labels, "toml": toml, "fingerprint": fingerprint(content)}
+    pixels = {**content, "spec": {key: value for key, value in content["spec"].items() if key != "license"}}
+    return {**content, "labels": spec.labels, "toml": toml, "fingerprint": fingerprint(pixels)}
 
 
 def read(raw: Path) -> dict[str, Any] | None:
@@ -70,13 +71,16 @@ def recorded_source(raw: Path, model: str, revision: str) -> Source | None:
 
 
 def begin(raw: Path, content: dict[str, Any]) -> None:
-    """Make the folder this build's own, or make sure that it already is. Raises UserError telling what differs."""
+    """Make the folder this build's own, or make sure that it already is. Raises UserError telling what differs.
+
+    What changes no picture, the licence or a comment in the table, is taken over from `content`.
+    """
     raw.mkdir(parents=True, exist_ok=True)
     with FileLock(raw / ".recipe.lock"):
         found = read(raw)
-        if found is None:
-            if (raw / SHARDS).exists():
-                raise UserError(f"{raw}: has shards but no {RECIPE}; restore it, or choose another folder with --raw")
+        if found is None and (raw / SHARDS).exists():
+            raise UserError(f"{raw}: has shards but no {RECIPE}; restore it, or choose another folder with --raw")
+        if found is None or (found != content and found["fingerprint"] == content["fingerprint"]):
             with atomic(raw / RECIPE) as file:
                 file.write(json.dumps(content, indent=1, ensure_ascii=False).encode())
             for folder in (raw, raw.absolute().parent):

@@ -16,7 +16,7 @@ from pathlib import Path
 from filelock import FileLock
 from tqdm import tqdm
 
-from builder import UserError, card, cli, figures, raw
+from builder import UserError, card, charts, cli, figures, raw
 from builder.census import Census
 from builder.files import atomic, sync_folder
 from builder.parquet import ReleaseWriter
@@ -57,8 +57,8 @@ def main(argv: list[str] | None = None) -> int:
 def summary(census: Census, out: Path) -> str:
     """What a release holds, as a table, and how to load it."""
     config = next(iter(census.made))[0]
-    sheet = out / "assets" / "all.webp"
-    return f'{census}\n\n{out} is ready: look at {sheet}, and load_dataset("{out.as_posix()}", "{config}")'
+    look = f"pictures of every feature: {out / 'assets' / 'all.webp'}"
+    return f'{census}\n\n{look}\n{out} is ready: load_dataset("{out.as_posix()}", "{config}")'
 
 
 def make(raw_folder: Path, out: Path, anew: bool = False) -> tuple[Census, bool]:
@@ -78,6 +78,7 @@ def make(raw_folder: Path, out: Path, anew: bool = False) -> tuple[Census, bool]
     with FileLock(raw_folder / ".release.lock"):
         require_free(out, recipe)
         stale = anew or _mark(out) != (rows, recipe["fingerprint"], recipe["model"]["kind"])
+        stale = stale or (out / "recipe.toml").read_text(encoding="utf-8") != _recipe_toml(recipe)
         if stale:
             temporary = out.parent / f".{out.name}.tmp"
             shutil.rmtree(temporary, ignore_errors=True)
@@ -113,12 +114,14 @@ def _write(folder: Path, name: str, recipe: dict, shards: list[Path], census: Ce
                 bar.update()
             files.close(attribute)
     configs = files.configs()
+    (folder / "assets").mkdir()
     sheets = figures.write_sheets(folder / "assets", [shard for part in parts.values() for shard in part])
+    charts.write(folder / "assets", recipe, census)
     with atomic(folder / "recipe.toml") as file:
         file.write(_recipe_toml(recipe).encode())
     mark = f"<!-- built from {rows}, recipe {recipe['fingerprint']}, model {recipe['model']['kind']} -->"
     with atomic(folder / "README.md") as file:
-        file.write(card.render(recipe, configs, census.features(recipe), sheets, mark, name).encode())
+        file.write(card.render(recipe, configs, census, sheets, mark, name).encode())
     sync_folder(folder)
 
 

@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 from PIL import Image
 
 from agfd30k import picture
-from builder import UserError
+from builder import UserError, marks
 from builder.files import atomic, sha256, sync, sync_folder
 from builder.plan import Attempt, Plan, Sample
 
@@ -68,10 +68,10 @@ def planned(attempt: Attempt) -> dict[str, Any]:
     return {key: values[key] for key in PLANNED}
 
 
-def encode(image: Image.Image, ending: str) -> bytes:
-    """A picture's file."""
+def encode(image: Image.Image, ending: str, model: str) -> bytes:
+    """A picture's file, marked as made by this model."""
     buffer = io.BytesIO()
-    image.save(buffer, **FORMATS[ending])
+    image.save(buffer, **FORMATS[ending], **marks.options(ending, model))
     return buffer.getvalue()
 
 
@@ -161,7 +161,7 @@ class ShardWriter:
 
     def write_picture(self, attempt: Attempt, image: Image.Image, safety_checker: str) -> dict[str, Any]:
         """Put a picture's file in its place; returns the row to commit. Safe to call from several threads."""
-        data = encode(image, self.ending)
+        data = encode(image, self.ending, "{model} {model_revision}".format(**self.made_by))
         name = f"{IMAGES}/{attempt.sample.id}.{self.ending}"
         with atomic(self.folder / name) as file:
             file.write(data)

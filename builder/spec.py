@@ -18,6 +18,9 @@ ADULT = 18
 TEMPLATE_FIELD = re.compile(r"\{(.*?)\}")
 
 
+LICENSE = re.compile(r"[a-z0-9][a-z0-9.-]*")
+
+
 @dataclass(frozen=True)
 class Recipe:
     """Everything that changes pixels, apart from the prompts. Sizes in pixels."""
@@ -104,7 +107,10 @@ class Feature:
 
 @dataclass(frozen=True)
 class Spec:
-    """A whole table. `features` keep the file's order; `age_groups` map a label to its first age."""
+    """A whole table. `features` keep the file's order; `age_groups` map a label to its first age.
+
+    `license` is that of the pictures, and changes none of them.
+    """
 
     name: str
     release: str
@@ -113,9 +119,12 @@ class Spec:
     ethnicities: dict[str, str]
     age_groups: dict[str, int]
     minors: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    license: str = "creativeml-openrail-m"
 
     def __post_init__(self):
         rules.text("name", self.name)
+        rules.text("license", self.license)
+        rules.rule(LICENSE.fullmatch(self.license), "`license` must be an id as the Hub knows it", self.license)
         rules.text("release", self.release)
         rules.rule(len(self.features) > 0, "there must be at least one [[feature]]", 0)
         rules.rule(len(self.ethnicities) > 0, "there must be at least one entry in [ethnicities]", {})

@@ -34,7 +34,10 @@ def load(path: str | Path = DEFAULT) -> Spec:
 
 def _spec(document: dict) -> Spec:
     top = rules.keys(
-        "the table", document, "name release recipe prompt people ethnicities age_groups feature", optional="minors"
+        "the table",
+        document,
+        "name release recipe prompt people ethnicities age_groups feature",
+        optional="minors license",
     )
     prompt = rules.keys("[prompt]", top["prompt"], "positive negative")
     usual = rules.keys("[people]", top["people"], "ages subjects")
@@ -63,6 +66,7 @@ def _spec(document: dict) -> Spec:
         ethnicities=top["ethnicities"],
         age_groups=top["age_groups"],
         minors={key: tuple(value) for key, value in minors.items()},
+        **{key: top[key] for key in ("license",) if key in top},
     )
     for number, feature in enumerate(features, 1):
         try:

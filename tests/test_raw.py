@@ -6,7 +6,7 @@ import os
 import pytest
 from builds import SETTINGS, SOURCE, own_table, write_raw, write_shard
 
-from builder import UserError, raw, table
+from builder import UserError, raw, release, table
 from builder.models import Source
 from builder.plan import Plan
 
@@ -74,3 +74,16 @@ def test_rows_are_counted_once_while_shards_grow_finish_and_tear(tmp_path):
     assert count(plan.shards) == 16
     os.utime(path)
     assert count(plan.shards) == 16
+
+
+def test_what_changes_no_picture_is_taken_over(tmp_path):
+    """A new licence, or a comment in the table, goes into the recipe and the next release; nothing is made again."""
+    path, spec = own_table(tmp_path)
+    write_raw(tmp_path / "raw", spec, path.read_text())
+    release.make(tmp_path / "raw", tmp_path / "out")
+    path.write_text('license = "cc0-1.0"\n' + path.read_text())
+    raw.begin(tmp_path / "raw", raw.document(table.load(path), SOURCE, path.read_text(), **SETTINGS))
+    assert release.make(tmp_path / "raw", tmp_path / "out")[1]
+    assert "\nlicense: cc0-1.0\n" in (tmp_path / "out/README.md").read_text()
+    assert table.load(tmp_path / "out/recipe.toml").license == "cc0-1.0"
+    assert not release.make(tmp_path / "raw", tmp_path / "out")[1]

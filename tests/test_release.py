@@ -116,7 +116,8 @@ def test_a_users_own_table_brings_its_own_labels(tmp_path):
 
 def test_a_preview_says_so_in_the_readme_and_in_every_row(raw_folder, tmp_path):
     release.make(raw_folder, tmp_path / "out")
-    assert "**Preview: these pictures were made by a built-in stand-in" in (tmp_path / "out/README.md").read_text()
+    text = (tmp_path / "out/README.md").read_text().split("---\n", 2)[2]
+    assert text.strip().startswith("> **Preview: these pictures were made by the tiny model")
     assert {row["model"] for row in rows_of(tmp_path / "out")} == {"stand-in"}
 
 

@@ -1,11 +1,14 @@
 """Shards: what is committed is never lost, doubled or torn, and a damaged shard says so in one line."""
 
+import io
 import json
+from xml.etree import ElementTree
 
 import pytest
 from builds import MADE_BY, picture_of, write_shard
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from builder import table
 from builder.plan import Plan
@@ -153,12 +156,8 @@ def test_a_picture_appears_whole_or_not_at_all(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("ending", ["png", "webp"])
 def test_lossless_formats_keep_every_pixel(ending):
-    import io
-
-    from PIL import Image
-
     image = picture_of(3, side=64)
-    assert Image.open(io.BytesIO(encode(image, ending))).convert("RGB").tobytes() == image.tobytes()
+    assert Image.open(io.BytesIO(encode(image, ending, "a model"))).convert("RGB").tobytes() == image.tobytes()
 
 
 def test_imagefolder_reads_a_shard(tmp_path):
@@ -169,3 +168,17 @@ def test_imagefolder_reads_a_shard(tmp_path):
     folder = tmp_path / "shards" / SHARD.name
     found = load_dataset("imagefolder", data_dir=str(folder), split="train", cache_dir=str(tmp_path / "cache"))
     assert sorted(found["id"]) == sorted(IDS) and found[0]["image"].size == (16, 16)
+
+
+@pytest.mark.parametrize("ending", ["png", "webp", "jpg"])
+def test_every_picture_says_that_it_is_machine_made(ending):
+    """IPTC's source type and the model stand in the file's XMP, well-formed whatever the model's name is."""
+    image = Image.open(io.BytesIO(encode(Image.new("RGB", (16, 16)), ending, 'a "model" <v1> & co')))
+    packet = image.info["xmp"]
+    packet = packet if isinstance(packet, bytes) else packet.encode()
+    root = ElementTree.fromstring(packet)
+    (description,) = root.iter("{http://www.w3.org/1999/02/22-rdf-syntax-ns#}Description")
+    source = description.get("{http://iptc.org/std/Iptc4xmpExt/2008-02-29/}DigitalSourceType")
+    assert source == "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+    assert description.get("{http://ns.adobe.com/xap/1.0/}CreatorTool") == 'a "model" <v1> & co'
+    assert ending != "png" or image.info["Software"] == 'a "model" <v1> & co'
