@@ -1,0 +1,63 @@
+"""Everything that is checked of a release folder before it is sent: what the Hub, its viewer or a user would trip over.
+
+A rule is a function from a `Release` to lines of text, one for every fault that it finds.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from builder import lint_data, lint_files
+from builder.lint_files import Release
+
+UNREADABLE = (OSError, pa.ArrowException, ValueError, KeyError, TypeError, AttributeError)
+"""What reading a damaged file, or a card of another shape, can end in."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What a rule found; `rule` is the rule's name."""
+
+    rule: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.rule}: {self.text}"
+
+
+def check(
+    release: Release, thorough: bool = False, allow_preview: bool = False, allow_incomplete: bool = False
+) -> Iterator[Fault]:
+    """All faults of a release. `thorough` decodes every picture instead of a sample.
+
+    A preview is a fault unless allowed, and so is a feature with fewer pictures than the table wants; a preview that is
+    allowed may be incomplete.
+    """
+    made: Counter = Counter()
+    for rule in (lint_files.names, lint_files.sizes, lint_files.readme, lint_files.texts, lint_files.configs):
+        yield from _found(rule.__name__, rule, release)
+    for rule in (lint_data.counts, lint_data.schema, lint_data.row_groups, lint_data.first_rows, lint_data.secrets):
+        yield from _found(rule.__name__, rule, release)
+    yield from _found("rows", lint_data.rows, release, made)
+    yield from _found("listed", lint_files.listed, release, made)
+    yield from _found("pictures", lint_data.pictures, release, thorough)
+    if release.preview and not allow_preview:
+        yield Fault("preview", "these are preview pictures, not the dataset (--allow-preview sends them)")
+    if not (allow_incomplete or (release.preview and allow_preview)):
+        faults = list(_found("quotas", lint_files.quotas, release, made))
+        yield from faults[:5]
+        if faults:
+            left = f"{len(faults)} features lack pictures" if len(faults) > 1 else "a feature lacks pictures"
+            yield Fault("quotas", f"{left}: run the builder again, or send it as it is with --allow-incomplete")
+
+
+def _found(name: str, rule: Callable[..., Iterable[str]], *arguments: object) -> Iterator[Fault]:
+    try:
+        for text in rule(*arguments):
+            yield Fault(name, text)
+    except UNREADABLE as error:
+        yield Fault(name, f"cannot be checked: {' '.join(str(error).split())[:200] or type(error).__name__}")

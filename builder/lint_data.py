@@ -1,0 +1,173 @@
+"""Checks of a release's Parquet files: schema, counts, row groups, rows and pictures, in flat memory."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from datasets import DatasetInfo, Features
+from PIL import Image
+
+from agfd30k import SPLITS
+from builder.lint_files import SECRETS, Release
+from builder.marks import SOURCE_TYPE
+
+MOST_GROUP_BYTES = 286 * 2**20
+"""Of one row group, uncompressed. Source: dataset-viewer, libs/libcommon parquet_utils, TooBigRows (300 MB a read)."""
+MOST_FIRST_ROWS_BYTES = 200_000
+"""Of the first page as JSON, without pictures. Source: dataset-viewer, chart values, firstRows.maxBytes."""
+MOST_COLUMNS, MOST_NAME = 1000, 500
+"""Source: dataset-viewer, FIRST_ROWS_COLUMNS_MAX_NUMBER; libcommon constants, MAX_COLUMN_NAME_LENGTH."""
+PAGE = 100
+"""Rows of the viewer's first page. Source: dataset-viewer, libcommon constants, MAX_NUM_ROWS_PER_PAGE."""
+GROUPS_SAMPLED, PICTURES_SAMPLED = 16, 4
+TOLD_TWICE = ["id", "attribute", "feature", "sex", "ethnicity", "age", "phrase", "seed", "attempt", "sha256"]
+"""Columns by which a picture's row and its row in `metadata` are compared."""
+
+
+def counts(release: Release) -> Iterator[str]:
+    """Rows and bytes of every config are those that the card states."""
+    for info in release.card[0].get("dataset_info") or []:
+        name = info.get("config_name")
+        patterns = release.configs().get(name, {})
+        told = {split["name"]: split["num_examples"] for split in info.get("splits") or []}
+        found = {
+            split: sum(pq.read_metadata(path).num_rows for path in release.matching(patterns[split]))
+            for split in patterns
+        }
+        if told != found:
+            yield f"{name}: the card counts {told}, the files hold {found}"
+        size = sum(path.stat().st_size for pattern in patterns.values() for path in release.matching(pattern))
+        if info.get("download_size") != size:
+            yield f"{name}: the card says {info.get('download_size')} bytes to download, the files have {size}"
+
+
+def schema(release: Release) -> Iterator[str]:
+    """Every file has the columns and label names that the card states, also in what `datasets` reads from the file."""
+    for info in release.card[0].get("dataset_info") or []:
+        name = info.get("config_name")
+        features = DatasetInfo._from_yaml_dict(info).features or Features()
+        if len(features) > MOST_COLUMNS or any(len(column) > MOST_NAME for column in features):
+            yield f"{name}: more than {MOST_COLUMNS} columns, or a column's name is longer than {MOST_NAME}"
+        for pattern in release.configs().get(name, {}).values():
+            for path in release.matching(pattern):
+                found = pq.read_schema(path)
+                stored = json.loads((found.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features")
+                if not found.equals(features.arrow_schema) or stored != features.to_dict():
+                    yield f"{path.relative_to(release.folder)}: its columns are not those that the card says of {name}"
+
+
+def row_groups(release: Release) -> Iterator[str]:
+    """The viewer can read any row without reading too much, and finds its pages by the page index."""
+    for name in release.parquet:
+        file = pq.read_metadata(release.folder / name)
+        for number in range(file.num_row_groups):
+            group = file.row_group(number)
+            if group.total_byte_size > MOST_GROUP_BYTES:
+                size = f"{group.total_byte_size:,} bytes"
+                yield f"{name}: row group {number} has {size}, the viewer reads {MOST_GROUP_BYTES:,}"
+            if not group.column(0).has_offset_index:
+                yield f"{name}: row group {number} has no page index"
+                break
+
+
+def first_rows(release: Release) -> Iterator[str]:
+    """The viewer's first page of each config is not cut for its length."""
+    for name, splits in release.configs().items():
+        for split, pattern in splits.items():
+            for path in release.matching(pattern)[:1]:
+                file = pq.ParquetFile(path)
+                columns = [column for column in file.schema_arrow.names if column != "image"]
+                rows = next(file.iter_batches(PAGE, columns=columns)).to_pylist()
+                size = len(json.dumps(rows, ensure_ascii=False).encode())
+                if size > MOST_FIRST_ROWS_BYTES:
+                    most = f"{MOST_FIRST_ROWS_BYTES:,}"
+                    yield f"{name}/{split}: its first {PAGE} rows have {size:,} bytes, the viewer shows {most}"
+
+
+def rows(release: Release, made: Counter) -> Iterator[str]:
+    """Every picture's row stands once in `data` and the same in `metadata`; counts pictures by feature into `made`."""
+    seen: set[bytes] = set()
+    for split in SPLITS:
+        data = _batches(release, [name for name in release.parquet if name.startswith("data/")], split)
+        labels = _batches(release, [name for name in release.parquet if name.startswith("metadata/")], split)
+        for number, (row, label) in enumerate(_paired(data, labels)):
+            if row != label:
+                who = (row or label)["id"]
+                yield f"{split}: row {number} ({who}) is not the same in data and metadata"
+                break
+            digest = hashlib.blake2b(row["id"].encode(), digest_size=12).digest()
+            if digest in seen:
+                yield f"{split}: {row['id']} is there twice"
+            seen.add(digest)
+            made[row["feature"]] += 1
+
+
+def _batches(release: Release, files: list[str], split: str) -> Iterator[dict]:
+    """The rows of a split, without pictures, labels by name, in the order that the release was written in."""
+    info = {info["config_name"]: info for info in release.card[0].get("dataset_info") or []}
+    features = DatasetInfo._from_yaml_dict(info["metadata"]).features
+    order = features["attribute"].names
+    own = [name for name in files if f"/{split}-" in name]
+    own.sort(key=lambda name: (order.index(name.split("/")[1]) if name.startswith("data/") else 0, name))
+    for name in own:
+        for batch in pq.ParquetFile(release.folder / name).iter_batches(2000, columns=TOLD_TWICE):
+            for row in batch.to_pylist():
+                yield {**row, "feature": features["feature"].int2str(row["feature"])}
+
+
+def _paired(one: Iterator[dict], other: Iterator[dict]) -> Iterator[tuple[dict | None, dict | None]]:
+    while True:
+        pair = next(one, None), next(other, None)
+        if pair == (None, None):
+            return
+        yield pair
+
+
+def secrets(release: Release) -> Iterator[str]:
+    """No prompt or other text of a row looks like a secret."""
+    for name in release.parquet:
+        if name.startswith("metadata/"):
+            for batch in pq.ParquetFile(release.folder / name).iter_batches(5000):
+                for field in batch.schema:
+                    if pa.types.is_string(field.type):
+                        found = pc.match_substring_regex(batch.column(field.name), SECRETS.pattern)
+                        if pc.any(found).as_py():
+                            yield f"{name}: the column {field.name} holds what looks like an access token or a key"
+
+
+def pictures(release: Release, thorough: bool = False) -> Iterator[str]:
+    """Pictures decode, are the bytes that their rows say, and are marked as machine-made: a sample, or all."""
+    for path, group in _groups(release, thorough):
+        batch = pq.ParquetFile(path).read_row_group(group, columns=["id", "sha256", "image"])
+        step = 1 if thorough else max(1, len(batch) // PICTURES_SAMPLED)
+        for row in batch.take(list(range(0, len(batch), step))).to_pylist():
+            fault = _picture_fault(row)
+            if fault:
+                yield f"{row['id']}: {fault}"
+
+
+def _groups(release: Release, thorough: bool) -> list[tuple[Path, int]]:
+    files = [release.folder / name for name in release.parquet if name.startswith("data/")]
+    groups = [(path, number) for path in files for number in range(pq.read_metadata(path).num_row_groups)]
+    return groups if thorough else groups[:: -(-len(groups) // GROUPS_SAMPLED) or 1]
+
+
+def _picture_fault(row: dict) -> str | None:
+    data = row["image"]["bytes"]
+    if hashlib.sha256(data).hexdigest() != row["sha256"]:
+        return "its picture is not the bytes that the row says"
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            image.load()
+            mark = image.info.get("xmp", b"")
+    except (OSError, SyntaxError, ValueError) as error:
+        return f"its picture cannot be decoded ({error})"
+    return None if SOURCE_TYPE in (mark if isinstance(mark, str) else mark.decode()) else "its picture bears no mark"
