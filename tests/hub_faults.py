@@ -13,7 +13,8 @@ class Fault:
     """A misfortune of some requests: which ones, and what befalls them.
 
     The requests are those that `match`, a method and a part of the path ("PUT /lfs", "* /commit/") or a predicate of
-    the request's record; the first `after` of them pass, and `times` of the rest are hit.
+    the request's record; the first `after` of them pass, and `times` of the rest are hit. One fault hits a request at
+    most, the first that can; the next ones do not count it.
     """
 
     match: str | Callable[[dict], bool]

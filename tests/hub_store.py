@@ -109,7 +109,7 @@ class Store:
         """The commit of a branch, tag or pull request, or of (the beginning of) a commit id."""
         if name := self.ref(repo, revision):
             return self.commits[self.repos[repo]["refs"][name]]
-        for oid, commit in self.commits.items():
+        for oid, commit in list(self.commits.items()):
             if len(revision) >= 5 and oid.startswith(revision) and commit["repo"] == repo:
                 return commit
         raise Refused(404, f"Invalid rev id: {revision}", "RevisionNotFound")

@@ -20,6 +20,7 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import _http
 
+pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # the client's own
 REPO, DATASET = "user/faces", {"repo_id": "user/faces", "repo_type": "dataset"}
 OLD_DATASETS = Path(__file__).parents[1] / ".venv-datasets3" / "bin" / "python"
 CARD = b"""---
@@ -140,7 +141,7 @@ def test_trees_and_paths(hub, api, folder):
     hub.page_size = 2
     tree = list(api.list_repo_tree(**DATASET, recursive=True, expand=True))
     assert {entry.path for entry in tree} == {*contents(folder), "data", ".gitattributes"}
-    assert tree[0].last_commit.title.startswith("Upload folder")
+    assert [entry.last_commit.title.split()[0] for entry in tree[:2]] == ["initial", "Upload"]
     assert {entry.path for entry in api.list_repo_tree(**DATASET, path_in_repo="data")} == {
         path for path in contents(folder) if path.startswith("data/")
     }
@@ -177,6 +178,9 @@ def test_commits_know_their_parent(hub, api):
     assert error.value.response.status_code == 412 and hub.commits(REPO)[-1]["id"] == info.oid
     with pytest.raises(EntryNotFoundError):
         api.delete_file("old.txt", **DATASET)
+    hub.commit(REPO, {"folder/a.txt": b"", "folder/b/c.txt": b"", "folder.txt": b""})
+    info = api.delete_folder("folder", **DATASET)
+    assert hub.commits(REPO)[-1]["deleted"] == ["folder/a.txt", "folder/b/c.txt"]
 
     fault = hub.fault("POST /commit/", before=lambda: hub.commit(REPO, {"theirs.txt": b""}))
     with pytest.raises(HfHubHTTPError, match="412"):
@@ -258,6 +262,8 @@ def test_downloads(hub, api, folder, tmp_path, monkeypatch):
     for path, content in contents(folder).items():
         got = Path(api.hf_hub_download(**DATASET, filename=path, cache_dir=tmp_path / "cache"))
         assert got.read_bytes() == content and commit in got.parts
+    whole = Path(api.snapshot_download(**DATASET, cache_dir=tmp_path / "whole"))
+    assert contents(whole) == {**contents(folder), ".gitattributes": hub.files(REPO)[".gitattributes"]}
     large = "data/large.txt"
     url = huggingface_hub.hf_hub_url(REPO, large, repo_type="dataset", endpoint=hub.endpoint)
     told = api.get_hf_file_metadata(url=url)
@@ -281,7 +287,7 @@ def test_downloads(hub, api, folder, tmp_path, monkeypatch):
 @pytest.mark.parametrize("python", [Path(sys.executable), OLD_DATASETS], ids=["datasets", "old-datasets"])
 def test_load_dataset(hub, api, tmp_path, python):
     if not python.exists():
-        pytest.skip("make test-datasets3 builds the environment")
+        pytest.skip("make test builds the environment")
     api.create_repo(**DATASET, private=True)
     operations = [CommitOperationAdd("README.md", CARD)]
     for number, path in enumerate(["table/train-00000.parquet", "table/train-00001.parquet", "index/train.parquet"]):
@@ -292,6 +298,7 @@ def test_load_dataset(hub, api, tmp_path, python):
         output, errors = process.communicate()
     assert process.returncode == 0, errors
     ages = {"table": [0, 10, 1, 11], "index": [2, 12]}
+    assert {r["status"] for r in hub.requests if not r["path"].startswith("/")} <= {404}  # it got nowhere else
     assert json.loads(output) == {f"{config} {how}": ages[config] for config in ages for how in (False, True)}
 
 
@@ -380,3 +387,12 @@ def test_it_goes_on_where_it_stopped(hub, api, folder, tmp_path):
         api.upload_file(**DATASET, path_or_fileobj=b"", path_in_repo="more.txt")
         assert [commit["parent"] for commit in again.commits(REPO)][-1] == info.oid
     hub.start()  # for the fixture to stop
+
+
+def test_as_a_command(api, tmp_path):
+    command = [sys.executable, Path(__file__).with_name("hub.py"), "--folder", tmp_path / "another"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        endpoint = process.stdout.readline().split()[1].removeprefix("HF_ENDPOINT=")
+        token = process.stdout.readline().partition(":")[0]
+        assert HfApi(endpoint, token=token).whoami()["name"] == "user"
+        process.terminate()
