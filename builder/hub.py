@@ -1,0 +1,222 @@
+"""A dataset repository on the Hub: what lies there, what is missing, and how it gets there whole.
+
+Bytes are sent first and become visible later, by commits of which the last brings the card. A commit whose answer is
+lost is looked for at the branch's head before it is made again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, RepoFile, get_token
+from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
+
+from builder import UserError
+from builder.lint_files import ASSET, DATA
+from builder.patience import is_passing, one_line, patient, status
+from builder.release import MARK
+
+FILES_A_COMMIT = 80
+"""The Hub wants fewer than 100 a commit. Source: Hub documentation, repository limitations and recommendations."""
+FILES_AT_ONCE = 4
+"""Files in flight: what a kill can make to be sent again."""
+LAST = ("recipe.toml", "README.md")
+OURS = re.compile(r"^# built with .*fingerprint \w+")
+
+
+class Local:
+    """The files to send: path → an operation that knows size and digest."""
+
+    def __init__(self, folder: Path, names: Iterable[str]):
+        self.files = {name: CommitOperationAdd(name, folder / name) for name in names}
+
+    def bytes(self, names: Iterable[str]) -> int:
+        """How large these files are together."""
+        return sum(self.files[name].upload_info.size for name in names)
+
+
+def is_same(local: CommitOperationAdd, remote: RepoFile | None) -> bool:
+    """True when the file on the Hub has the very bytes of the one here."""
+    if remote is None or remote.size != local.upload_info.size:
+        return False
+    if remote.lfs is not None:
+        return remote.lfs.sha256 == local.upload_info.sha256.hex()
+    data = Path(local.path_or_fileobj).read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest() == remote.blob_id
+
+
+class Remote:
+    """A branch of a dataset repository; with `asks`, a pull request to it, which the first commit opens."""
+
+    def __init__(self, repo_id: str, revision: str = "main", asks: bool = False):
+        self.api = HfApi(library_name="agfd30k")
+        self.repo_id = repo_id
+        self.revision = revision
+        self.asks = asks
+        self.pull_request = ""
+        self.where = {"repo_id": repo_id, "repo_type": "dataset"}
+
+    def user(self) -> str:
+        """The name behind the token. Raises UserError where there is no token, or it is not known."""
+        if not get_token():
+            raise UserError("no access token: log in with `hf auth login`, or set HF_TOKEN to one that may write")
+        try:
+            return patient("who am I", lambda: self.api.whoami()["name"])
+        except HfHubHTTPError as error:
+            if status(error) in (401, 403):
+                raise UserError("the access token is not valid: log in with `hf auth login`, or set HF_TOKEN") from None
+            raise
+
+    def head(self) -> str | None:
+        """The branch's last commit; None where there is no repository, or no such branch, that the token may see."""
+        try:
+            return patient("read", lambda: self.api.repo_info(**self.where, revision=self.revision)).sha
+        except (RepositoryNotFoundError, RevisionNotFoundError):
+            return None
+
+    def exists(self) -> bool:
+        """True when the repository is there and the token may see it."""
+        return patient("read", lambda: self.api.repo_exists(**self.where))
+
+    def require_writable(self) -> None:
+        """Raise UserError unless the token may write."""
+        try:
+            patient("check the token", lambda: self.api.auth_check(**self.where, write=True))
+        except HfHubHTTPError as error:
+            if status(error) in (401, 403, 404):
+                raise UserError(f"{self.repo_id}: the access token may not write there") from None
+            raise
+
+    def create(self) -> None:
+        """Make the repository, private."""
+        try:
+            patient("create", lambda: self.api.create_repo(**self.where, private=True, exist_ok=True))
+        except HfHubHTTPError as error:
+            if status(error) in (401, 403):
+                raise UserError(
+                    f"{self.repo_id}: the access token may not create this dataset ({one_line(error)})"
+                ) from None
+            raise
+
+    def create_branch(self) -> None:
+        """Make the branch where there is none."""
+        patient("branch", lambda: self.api.create_branch(**self.where, branch=self.revision, exist_ok=True))
+
+    def tree(self, revision: str | None = None) -> dict[str, RepoFile]:
+        """Every file at a commit, or at the head."""
+        entries = patient(
+            "read",
+            lambda: list(self.api.list_repo_tree(**self.where, recursive=True, revision=revision or self.revision)),
+        )
+        return {entry.path: entry for entry in entries if isinstance(entry, RepoFile)}
+
+    def is_ours(self, tree: dict[str, RepoFile]) -> bool:
+        """True when nothing lies there, or a release of this tool, or the beginning of one."""
+        if set(tree) <= {".gitattributes"}:
+            return True
+        card, recipe = self._text("README.md", tree), self._text("recipe.toml", tree)
+        return bool(MARK.search(card) or (not card and OURS.match(recipe)))
+
+    def _text(self, name: str, tree: dict[str, RepoFile]) -> str:
+        if name not in tree:
+            return ""
+        try:
+            wanted = {**self.where, "filename": name, "revision": self.revision}
+            path = patient("read", lambda: self.api.hf_hub_download(**wanted))
+        except EntryNotFoundError:
+            return ""
+        return Path(path).read_text(encoding="utf-8", errors="replace")
+
+    def send_bytes(self, operations: Sequence[CommitOperationAdd]) -> None:
+        """Send what the files hold, without a commit: nobody sees them yet, and what has arrived is not sent again."""
+        patient("send", lambda: self._send(operations))
+
+    def _send(self, operations: Sequence[CommitOperationAdd]) -> None:
+        self.api.preupload_lfs_files(
+            **self.where,
+            additions=operations,
+            revision=self.revision,
+            create_pr=self.asks,
+            num_threads=FILES_AT_ONCE,
+            free_memory=False,
+        )
+
+    def commit(self, adds: Sequence[CommitOperationAdd], deletes: Sequence[str], message: str) -> str:
+        """Make one commit of files whose bytes are sent; returns its id.
+
+        An answer that was lost, and a head that somebody else moved meanwhile (412), are settled by reading the head:
+        if all is there as wanted the commit was made, else it is made on the new head.
+        """
+        parent = self.head()
+        for pause in (0.5, 1, 2, 4, 8, 16):
+            try:
+                return self._commit(adds, deletes, message, parent)
+            except Exception as error:
+                if self.asks or not (is_passing(error) or status(error) == 412):
+                    raise  # a pull request whose answer is lost cannot be told from another one
+                failure = error
+            time.sleep(pause)
+            parent, tree = self.head(), self.tree()
+            there = all(is_same(add, tree.get(add.path_in_repo)) for add in adds)
+            if parent and there and not set(deletes) & set(tree):
+                return parent
+            deletes = [name for name in deletes if name in tree]
+        raise failure
+
+    def _commit(self, adds: Sequence[CommitOperationAdd], deletes: Sequence[str], message: str, parent: str | None):
+        made = self.api.create_commit(
+            **self.where,
+            operations=[*adds, *(CommitOperationDelete(name) for name in deletes)],
+            commit_message=message,
+            revision=self.revision,
+            parent_commit=parent,
+            create_pr=self.asks,
+        )
+        if self.asks:
+            self.asks, self.revision, self.pull_request = False, made.pr_revision, made.pr_url
+        return made.oid
+
+    def tag_commit(self, tag: str) -> str | None:
+        """The commit that a tag stands for, None where there is no such tag."""
+        refs = patient("read", lambda: self.api.list_repo_refs(**self.where))
+        return next((ref.target_commit for ref in refs.tags if ref.name == tag), None)
+
+    def tag(self, tag: str, commit: str) -> None:
+        """Tag a commit; a tag that already stands for it is left alone."""
+        if self.tag_commit(tag) != commit:
+            patient(
+                "tag",
+                lambda: self.api.create_tag(**self.where, tag=tag, revision=commit),
+                lambda: True if self.tag_commit(tag) == commit else None,
+            )
+
+    def is_private(self) -> bool:
+        """True while only those who may write can see the dataset."""
+        return bool(patient("read", lambda: self.api.repo_info(**self.where)).private)
+
+    def publish(self) -> None:
+        """Let everyone see it."""
+        patient("publish", lambda: self.api.update_repo_settings(**self.where, private=False))
+
+
+def differences(local: Local, tree: dict[str, RepoFile]) -> tuple[list[str], list[str]]:
+    """What must be sent, in the order it is sent in, and what no longer belongs to the release."""
+    missing = [name for name, add in local.files.items() if not is_same(add, tree.get(name))]
+    missing.sort(key=lambda name: (name in LAST, LAST.index(name) if name in LAST else 0, name))
+    old = sorted(name for name in tree if (DATA.fullmatch(name) or ASSET.fullmatch(name)) and name not in local.files)
+    return missing, old
+
+
+def batches(missing: Sequence[str], first: bool) -> list[list[str]]:
+    """Files by commit: the card is in the last one, and on the `first` upload the recipe, which marks it, in the first.
+
+    Where all fits into one commit there is one.
+    """
+    names = list(missing)
+    if first and "recipe.toml" in names:
+        names.insert(0, names.pop(names.index("recipe.toml")))
+    return [names[start : start + FILES_A_COMMIT] for start in range(0, len(names), FILES_A_COMMIT)]

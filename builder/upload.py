@@ -1,0 +1,207 @@
+"""Publish a release: `python builder/upload.py agfd30k --repo-id you/AGFD-30K`. Run it again after a stop: it goes on.
+
+Checked before, whole at every moment, read back after: the card comes with the last commit, and the dataset stays
+private until it was loaded back from the Hub.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import time
+from pathlib import Path
+
+from huggingface_hub.errors import HfHubHTTPError
+
+from builder import UserError, cli, hub, lint, patience, readback
+from builder.lint_files import Release
+
+REPO_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]{0,95}")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = cli.parser(
+        "python builder/upload.py",
+        "Publish a release folder on the Hugging Face Hub: lint, upload, load it back, then tag and make public.",
+        "python builder/upload.py agfd30k --repo-id you/AGFD-30K --tag v1.0.0 --public",
+    )
+    option = made.add_argument
+    option("folder", metavar="FOLDER", type=Path, help="the release folder")
+    option("--repo-id", metavar="OWNER/NAME", type=_repo_id, required=True, help="the dataset on the Hub")
+    option("--revision", metavar="BRANCH", default="main", help="branch to send to, made where there is none")
+    option("--create-pr", action="store_true", help="send it as a pull request")
+    option("--tag", metavar="NAME", help="tag for the commit, once it is verified")
+    option("--public", action="store_true", help="let everyone see it, once it is verified; else a new one is private")
+    option("--dry-run", action="store_true", help="check the folder and print what would be sent; no network")
+    option("--verify-only", action="store_true", help="compare what is on the Hub with the folder, and load it back")
+    option("--thorough", action="store_true", help="decode every picture before sending, not a sample")
+    option("--allow-preview", action="store_true", help="send pictures of the preview model")
+    option("--allow-incomplete", action="store_true", help="send it although features lack pictures")
+    option("--force", action="store_true", help="replace a dataset that this tool did not make")
+    return made
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command; returns the exit status."""
+    args = parser().parse_args(argv)
+    try:
+        if args.create_pr and (args.tag or args.public):
+            raise UserError(
+                "--create-pr goes with neither --tag nor --public: merge it first, then --verify-only --tag"
+            )
+        Upload(args).run()
+        return 0
+    except UserError as error:
+        print(f"upload: {error}", file=sys.stderr)
+    except HfHubHTTPError as error:
+        print(f"upload: {args.repo_id}: {patience.one_line(error)}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("upload: stopped; run it again to go on: what has arrived is not sent again", file=sys.stderr)
+        return 130
+    except Exception as error:
+        if not patience.is_passing(error):
+            raise
+        print(f"upload: {patience.one_line(error)}; run it again to go on", file=sys.stderr)
+    return 2
+
+
+class Upload:
+    """One run of the command."""
+
+    def __init__(self, args: argparse.Namespace):
+        self.args = args
+        self.release = Release(args.folder, args.repo_id.partition("/")[2])
+        self.remote = hub.Remote(args.repo_id, args.revision, asks=args.create_pr)
+
+    def run(self) -> None:
+        """Lint, send, verify, tag, publish; raises UserError at the first thing that is not right."""
+        self._lint()
+        if self.args.dry_run:
+            print(self._would_send())
+            return
+        say(f"reading {len(self.release.files)} files")
+        local = hub.Local(self.release.folder, self.release.files)
+        user = self.remote.user()
+        if self.args.verify_only:
+            commit = self.remote.head()
+            if commit is None:
+                raise UserError(f"{self.args.repo_id}: there is no such dataset or branch that {user} may see")
+        else:
+            self._prepare(user)
+            commit = self._send(local)
+        self._verify(local, commit)
+        self._finish(commit)
+
+    def _lint(self) -> None:
+        if not self.release.folder.is_dir():
+            raise UserError(f"{self.release.folder}: there is no such folder; make it with builder/generate.py")
+        args, faults = self.args, []
+        for fault in lint.check(self.release, args.thorough, args.allow_preview, args.allow_incomplete):
+            print(f"  {fault}", file=sys.stderr)
+            faults.append(fault)
+        if faults:
+            raise UserError(f"{self.release.folder}: {len(faults)} faults, nothing was sent")
+        say(f"{self.release.folder}: no faults")
+
+    def _would_send(self) -> str:
+        names = self.release.files
+        sizes = {name: (self.release.folder / name).stat().st_size for name in names}
+        commits = len(hub.batches(names, first=True))
+        lines = [f"  {size:>15,}  {name}" for name, size in sizes.items()]
+        made = f"{len(names)} files, {sum(sizes.values()):,} bytes, {commits} commit{'s' * (commits > 1)}"
+        return "\n".join([*lines, f"would send to {self.args.repo_id} at most {made}; nothing was sent"])
+
+    def _prepare(self, user: str) -> None:
+        """The repository is there, may be written to, and is ours or empty; all known before a byte is sent."""
+        remote, args = self.remote, self.args
+        if not remote.exists():
+            remote.create()
+            say(f"{user} made {args.repo_id}, private")
+        if not args.create_pr:
+            remote.require_writable()
+        if remote.head() is None:
+            remote.create_branch()
+        if not (args.force or remote.is_ours(remote.tree())):
+            raise UserError(
+                f"{args.repo_id}: holds a dataset that this tool did not make; choose another name, or replace it "
+                "with --force"
+            )
+        if args.tag and remote.tag_commit(args.tag) not in (None, remote.head()):
+            raise UserError(f"{args.repo_id}: the tag {args.tag} stands for another commit already; choose a new one")
+
+    def _send(self, local: hub.Local) -> str:
+        """Send what is missing; returns the commit that holds the release."""
+        tree = self.remote.tree()
+        missing, old = hub.differences(local, tree)
+        kept = len(local.files) - len(missing)
+        say(f"{kept} of {len(local.files)} files are there; {len(missing)} to send, {local.bytes(missing):,} bytes")
+        commit, parts = self.remote.head(), hub.batches(missing, first="README.md" not in tree)
+        pace = Pace(local.bytes(missing))
+        for number, names in enumerate(parts, 1):
+            for start in range(0, len(names), hub.FILES_AT_ONCE):
+                some = names[start : start + hub.FILES_AT_ONCE]
+                self.remote.send_bytes([local.files[name] for name in some])
+                pace.after(local.bytes(some))
+            last = number == len(parts)
+            title = "Release" if last else f"Data, part {number} of {len(parts)}"
+            commit = self.remote.commit([local.files[name] for name in names], old if last else (), title)
+        if old and not parts:
+            commit = self.remote.commit((), old, "Release")
+        return commit
+
+    def _verify(self, local: hub.Local, commit: str) -> None:
+        wrong, old = hub.differences(local, self.remote.tree(commit))
+        if wrong or old:
+            others = [*wrong, *old]
+            raise UserError(f"{self.args.repo_id}: {others[0]} is not what is here ({len(others)} files differ)")
+        say(f"verified: {len(local.files)} files are the same there, by size and digest; loading them back")
+        infos = self.release.card[0]["dataset_info"]
+        expected = {i["config_name"]: {split["name"]: split["num_examples"] for split in i["splits"]} for i in infos}
+        readback.read_back(self.args.repo_id, commit, expected)
+
+    def _finish(self, commit: str) -> None:
+        if self.args.tag:
+            self.remote.tag(self.args.tag, commit)
+            say(f"tagged {self.args.tag}")
+        if self.args.public and self.remote.is_private():
+            self.remote.publish()
+        place = self.remote.pull_request or f"{self.remote.api.endpoint}/datasets/{self.args.repo_id}"
+        seen = "private" if self.remote.is_private() else "public"
+        print(f'{place} ({seen}) holds the release: load_dataset("{self.args.repo_id}", "all")')
+
+
+class Pace:
+    """How far an upload is, in bytes, with rate and time left."""
+
+    def __init__(self, total: int):
+        self.total, self.sent = total, 0
+        self.started = self.told = time.monotonic()
+
+    def after(self, sent: int) -> None:
+        """Tell it after some more bytes were sent, every few seconds and at the end."""
+        self.sent += sent
+        now = time.monotonic()
+        if now - self.told < 2 and self.sent < self.total:
+            return
+        self.told = now
+        rate = self.sent / max(now - self.started, 1e-3)
+        left = (self.total - self.sent) / max(rate, 1)
+        done = f"sent {self.sent / 1e6:,.1f} of {self.total / 1e6:,.1f} MB"
+        say(f"{done}, {rate / 1e6:.1f} MB/s, {left / 60:.0f} min left")
+
+
+def say(line: str) -> None:
+    """Progress goes to standard error, results to standard output."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def _repo_id(text: str) -> str:
+    if not REPO_ID.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"must be owner/name, got {text!r}")
+    return text
+
+
+if __name__ == "__main__":
+    sys.exit(main())
