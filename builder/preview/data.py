@@ -20,13 +20,18 @@ from builder.spec import Spec
 
 SEEDS = {
     name: number
-    for number, name in enumerate(("verifier", "tiny", "low", "latents", "encoder", "decoder", "held out"), start=1)
+    for number, name in enumerate(
+        ("verifier", "tiny", "low", "latents", "encoder", "decoder", "held out", "faces"), start=1
+    )
 }
 """Each use draws its own pictures: no stage sees another's."""
 
 
 class Drawings(IterableDataset):
-    """(picture, uint8 (3, size, size); caption; truth) without end; a share does not obey its caption."""
+    """(picture, uint8 (3, size, size); caption; truth; the face's centre as shares of width and height) without end.
+
+    The share `disobedience` does not show what its caption asks for.
+    """
 
     def __init__(self, spec: Spec, size: int, use: str, disobedience: float = 0.0, start: int = 0):
         self.spec = spec
@@ -35,12 +40,13 @@ class Drawings(IterableDataset):
         self.disobedience = disobedience
         self.start = start
 
-    def __iter__(self) -> Iterator[tuple[torch.Tensor, Caption, np.ndarray]]:
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, Caption, np.ndarray, tuple[float, float]]]:
         worker = get_worker_info()
         rng = np.random.default_rng([SEEDS[self.use], self.start, worker.id if worker else 0])
         while True:
             look, caption = random_look(self.spec, rng, self.disobedience)
-            yield torch.from_numpy(np.array(render(look, self.size))).permute(2, 0, 1), caption, truth(look)
+            picture = torch.from_numpy(np.array(render(look, self.size))).permute(2, 0, 1)
+            yield picture, caption, truth(look), (look.x, look.y + 0.15 * look.scale)
 
 
 def random_look(spec: Spec, rng: np.random.Generator, disobedience: float) -> tuple[Look, Caption]:
@@ -52,8 +58,10 @@ def random_look(spec: Spec, rng: np.random.Generator, disobedience: float) -> tu
 
 def batches(
     drawings: Drawings, batch_size: int, workers: int
-) -> Iterator[tuple[torch.Tensor, list[Caption], torch.Tensor]]:
-    """Batches: pictures as floats from -1 to 1, (batch, 3, size, size); captions; truths, (batch, labels)."""
+) -> Iterator[tuple[torch.Tensor, list[Caption], torch.Tensor, torch.Tensor]]:
+    """Batches: pictures as floats from -1 to 1, (batch, 3, size, size); captions; truths, (batch, labels); centres,
+    (batch, 2).
+    """
     loader = DataLoader(
         drawings,
         batch_size,
@@ -62,8 +70,8 @@ def batches(
         worker_init_fn=_polite,
         persistent_workers=workers > 0,
     )
-    for pictures, captions, truths in loader:
-        yield pictures.float() / 127.5 - 1, captions, truths
+    for pictures, *others in loader:
+        yield pictures.float() / 127.5 - 1, *others
 
 
 def _polite(worker: int) -> None:
@@ -71,9 +79,9 @@ def _polite(worker: int) -> None:
     os.nice(10)
 
 
-def _collate(items: list) -> tuple[torch.Tensor, list[Caption], torch.Tensor]:
-    pictures, captions, truths = zip(*items)
-    return torch.stack(pictures), list(captions), torch.from_numpy(np.stack(truths))
+def _collate(items: list) -> tuple[torch.Tensor, list[Caption], torch.Tensor, torch.Tensor]:
+    pictures, captions, truths, centres = zip(*items)
+    return torch.stack(pictures), list(captions), torch.from_numpy(np.stack(truths)), torch.tensor(centres)
 
 
 class LatentFile:

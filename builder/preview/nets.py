@@ -14,6 +14,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer, ResNetCon
 WIDTH = 64
 LATENTS = 12
 SIZE = 512
+LATENT_SIDE = 16
 CHANNELS = (8, 8, 16, 32, 64, 96)
 """Of the autoencoder, from 512 pixels to 16: one latent cell for 32×32 pixels."""
 TINY_CHANNELS, LOW_CHANNELS = CHANNELS[3:], CHANNELS[2:]
@@ -63,7 +64,7 @@ def text_encoder(words: CLIPTokenizer) -> CLIPTextModel:
 def autoencoder(channels: tuple[int, ...] = CHANNELS) -> AutoencoderKL:
     """Latents 16×16×12. One group a norm: groups of a few channels give wrong colours at this width."""
     return AutoencoderKL(
-        sample_size=16 * 2 ** (len(channels) - 1),
+        sample_size=LATENT_SIDE * 2 ** (len(channels) - 1),
         block_out_channels=channels,
         down_block_types=("DownEncoderBlock2D",) * len(channels),
         up_block_types=("UpDecoderBlock2D",) * len(channels),
@@ -77,7 +78,7 @@ def autoencoder(channels: tuple[int, ...] = CHANNELS) -> AutoencoderKL:
 def unet() -> UNet2DConditionModel:
     """About 4 million weights, cross-attention at 8×8 and in the middle."""
     return UNet2DConditionModel(
-        sample_size=16,
+        sample_size=LATENT_SIDE,
         in_channels=LATENTS,
         out_channels=LATENTS,
         block_out_channels=(64, 128),

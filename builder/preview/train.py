@@ -1,8 +1,8 @@
 """Train the preview model: `python -m builder.preview.train`. It can be stopped and goes on where it was.
 
 Stages, each with its checkpoint and log in the output folder: the text tower; an autoencoder for 64, then for 128
-pixels, and latents from it; the verifier; an encoder and a decoder for 512 pixels with the same latents; the UNet.
-Runs on a GPU where there is one, else on the CPU.
+pixels, then mostly for faces, and latents from it; the verifier; an encoder and a decoder for 512 pixels with the same
+latents; the UNet. Runs on a GPU where there is one, else on the CPU.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ STAGES = {
     "text": Stage("text", samples=200_000, batch_size=256, rate=2e-3, average=0.99),
     "tiny": Stage("tiny", samples=16_000, batch_size=16, rate=2e-3, average=0.995),
     "low": Stage("low", samples=44_000, batch_size=16, rate=1.5e-3, average=0.995),
+    "faces": Stage("faces", samples=40_000, batch_size=16, rate=1.2e-3, average=0.995),
     "latents": Stage("latents", samples=40_000, batch_size=64, rate=0),
     "verifier": Stage("verifier", samples=80_000, batch_size=64, rate=2e-3, average=0.995),
     "encoder": Stage("encoder", samples=1_600, batch_size=8, rate=1e-3, average=0.98),
@@ -93,20 +94,27 @@ class Training:
         tiny = self.done["tiny"]
         return stages.compress(self.spec, self.out, stage, nets.LOW_CHANNELS, tiny, self.device, self.workers)
 
+    def faces(self, stage: Stage):
+        low = self.done["low"]
+        return stages.compress(
+            self.spec, self.out, stage, nets.LOW_CHANNELS, low, self.device, self.workers, stages.FOCUS
+        )
+
     def latents(self, stage: Stage):
-        return stages.keep_latents(self.spec, self.out, stage, self.done["low"], self.device, self.workers)
+        return stages.keep_latents(self.spec, self.out, stage, self.done["faces"], self.device, self.workers)
 
     def verifier(self, stage: Stage):
         model = stages.read_faces(self.spec, self.out, stage, self.device, self.workers)
         copy.deepcopy(model).half().save_pretrained(self.out / "weights" / "verifier")
 
     def encoder(self, stage: Stage):
-        vae = stages.enlarged(self.done["low"], self.device)
-        return stages.learn_encoder(self.spec, self.out, stage, vae, self.done["low"], self.device, self.workers)
+        small = self.done["faces"]
+        vae = stages.enlarged(small, self.device)
+        return stages.learn_encoder(self.spec, self.out, stage, vae, small, self.device, self.workers)
 
     def decoder(self, stage: Stage):
-        vae, low = self.done["encoder"], self.done["low"]
-        return stages.learn_decoder(self.spec, self.out, stage, vae, low, self.device, self.workers)
+        vae, small = self.done["encoder"], self.done["faces"]
+        return stages.learn_decoder(self.spec, self.out, stage, vae, small, self.device, self.workers)
 
     def unet(self, stage: Stage):
         words, encoder, vae = self.tokenizer, self.done["text"], self.done["decoder"]
