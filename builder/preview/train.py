@@ -118,14 +118,14 @@ class Training:
 
     def unet(self, stage: Stage):
         words, encoder, vae = self.tokenizer, self.done["text"], self.done["decoder"]
+        place = self.out / "weights" / "model"
 
         def save(net) -> None:
-            place = self.out / "weights" / "model"
             halves = [copy.deepcopy(part).half() for part in (encoder, vae, net)]
             nets.assemble(words, *halves).save_pretrained(place, safe_serialization=True)
-            pictures(place, self.device).save(self.out / "unet.png")
 
         stages.denoise(self.out, stage, self.done["latents"], vae, words, encoder, self.device, save)
+        pictures(place, self.device).save(self.out / "unet.png")
 
     def words(self) -> CLIPTokenizer:
         """The tokenizer, made once from many captions and kept."""
