@@ -85,7 +85,7 @@ def _collate(items: list) -> tuple[torch.Tensor, list[Caption], torch.Tensor, to
 
 
 class LatentFile:
-    """Latents (count, 12, 16, 16) as float16 and their captions, appended to while they are made."""
+    """Latents (count, 32, 16, 16) as float16 and their captions, appended to while they are made."""
 
     def __init__(self, folder: Path):
         self.folder = folder

@@ -12,7 +12,8 @@ from tokenizers import Tokenizer, models, trainers
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer, ResNetConfig, ResNetForImageClassification
 
 WIDTH = 64
-LATENTS = 12
+LATENTS = 32
+"""Channels of a latent cell; with 12 the eyes and mouths are lost."""
 SIZE = 512
 LATENT_SIDE = 16
 CHANNELS = (8, 8, 16, 32, 64, 96)
@@ -62,7 +63,7 @@ def text_encoder(words: CLIPTokenizer) -> CLIPTextModel:
 
 
 def autoencoder(channels: tuple[int, ...] = CHANNELS) -> AutoencoderKL:
-    """Latents 16×16×12. One group a norm: groups of a few channels give wrong colours at this width."""
+    """Latents 16×16×32. One group a norm: groups of a few channels give wrong colours at this width."""
     return AutoencoderKL(
         sample_size=LATENT_SIDE * 2 ** (len(channels) - 1),
         block_out_channels=channels,
