@@ -10,7 +10,7 @@ LAUNCH := $(VENV)/bin/accelerate launch --num_processes 1 --num_machines 1 --mix
 demo: $(VENV)/ready
 	$(LAUNCH) builder/generate.py --model preview --scale 0.005 --raw agfd30k-preview-raw
 	$(VENV)/bin/python builder/upload.py agfd30k --repo-id you/AGFD-30K --allow-preview --dry-run
-	@echo "drawn faces by a tiny model, not the dataset; the real model: accelerate launch builder/generate.py"
+	@echo "a preview of patterns, not faces; the real model: accelerate launch builder/generate.py"
 
 test: $(VENV)/ready $(OLD)/ready
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -q
