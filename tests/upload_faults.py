@@ -7,6 +7,7 @@ against a loopback Hub, once with the fault and once after it. `--kill-300mb` ki
 """
 
 import argparse
+import json
 import math
 import os
 import re
@@ -44,6 +45,17 @@ _http.time = types.SimpleNamespace(**{**vars(time), "sleep": lambda seconds: tim
 """For a fault that stays: what is waited for between tries, cut short."""
 NO_READBACK = "readback.read_back = lambda *_: None"
 """Several seconds for every upload that ends well."""
+SMALL_BUFFERS = """
+import socket
+
+class Small(socket.socket):
+    def connect(self, *address):
+        self.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 16)
+        return super().connect(*address)
+
+socket.socket = Small
+"""
+"""Hardly anything is on its way that the Hub has not read: what a process has sent when it dies did not all arrive."""
 PROGRAM = """
 import sys, time, types
 from builder import hub, patience, readback, upload
@@ -111,10 +123,10 @@ class Run:
 
     @property
     def bytes_put(self):
-        """How many bytes of every LFS object came in."""
+        """How many bytes of every LFS object came in, those that the Hub refused left out."""
         found = Counter()
         for record in self.requests:
-            if record["method"] == "PUT" and record["path"].startswith("/lfs"):
+            if record["method"] == "PUT" and record["path"].startswith("/lfs") and record["status"] in (None, 200):
                 found[record["path"]] += record["received"]
         return found
 
@@ -153,9 +165,10 @@ def upload(hub, folder, *arguments, stop=None, **options):
 class Case:
     """A fault, and what must come of it.
 
-    `bring` makes it happen, given the Hub; what it returns, if anything, is called at the end and must be true. The
+    `bring` makes it happen, given the Hub; what it returns, if anything, is called after the run and must be true. The
     command must exit with `status` and the last line say `says`, with so many `commits` made, and nothing sent if it is
-    `refused`. It is run again, with `again`, when the fault is over.
+    `refused`. It is run again, with `again`, when the fault is over. A case that is `lasting` cuts waits short, and one
+    that `loads` is about what is read back.
     """
 
     fault: str
@@ -168,7 +181,9 @@ class Case:
     repo: str = REPO
     kind: str = "tiny"
     lasting: bool = False
+    loads: bool = False
     stop: Callable | None = None
+    arguments: tuple[str, ...] = ()
     again: tuple[str, ...] = ()
 
 
@@ -180,9 +195,7 @@ def refused(fault, says, bring=lambda hub: None, **options):
 def wait_asked(hub):
     """A 429 with Retry-After for the commit: the next try comes no sooner."""
     tries = []
-    hub.fault(
-        "POST /commit/", status=429, headers={"Retry-After": "3"}, before=lambda: tries.append(time.monotonic())
-    )
+    hub.fault("POST /commit/", status=429, headers={"Retry-After": "3"}, before=lambda: tries.append(time.monotonic()))
     hub.fault("POST /commit/", before=lambda: tries.append(time.monotonic()))
     return lambda: len(tries) == 2 and tries[1] - tries[0] >= 3
 
@@ -226,6 +239,25 @@ def in_the_middle(number):
         hub.put_rate = None
 
     return stop
+
+
+def card_refused(hub):
+    """The Hub finds something wrong in the card, when it is about to be committed."""
+
+    def answer(given):
+        given.status, given.body = (
+            400,
+            json.dumps({"errors": [{"message": "no such licence"}], "warnings": []}).encode(),
+        )
+        return given
+
+    hub.fault("POST /api/validate-yaml", change=answer)
+
+
+def no_data(hub):
+    """The Parquet files that were sent cannot be had."""
+    hub.fault(lambda r: "/resolve/" in r["path"] and ".parquet" in r["path"], status=404, times=math.inf)
+    return lambda: hub.store.repos[REPO]["private"] and not hub.store.ref(REPO, "v1")
 
 
 def at_commit(**action):
@@ -293,8 +325,23 @@ CASES = [
         again=("--force",),
     ),
     refused("a dataset that is not ours", "did not make; choose another name", strangers, again=("--force",)),
-    refused("a lint fault", f"{NAME}: 1 faults?, nothing was sent", kind="faulty"),
-    Case("Ctrl-C in mid-upload", kind="several", stop=in_the_middle(signal.SIGINT), status=130, says=AGAIN, commits=0),
+    refused("a lint fault", f"{NAME}: a fault, nothing was sent$", kind="faulty"),
+    Case("the card is refused", card_refused, 2, f"^upload: {REPO}: the Hub refuses the card: .*no such licence", 0),
+    Case(
+        "what was sent does not load",
+        no_data,
+        *(2, f"^upload: {REPO}: what was sent does not load: occlusion: "),
+        loads=True,
+        arguments=("--tag", "v1", "--public"),
+    ),
+    Case(
+        "Ctrl-C in mid-upload",
+        kind="several",
+        stop=in_the_middle(signal.SIGINT),
+        status=130,
+        says="^upload: stopped; run it again to go on",
+        commits=0,
+    ),
     Case(
         "SIGKILL in mid-upload",
         kind="several",
@@ -343,15 +390,17 @@ def trial(case, folder, releases, patches=()):
     """Run a case: a row of the table, with what was found and whether it is right."""
     with Hub(folder / "hub") as hub:
         holds = case.bring(hub) or (lambda: True)
-        short = [SHORT_WAITS] if case.lasting else []
+        own = [SHORT_WAITS] * case.lasting + [SMALL_BUFFERS] * bool(case.stop)
         options = {"token": case.token, "repo": case.repo, "stop": case.stop}
-        first = upload(hub, releases[case.kind], patches=[*short, *patches], **options)
+        first = upload(
+            *(hub, releases[case.kind], *case.arguments), patches=[*own, *(() if case.loads else patches)], **options
+        )
         commits = len(own_commits(hub, case.repo))
-        happened = all(fault.hits for fault in hub.faults)
+        happened = all(fault.hits for fault in hub.faults) and holds()
         hub.faults.clear()
         good = releases["tiny" if case.kind == "faulty" else case.kind]
-        rerun = upload(hub, good, *case.again, patches=patches)
-        return _row(case, hub, files_of(good), first, rerun, commits, happened and holds(), allowed_again(good))
+        rerun = upload(hub, good, *case.arguments, *case.again, patches=patches)
+        return _row(case, hub, files_of(good), first, rerun, commits, happened, allowed_again(good))
 
 
 def _row(case, hub, files, first, rerun, commits, happened, allowed):
