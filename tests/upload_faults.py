@@ -33,10 +33,11 @@ from builder import parquet, release
 
 ROOT = Path(__file__).parents[1]
 NAME = "AGFD-30K"
-REPO = f"user/{NAME}"
+REPO, OTHER = f"user/{NAME}", f"other/{NAME}"
 TOKEN = "hf_write"
 DONE = r"holds the release: load_dataset\("
-AGAIN = r"; run it again to go on$"
+DOWN = f"^upload: {REPO}: the Hub answers 503: .*; run it again to go on$"
+RESET = f"^upload: {REPO}: no answer .*; run it again to go on$"
 SHORT_WAITS = """
 from huggingface_hub.utils import _http
 patience.PAUSES = (0.1, 0.1)
@@ -187,9 +188,14 @@ class Case:
     again: tuple[str, ...] = ()
 
 
+def failing(fault, says, bring=lambda hub: None, **options):
+    """A fault that ends the command, as a rule before a commit."""
+    return Case(fault, bring, says=says, **{"status": 2, "commits": 0, **options})
+
+
 def refused(fault, says, bring=lambda hub: None, **options):
-    """A fault that is found before anything is sent."""
-    return Case(fault, bring, status=2, says=says, commits=0, refused=True, **options)
+    """A fault that ends the command before anything is sent."""
+    return failing(fault, says, bring, refused=True, **options)
 
 
 def wait_asked(hub):
@@ -220,25 +226,13 @@ def ours(hub):
 
 def others(hub):
     """A dataset of somebody else, for everyone to see."""
-    hub.store.create(f"other/{NAME}", False, "other")
-    return lambda: len(hub.commits(f"other/{NAME}")) == 1
+    hub.store.create(OTHER, False, "other")
+    return lambda: len(hub.commits(OTHER)) == 1
 
 
-def storage_down(hub):
-    hub.fault("PUT /lfs", status=503, times=math.inf)
-
-
-def in_the_middle(number):
-    """Send a signal when a part of the files has arrived and others are on their way."""
-
-    def stop(hub, process):
-        hub.put_rate = 1_500_000
-        until(lambda: hub.bytes_put() > 4_000_000 or process.poll() is not None)
-        process.send_signal(number)
-        time.sleep(0.3)
-        hub.put_rate = None
-
-    return stop
+def hidden(hub):
+    """A private dataset of somebody else."""
+    hub.store.create(OTHER, True, "other")
 
 
 def card_refused(hub):
@@ -260,100 +254,106 @@ def no_data(hub):
     return lambda: hub.store.repos[REPO]["private"] and not hub.store.ref(REPO, "v1")
 
 
-def at_commit(**action):
-    return lambda hub: hub.fault("POST /commit/", **action) and None
+def unreadable(hub):
+    """Somebody's card is there, but the Hub does not give it."""
+    strangers(hub)
+    hub.fault("* /resolve/", status=503, times=math.inf)
 
 
-CASES = [
-    Case("500 on commit", at_commit(status=500)),
-    Case("503 on commit, three times", at_commit(status=503, times=3)),
-    Case("503 on LFS batch", lambda hub: hub.fault("POST objects/batch", status=503) and None),
+def lost_to_the_proxy(hub):
+    """The commit is made, but what stands before the Hub answers 504."""
+
+    def answer(given):
+        given.status, given.body = 504, b""
+        return given
+
+    hub.fault("POST /commit/", change=answer)
+
+
+def at(match, **action):
+    """A fault of some requests, as `bring`."""
+
+    def bring(hub):
+        hub.fault(match, **action)
+
+    return bring
+
+
+def in_the_middle(number):
+    """Send a signal when a part of the files has arrived and others are on their way."""
+
+    def stop(hub, process):
+        hub.put_rate = 1_500_000
+        until(lambda: hub.bytes_put() > 4_000_000 or process.poll() is not None)
+        process.send_signal(number)
+        time.sleep(0.3)
+        hub.put_rate = None
+
+    return stop
+
+
+COMMIT = "POST /commit/"
+GOOD = (
+    Case("500 on commit", at(COMMIT, status=500)),
+    Case("503 on commit, three times", at(COMMIT, status=503, times=3)),
+    Case("503 on LFS batch", at("POST objects/batch", status=503)),
     Case("429 with Retry-After on commit", wait_asked),
-    Case("reset inside a PUT", lambda hub: hub.fault("PUT /lfs", reset=True, bytes=5000) and None),
-    Case("the commit's answer is lost", at_commit(lose_answer=True)),
-    Case("the commit's answer is 504, though it is made", at_commit(change=lambda answer: _as_504(answer))),
+    Case("reset inside a PUT", at("PUT /lfs", reset=True, bytes=5000)),
+    Case("the commit's answer is lost", at(COMMIT, lose_answer=True)),
+    Case("504 for a commit that is made", lost_to_the_proxy),
     Case("somebody commits in between (412)", somebody_commits),
+)
+"""Faults that the command gets over."""
+REFUSED = (
     refused("bad token", "^upload: the access token is not valid: log in", token="hf_nobody_knows_this_one"),
     refused("no token", "^upload: no access token: log in with `hf auth login`, or set HF_TOKEN", token=None),
     refused("read-only token, new dataset", f"^upload: {REPO}: the access token may not create", token="hf_read"),
     refused("read-only token", f"^upload: {REPO}: the access token may not write there$", ours, token="hf_read"),
-    refused(
-        "somebody else's dataset",
-        f"^upload: other/{NAME}: the access token may not write there$",
-        others,
-        repo=f"other/{NAME}",
-    ),
-    refused(
-        "somebody else's name, no dataset there",
-        f"^upload: other/{NAME}: the access token may not create this dataset .*under the namespace",
-        repo=f"other/{NAME}",
-    ),
+    refused("somebody else's dataset", f"^upload: {OTHER}: the access token may not write there$", others, repo=OTHER),
+    refused("somebody else's private one", f"^upload: {OTHER}: the access token may not create", hidden, repo=OTHER),
+    refused("somebody else's name, no dataset", f"^upload: {OTHER}: the access token may not create", repo=OTHER),
     refused(
         "quota exceeded",
-        rf"^upload: {REPO}: the Hub answers 403: {re.escape(QUOTA)}",
-        lambda hub: hub.fault("POST objects/batch", status=403, message=QUOTA, times=math.inf) and None,
+        f"^upload: {REPO}: the Hub answers 403: {re.escape(QUOTA)}$",
+        at("POST objects/batch", status=403, message=QUOTA, times=math.inf),
     ),
-    refused(
-        "the Hub is down for good (503)",
-        f"^upload: {REPO}: the Hub answers 503: .*{AGAIN}",
-        lambda hub: hub.fault("* /", status=503, times=math.inf) and None,
-        lasting=True,
-    ),
-    refused(
-        "every connection is reset",
-        f"^upload: {REPO}: no answer .*{AGAIN}",
-        lambda hub: hub.fault("* /", reset=True, times=math.inf) and None,
-        lasting=True,
-    ),
-    Case(
-        "the storage is down for good (503)",
-        storage_down,
-        *(2, f"^upload: {REPO}: the Hub answers 503: .*{AGAIN}", 0),
-        lasting=True,
-    ),
-    Case(
-        "commits fail for good (503)",
-        at_commit(status=503, times=math.inf),
-        *(2, f"^upload: {REPO}: the Hub answers 503: .*{AGAIN}", 0),
-        lasting=True,
-    ),
-    refused(
-        "the card there cannot be read (503)",
-        f"^upload: {REPO}: the Hub answers 503: .*{AGAIN}",
-        lambda hub: strangers(hub) and hub.fault("* /resolve/", status=503, times=math.inf) and None,
-        lasting=True,
-        again=("--force",),
-    ),
+    refused("the Hub is down for good (503)", DOWN, at("* /", status=503, times=math.inf), lasting=True),
+    refused("every connection is reset", RESET, at("* /", reset=True, times=math.inf), lasting=True),
+    refused("the card there cannot be read (503)", DOWN, unreadable, lasting=True, again=("--force",)),
     refused("a dataset that is not ours", "did not make; choose another name", strangers, again=("--force",)),
     refused("a lint fault", f"{NAME}: a fault, nothing was sent$", kind="faulty"),
-    Case("the card is refused", card_refused, 2, f"^upload: {REPO}: the Hub refuses the card: .*no such licence", 0),
-    Case(
+)
+LATE = (
+    failing("the storage is down for good (503)", DOWN, at("PUT /lfs", status=503, times=math.inf), lasting=True),
+    failing("commits fail for good (503)", DOWN, at(COMMIT, status=503, times=math.inf), lasting=True),
+    failing("the card is refused", f"^upload: {REPO}: the Hub refuses the card: .*no such licence", card_refused),
+    failing(
         "what was sent does not load",
+        f"^upload: {REPO}: what was sent does not load: occlusion: ",
         no_data,
-        *(2, f"^upload: {REPO}: what was sent does not load: occlusion: "),
+        commits=1,
         loads=True,
         arguments=("--tag", "v1", "--public"),
     ),
-    Case(
+)
+"""Faults that come up when bytes were sent already."""
+STOPPED = (
+    failing(
         "Ctrl-C in mid-upload",
+        "^upload: stopped; run it again to go on",
+        status=130,
         kind="several",
         stop=in_the_middle(signal.SIGINT),
-        status=130,
-        says="^upload: stopped; run it again to go on",
-        commits=0,
     ),
-    Case(
+    failing(
         "SIGKILL in mid-upload",
+        "^0 of .* files are there; ",
+        status=-signal.SIGKILL,
         kind="several",
         stop=in_the_middle(signal.SIGKILL),
-        **{"status": -signal.SIGKILL, "says": "files are there", "commits": 0},
     ),
-]
-
-
-def _as_504(answer):
-    answer.status, answer.body = 504, b""
-    return answer
+)
+CASES = (*GOOD, *REFUSED, *LATE, *STOPPED)
 
 
 def incomplete_cards(hub, repo, files):
