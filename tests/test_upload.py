@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -132,10 +133,23 @@ def tagged(hub, repo=REPO):
     return {name.removeprefix("refs/tags/"): oid for name, oid in refs.items() if "/tags/" in name}
 
 
+@pytest.fixture(scope="module")
+def rows(request, tmp_path_factory, releases):
+    """The rows of the chosen cases, by fault; two are at work at a time."""
+    chosen = [item.callspec.params["case"] for item in request.session.items if item.name.startswith("test_a_fault[")]
+    for case in chosen:
+        assert releases[case.kind].exists()  # made here, by one thread
+    with ThreadPoolExecutor(2) as pool:
+        folders = [tmp_path_factory.mktemp("case") for _ in chosen]
+        found = [pool.submit(trial, case, folder, releases, [NO_READBACK]) for case, folder in zip(chosen, folders)]
+        yield {case.fault: row for case, row in zip(chosen, found)}
+        pool.shutdown(cancel_futures=True)
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.fault)
-def test_a_fault(case, tmp_path, releases):
+def test_a_fault(case, rows):
     """Nothing torn, lost, doubled or shown, one line for the user, and another run ends well."""
-    row = trial(case, tmp_path, releases, [NO_READBACK])
+    row = rows[case.fault].result()
     assert row["ok"], upload_faults.table([row])
 
 

@@ -279,12 +279,12 @@ def at(match, **action):
     return bring
 
 
-def in_the_middle(number):
+def in_the_middle(number, after=4_000_000, rate=1_500_000):
     """Send a signal when a part of the files has arrived and others are on their way."""
 
     def stop(hub, process):
-        hub.put_rate = 1_500_000
-        until(lambda: hub.bytes_put() > 4_000_000 or process.poll() is not None)
+        hub.put_rate = rate
+        until(lambda: hub.bytes_put() > after or process.poll() is not None, timeout=120)
         process.send_signal(number)
         time.sleep(0.3)
         hub.put_rate = None
@@ -441,12 +441,46 @@ def table(rows):
     return "\n".join(" | ".join(text[name].ljust(width) for name, width in widths.items()).rstrip() for text in texts)
 
 
+def killed_large(folder):
+    """SIGKILL in the middle of 300 MB, in files of 22 MB, and once more to the end; returns the numbers."""
+    sent = make_release(folder, limit=96, side=1024, rows_a_group=7, file_bytes=1)
+    with Hub(folder / "hub") as hub:
+        stop = in_the_middle(signal.SIGKILL, after=150_000_000, rate=20_000_000)
+        first = upload(hub, sent, patches=[NO_READBACK, SMALL_BUFFERS], stop=stop)
+        rerun = upload(hub, sent, patches=[NO_READBACK])
+        files = {path: path.stat().st_size for path in sent.rglob("*") if path.is_file()}
+        again = sum(min(size, first.bytes_put[path]) for path, size in rerun.bytes_put.items())
+        whole = {**hub.files(REPO), ".gitattributes": b""} == {**files_of(sent), ".gitattributes": b""}
+        return {
+            "bytes of the release": sum(files.values()),
+            "largest file": max(files.values()),
+            "sent until the kill": sum(first.bytes_put.values()),
+            "sent afterwards": sum(rerun.bytes_put.values()),
+            "sent in all": hub.bytes_put(),
+            "sent again": again,
+            "allowed, files in flight": allowed_again(sent),
+            "killed": first.status == -signal.SIGKILL,
+            "whole": whole and rerun.status == 0 and not duplicates(hub, REPO),
+        }
+
+
+def print_killed_large(folder):
+    found = killed_large(folder)
+    for name, value in found.items():
+        print(f"{name:>24}: {value:,}" if not isinstance(value, bool) else f"{name:>24}: {value}")
+    good = found["killed"] and found["whole"] and 0 < found["sent again"] <= found["allowed, files in flight"]
+    return 0 if good else 1
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", metavar="TEXT", default="", help="only the faults that have this in their name")
+    parser.add_argument("--kill-300mb", action="store_true", help="kill a large upload, and count what is sent again")
     arguments = parser.parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as folder:
+        if arguments.kill_300mb:
+            return print_killed_large(Path(folder))
         releases = Releases(Path(folder, "releases"))
         for number, case in enumerate(case for case in CASES if arguments.only in case.fault):
             started = time.monotonic()
