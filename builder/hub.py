@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, RepoFile, get_token
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, RepoFile, get_token, is_offline_mode
 from huggingface_hub.errors import (
     HfHubHTTPError,
     RemoteEntryNotFoundError,
@@ -65,7 +65,9 @@ class Remote:
         self.where = {"repo_id": repo_id, "repo_type": "dataset"}
 
     def user(self) -> str:
-        """The name behind the token. Raises UserError where there is no token, or it is not known."""
+        """The name behind the token. Raises UserError where there is no token, or it is not known, or no network."""
+        if is_offline_mode():
+            raise UserError("the Hub's client is offline: unset HF_HUB_OFFLINE")
         if not get_token():
             raise UserError("no access token: log in with `hf auth login`, or set HF_TOKEN to one that may write")
         try:
@@ -160,8 +162,10 @@ class Remote:
             try:
                 return self._commit(adds, deletes, message, parent)
             except Exception as error:
-                if self.asks or not (is_passing(error) or status(error) == 412):
-                    raise  # a pull request whose answer is lost cannot be told from another one
+                if not (is_passing(error) or status(error) == 412):
+                    raise
+                if self.asks and status(error) != 429:
+                    raise self._lost_request(error) from None
                 failure = error
             if pause is not None:
                 patience.rest("commit", failure, pause)
@@ -189,6 +193,14 @@ class Remote:
         if self.asks:
             self.asks, self.revision, self.pull_request = False, made.pr_revision, made.pr_url
         return made.oid
+
+    def _lost_request(self, error: Exception) -> UserError:
+        """A pull request that may have been opened cannot be told from another one: the user has to look."""
+        place = f"{self.api.endpoint}/datasets/{self.repo_id}/discussions"
+        return UserError(
+            f"{self.repo_id}: {one_line(error)}; see whether the pull request was opened all the same, at {place}, "
+            "before you run it again"
+        )
 
     def tag_commit(self, tag: str) -> str | None:
         """The commit that a tag stands for, None where there is no such tag."""

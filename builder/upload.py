@@ -12,6 +12,9 @@ import sys
 import time
 from pathlib import Path
 
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id
+
 from builder import UserError, cli, hub, lint, patience, readback
 from builder.lint_files import Release
 
@@ -160,7 +163,8 @@ class Upload:
         wrong, old = hub.differences(local, self.remote.tree(commit))
         if wrong or old:
             others = [*wrong, *old]
-            raise UserError(f"{self.args.repo_id}: {others[0]} is not what is here ({len(others)} files differ)")
+            count = f"{len(others)} files differ" if len(others) > 1 else "one file differs"
+            raise UserError(f"{self.args.repo_id}: {others[0]} is not what is here ({count})")
         say(f"verified: {len(local.files)} files are the same there, by size and digest; loading them back")
         infos = self.release.card[0]["dataset_info"]
         expected = {i["config_name"]: {split["name"]: split["num_examples"] for split in i["splits"]} for i in infos}
@@ -205,6 +209,10 @@ def say(line: str) -> None:
 def _repo_id(text: str) -> str:
     if not REPO_ID.fullmatch(text):
         raise argparse.ArgumentTypeError(f"must be owner/name, got {text!r}")
+    try:
+        validate_repo_id(text)
+    except HFValidationError as error:
+        raise argparse.ArgumentTypeError(f"must be owner/name: {error}") from None
     return text
 
 
