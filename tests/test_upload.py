@@ -15,6 +15,7 @@ import pytest
 import upload_faults
 from builds import write_raw
 from hub import Hub, until
+from hub_http import Answer
 from huggingface_hub.utils import _http
 from upload_faults import (
     CASES,
@@ -276,6 +277,19 @@ def test_several_commits_go_to_one_pull_request(publish, hub, older_and_newer, m
     assert hub.files(REPO, "refs/pr/1")["README.md"] == files_of(newer)["README.md"]
 
 
+def test_a_pull_request_whose_answer_is_lost_is_not_made_twice(publish, hub, older_and_newer):
+    """Nobody can tell whether it is there: the user is asked to look."""
+    older, newer = older_and_newer
+    publish(older)
+    hub.fault("POST /commit/", lose_answer=True)
+    written = publish(newer, "--create-pr", status=2).strip().splitlines()[-1]
+    assert f"/datasets/{REPO}/discussions, before you run it again" in written and publish.commits == 1
+
+    hub.fault("POST /commit/", status=429)
+    publish(newer, "--create-pr")
+    assert [ref for ref in hub.store.repos[REPO]["refs"] if "/pr/" in ref] == ["refs/pr/1", "refs/pr/2"]
+
+
 @pytest.mark.parametrize("other", [("--tag", "v1"), ("--public",)])
 def test_a_pull_request_is_neither_tagged_nor_published(publish, hub, releases, other):
     written = publish(releases["tiny"], "--create-pr", *other, status=2)
@@ -303,7 +317,7 @@ def test_verify_only(publish, hub, releases):
     hub.commit(REPO, {"data/occlusion/train-00000-of-00001.parquet": b"torn"})
     name = "data/occlusion/train-00000-of-00001.parquet"
     written = publish(releases["tiny"], "--verify-only", status=2)
-    assert f"upload: {REPO}: {name} is not what is here (1 files differ)" in written
+    assert f"upload: {REPO}: {name} is not what is here (one file differs)" in written
     assert publish.commits == publish.bytes_put == 0 and len(publish.read) == 2
 
 
@@ -372,7 +386,7 @@ def test_the_help_has_defaults_and_an_example(capsys):
     assert all(action.help for action in options)
 
 
-@pytest.mark.parametrize("name", ["AGFD-30K", "a/b/c", "you/", "/x", "you/a b"])
+@pytest.mark.parametrize("name", ["AGFD-30K", "a/b/c", "you/", "/x", "you/a b", "you/a--b", "you/a.git"])
 def test_a_name_that_is_none(capsys, name):
     with pytest.raises(SystemExit):
         upload.main(["folder", "--repo-id", name])
@@ -380,12 +394,37 @@ def test_a_name_that_is_none(capsys, name):
 
 
 def test_an_address_is_told_without_what_lets_one_send_to_it(publish, hub, releases, monkeypatch):
-    """A storage's answer is told with the address that it was for, which is signed on the Hub."""
+    """An error of the storage names the address, which is signed on the Hub."""
     monkeypatch.setattr(_http, "time", type("Time", (), {"sleep": staticmethod(lambda seconds: None)}))
     hub.part_size = 5000
     hub.fault("PUT /lfs", status=503, times=math.inf)
     (last,) = publish(releases["tiny"], status=2).strip().splitlines()[-1:]
     assert "the Hub answers 503" in last and "uploadId" not in last and last.endswith("run it again to go on")
+
+
+def test_a_token_that_the_hub_repeats_is_not_shown(publish, hub, releases):
+    hub.fault("GET /api/whoami", status=400, message="what is hf_write?")
+    assert "the Hub answers 400: what is ***?" in publish(releases["tiny"], status=2)
+
+
+def test_offline(publish, hub, releases, monkeypatch):
+    """It says what to unset, and does not wait for a network that it was told to do without."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    assert "offline: unset HF_HUB_OFFLINE" in publish(releases["tiny"], status=2) and hub.requests == []
+    publish(releases["tiny"], "--dry-run")
+
+
+def test_the_reason_why_it_does_not_load_is_told(publish, hub, releases, monkeypatch):
+    """`datasets` says of a damaged file no more than that there was an error."""
+    publish(releases["tiny"])
+    monkeypatch.undo()
+
+    def spoil(answer):
+        return Answer(answer.status, b"x" * len(answer), answer.headers)
+
+    hub.fault("GET /lfs", change=spoil, times=math.inf)
+    run = upload_faults.upload(hub, releases["tiny"], "--verify-only")
+    assert run.status == 2 and "does not load: occlusion: ArrowInvalid: " in run.last_line
 
 
 def test_what_a_kill_may_cost_is_bounded(releases):
