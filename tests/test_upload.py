@@ -34,6 +34,7 @@ from upload_faults import (
 from builder import hub as product
 from builder import parquet, patience, readback, release, upload
 
+pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # the client's own
 OLD_DATASETS = Path(__file__).parents[1] / ".venv-datasets3" / "bin" / "python"
 LOAD = """
 import json

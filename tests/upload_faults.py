@@ -298,7 +298,7 @@ GOOD = (
     Case("503 on commit, three times", at(COMMIT, status=503, times=3)),
     Case("503 on LFS batch", at("POST objects/batch", status=503)),
     Case("429 with Retry-After on commit", wait_asked),
-    Case("reset inside a PUT", at("PUT /lfs", reset=True, bytes=5000)),
+    Case("reset inside a PUT", at("PUT /lfs", reset=True, bytes=1000)),
     Case("the commit's answer is lost", at(COMMIT, lose_answer=True)),
     Case("504 for a commit that is made", lost_to_the_proxy),
     Case("somebody commits in between (412)", somebody_commits),
@@ -354,6 +354,10 @@ STOPPED = (
     ),
 )
 CASES = (*GOOD, *REFUSED, *LATE, *STOPPED)
+
+
+NEVER = ("card without data", "data lost", "duplicates", "token shown")
+"""Columns that count what must not be."""
 
 
 def incomplete_cards(hub, repo, files):
@@ -422,7 +426,7 @@ def _row(case, hub, files, first, rerun, commits, happened, allowed):
         "the user sees": first.last_line,
     }
     told = first.status == case.status and re.search(case.says, first.last_line) and "Traceback" not in first.errors
-    clean = not any(row[name] for name in ("card without data", "data lost", "duplicates", "token shown"))
+    clean = not any(row[name] for name in NEVER)
     right = [told, happened, clean, row["rerun ends well"], commits == case.commits, again <= allowed]
     row["ok"] = all(right) and (bool(case.stop) or not again) and not (case.refused and sent)
     return row
@@ -430,8 +434,9 @@ def _row(case, hub, files, first, rerun, commits, happened, allowed):
 
 def shown(row):
     """A row as text: how many of what must not be is `no` when there is none."""
-    never = ("card without data", "data lost", "duplicates", "token shown")
-    return {name: str((value or "no") if name in never else value) for name, value in row.items()}
+    words = {name: "yes" if value else "no" for name, value in row.items() if isinstance(value, bool)}
+    none = {name: "no" for name in NEVER if not row[name]}
+    return {name: str(value) for name, value in {**row, **words, **none}.items()}
 
 
 def table(rows):
