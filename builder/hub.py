@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import re
-import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, RepoFile, get_token
-from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, RepoFile, get_token, is_offline_mode
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    RemoteEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
 
-from builder import UserError
+from builder import UserError, patience
 from builder.lint_files import ASSET, DATA
 from builder.patience import is_passing, one_line, patient, status
 from builder.release import MARK
@@ -61,7 +65,9 @@ class Remote:
         self.where = {"repo_id": repo_id, "repo_type": "dataset"}
 
     def user(self) -> str:
-        """The name behind the token. Raises UserError where there is no token, or it is not known."""
+        """The name behind the token. Raises UserError where there is no token, or it is not known, or no network."""
+        if is_offline_mode():
+            raise UserError("the Hub's client is offline: unset HF_HUB_OFFLINE")
         if not get_token():
             raise UserError("no access token: log in with `hf auth login`, or set HF_TOKEN to one that may write")
         try:
@@ -127,7 +133,7 @@ class Remote:
         try:
             wanted = {**self.where, "filename": name, "revision": self.revision}
             path = patient("read", lambda: self.api.hf_hub_download(**wanted))
-        except EntryNotFoundError:
+        except RemoteEntryNotFoundError:
             return ""
         return Path(path).read_text(encoding="utf-8", errors="replace")
 
@@ -152,14 +158,17 @@ class Remote:
         if all is there as wanted the commit was made, else it is made on the new head.
         """
         parent = self.head()
-        for pause in (0.5, 1, 2, 4, 8, 16):
+        for pause in (*patience.PAUSES, None):
             try:
                 return self._commit(adds, deletes, message, parent)
             except Exception as error:
-                if self.asks or not (is_passing(error) or status(error) == 412):
-                    raise  # a pull request whose answer is lost cannot be told from another one
+                if not (is_passing(error) or status(error) == 412):
+                    raise
+                if self.asks and status(error) != 429:
+                    raise self._lost_request(error) from None
                 failure = error
-            time.sleep(pause)
+            if pause is not None:
+                patience.rest("commit", failure, pause)
             parent, tree = self.head(), self.tree()
             there = all(is_same(add, tree.get(add.path_in_repo)) for add in adds)
             if parent and there and not set(deletes) & set(tree):
@@ -168,17 +177,30 @@ class Remote:
         raise failure
 
     def _commit(self, adds: Sequence[CommitOperationAdd], deletes: Sequence[str], message: str, parent: str | None):
-        made = self.api.create_commit(
-            **self.where,
-            operations=[*adds, *(CommitOperationDelete(name) for name in deletes)],
-            commit_message=message,
-            revision=self.revision,
-            parent_commit=parent,
-            create_pr=self.asks,
-        )
+        try:
+            made = self.api.create_commit(
+                **self.where,
+                operations=[*adds, *(CommitOperationDelete(name) for name in deletes)],
+                commit_message=message,
+                revision=self.revision,
+                parent_commit=parent,
+                create_pr=self.asks,
+            )
+        except ValueError as error:  # the client's, about the card's YAML
+            if "README.md" not in str(error):
+                raise
+            raise UserError(f"{self.repo_id}: the Hub refuses the card: {one_line(error)}") from None
         if self.asks:
             self.asks, self.revision, self.pull_request = False, made.pr_revision, made.pr_url
         return made.oid
+
+    def _lost_request(self, error: Exception) -> UserError:
+        """A pull request that may have been opened cannot be told from another one: the user has to look."""
+        place = f"{self.api.endpoint}/datasets/{self.repo_id}/discussions"
+        return UserError(
+            f"{self.repo_id}: {one_line(error)}; see whether the pull request was opened all the same, at {place}, "
+            "before you run it again"
+        )
 
     def tag_commit(self, tag: str) -> str | None:
         """The commit that a tag stands for, None where there is no such tag."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from huggingface_hub import get_token
 
 from builder import UserError
-from builder.patience import one_line
+from builder.patience import is_passing, one_line, status
 
 CACHES = ("HF_DATASETS_CACHE", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE")
 
@@ -55,12 +55,18 @@ def main() -> int:
         try:
             fault = _fault(datasets.load_dataset, asked["repo_id"], config, asked["revision"], splits)
         except Exception as error:  # datasets and its readers raise anything
-            fault = one_line(error)
+            fault = _reason(error)
         if fault:
             print(f"{config}: {fault}", file=sys.stderr)
             return 1
         print(f"  {config}: " + ", ".join(f"{split} {count:,}" for split, count in splits.items()), flush=True)
     return 0
+
+
+def _reason(error: Exception) -> str:
+    """Why a config does not load; of most failures `datasets` says only that there was one, because of another."""
+    known = status(error) or is_passing(error)
+    return one_line(error if known else error.__cause__ or error)
 
 
 def _fault(load, repo_id: str, config: str, revision: str, splits: dict[str, int]) -> str | None:

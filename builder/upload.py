@@ -12,7 +12,8 @@ import sys
 import time
 from pathlib import Path
 
-from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id
 
 from builder import UserError, cli, hub, lint, patience, readback
 from builder.lint_files import Release
@@ -55,15 +56,14 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     except UserError as error:
         print(f"upload: {error}", file=sys.stderr)
-    except HfHubHTTPError as error:
-        print(f"upload: {args.repo_id}: {patience.one_line(error)}", file=sys.stderr)
     except KeyboardInterrupt:
         print("upload: stopped; run it again to go on: what has arrived is not sent again", file=sys.stderr)
         return 130
     except Exception as error:
-        if not patience.is_passing(error):
+        if not (patience.status(error) or patience.is_passing(error)):
             raise
-        print(f"upload: {patience.one_line(error)}; run it again to go on", file=sys.stderr)
+        again = "; run it again to go on" if patience.is_passing(error) else ""
+        print(f"upload: {args.repo_id}: {patience.one_line(error)}{again}", file=sys.stderr)
     return 2
 
 
@@ -88,8 +88,10 @@ class Upload:
             commit = self.remote.head()
             if commit is None:
                 raise UserError(f"{self.args.repo_id}: there is no such dataset or branch that {user} may see")
+            self._require_tag(commit)
         else:
             self._prepare(user)
+            self._require_tag(self.remote.head(), changes=any(hub.differences(local, self.remote.tree())))
             commit = self._send(local)
         self._verify(local, commit)
         self._finish(commit)
@@ -102,7 +104,8 @@ class Upload:
             print(f"  {fault}", file=sys.stderr)
             faults.append(fault)
         if faults:
-            raise UserError(f"{self.release.folder}: {len(faults)} faults, nothing was sent")
+            count = f"{len(faults)} faults" if len(faults) > 1 else "a fault"
+            raise UserError(f"{self.release.folder}: {count}, nothing was sent")
         say(f"{self.release.folder}: no faults")
 
     def _would_send(self) -> str:
@@ -128,8 +131,13 @@ class Upload:
                 f"{args.repo_id}: holds a dataset that this tool did not make; choose another name, or replace it "
                 "with --force"
             )
-        if args.tag and remote.tag_commit(args.tag) not in (None, remote.head()):
-            raise UserError(f"{args.repo_id}: the tag {args.tag} stands for another commit already; choose a new one")
+
+    def _require_tag(self, head: str | None, changes: bool = False) -> None:
+        """The tag is free, or stands for the head, which then must be what is published."""
+        tag = self.args.tag
+        tagged = self.remote.tag_commit(tag) if tag else None
+        if tagged and (changes or tagged != head):
+            raise UserError(f"{self.args.repo_id}: the tag {tag} stands for another commit already; choose a new one")
 
     def _send(self, local: hub.Local) -> str:
         """Send what is missing; returns the commit that holds the release."""
@@ -155,7 +163,8 @@ class Upload:
         wrong, old = hub.differences(local, self.remote.tree(commit))
         if wrong or old:
             others = [*wrong, *old]
-            raise UserError(f"{self.args.repo_id}: {others[0]} is not what is here ({len(others)} files differ)")
+            count = f"{len(others)} files differ" if len(others) > 1 else "one file differs"
+            raise UserError(f"{self.args.repo_id}: {others[0]} is not what is here ({count})")
         say(f"verified: {len(local.files)} files are the same there, by size and digest; loading them back")
         infos = self.release.card[0]["dataset_info"]
         expected = {i["config_name"]: {split["name"]: split["num_examples"] for split in i["splits"]} for i in infos}
@@ -200,6 +209,10 @@ def say(line: str) -> None:
 def _repo_id(text: str) -> str:
     if not REPO_ID.fullmatch(text):
         raise argparse.ArgumentTypeError(f"must be owner/name, got {text!r}")
+    try:
+        validate_repo_id(text)
+    except HFValidationError as error:
+        raise argparse.ArgumentTypeError(f"must be owner/name: {error}") from None
     return text
 
 
