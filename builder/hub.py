@@ -61,6 +61,7 @@ class Remote:
         self.repo_id = repo_id
         self.revision = revision
         self.asks = asks
+        self.staged = False
         self.pull_request = ""
         self.where = {"repo_id": repo_id, "repo_type": "dataset"}
 
@@ -164,7 +165,7 @@ class Remote:
             except Exception as error:
                 if not (is_passing(error) or status(error) == 412):
                     raise
-                if self.asks and status(error) != 429:
+                if self.asks and not self.staged and status(error) != 429:
                     raise self._lost_request(error) from None
                 failure = error
             if pause is not None:
@@ -193,6 +194,24 @@ class Remote:
         if self.asks:
             self.asks, self.revision, self.pull_request = False, made.pr_revision, made.pr_url
         return made.oid
+
+    def stage(self) -> None:
+        """From now on commit to a pull request, which `merge` shows at once and as a whole."""
+        self.asks = self.staged = True
+
+    def merge(self) -> str:
+        """Merge what was staged; returns the commit. A lost answer is settled by reading what is there."""
+        number, wanted = int(self.pull_request.rpartition("/")[2]), self._names(self.revision)
+        patient(
+            "merge",
+            lambda: self.api.merge_pull_request(**self.where, discussion_num=number),
+            lambda: True if self._names("main") == wanted else None,
+        )
+        self.revision, self.pull_request, self.staged = "main", "", False
+        return self.head() or ""
+
+    def _names(self, revision: str) -> dict[str, str]:
+        return {path: file.blob_id for path, file in self.tree(revision).items()}
 
     def _lost_request(self, error: Exception) -> UserError:
         """A pull request that may have been opened cannot be told from another one: the user has to look."""

@@ -146,6 +146,8 @@ class Upload:
         kept = len(local.files) - len(missing)
         say(f"{kept} of {len(local.files)} files are there; {len(missing)} to send, {local.bytes(missing):,} bytes")
         commit, parts = self.remote.head(), hub.batches(missing, first="README.md" not in tree)
+        if len(parts) > 1 and "README.md" in tree and self.remote.revision == "main" and not self.args.create_pr:
+            self.remote.stage()  # the card that is there would show old and new files side by side
         pace = Pace(local.bytes(missing))
         for number, names in enumerate(parts, 1):
             for start in range(0, len(names), hub.FILES_AT_ONCE):
@@ -157,7 +159,7 @@ class Upload:
             commit = self.remote.commit([local.files[name] for name in names], old if last else (), title)
         if old and not parts:
             commit = self.remote.commit((), old, "Release")
-        return commit
+        return self.remote.merge() if self.remote.staged else commit
 
     def _verify(self, local: hub.Local, commit: str) -> None:
         wrong, old = hub.differences(local, self.remote.tree(commit))

@@ -292,6 +292,12 @@ class Handler(Connection):
         data = {"success": True, "commitOid": commit["id"], "commitUrl": f"{url}/commit/{commit['id']}"}
         return answer_json({**data, **({"pullRequestUrl": f"{url}/discussions/{Path(ref).name}"} if pr else {})})
 
+    @route("POST", "/api/datasets/{repo}/discussions/{number}/merge")
+    def merge(self, repo, number):
+        self.allow(repo, WRITE)
+        self.store.merge(repo, number, self.user)
+        return answer_json({})
+
     # LFS
 
     @route("POST", "/datasets/{repo}.git/info/lfs/objects/batch", CONTRIBUTE)

@@ -155,6 +155,20 @@ class Store:
             self.save(repo)
             return self.commits[oid], name
 
+    def merge(self, repo, number, user):
+        """Bring onto main what a pull request changed since it left it, as one commit."""
+        with self.lock:
+            asked, main = self.resolve(repo, f"refs/pr/{number}"), self.resolve(repo, "main")
+            known = {commit["id"] for commit in self.history(repo, "main")}
+            base = next(commit for commit in self.history(repo, f"refs/pr/{number}") if commit["id"] in known)
+            tree = {
+                path: entry for path, entry in main["tree"].items() if path in asked["tree"] or path not in base["tree"]
+            }
+            tree |= {path: entry for path, entry in asked["tree"].items() if base["tree"].get(path) != entry}
+            oid = self.add_commit(repo, main, tree, f"Merge pull request {number}", "", user)
+            self.repos[repo]["refs"][self.ref(repo, "main")] = oid
+            self.save(repo)
+
     def apply(self, tree, kind, value):
         """One line of a commit's body, done to a tree."""
         path = value["path"]

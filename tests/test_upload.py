@@ -278,6 +278,22 @@ def test_several_commits_go_to_one_pull_request(publish, hub, older_and_newer, m
     assert hub.files(REPO, "refs/pr/1")["README.md"] == files_of(newer)["README.md"]
 
 
+@pytest.mark.parametrize("lost", ["", "POST /commit/", "/merge"])
+def test_several_commits_replace_a_release_at_once(publish, hub, older_and_newer, monkeypatch, lost):
+    """Whoever looks sees the old release or the new one: no commit of the branch holds a part, nor is made twice."""
+    monkeypatch.setattr(product, "FILES_A_COMMIT", 3)
+    older, newer = older_and_newer
+    publish(older)
+    if lost:
+        hub.fault(f"POST {lost}" if lost == "/merge" else lost, lose_answer=True)
+    publish(newer, "--tag", "v2")
+    first, second = (set(files_of(folder)) for folder in older_and_newer)
+    trees = [set(commit["tree"]) - {".gitattributes"} for commit in own_commits(hub, REPO)]
+    assert trees[-1] == second and trees[-2] == first and trees.count(second) == 1
+    assert {**hub.files(REPO), ".gitattributes": None} == {**files_of(newer), ".gitattributes": None}
+    assert tagged(hub) == {"v2": hub.commits(REPO)[-1]["id"]} and publish.read[-1][0] == tagged(hub)["v2"]
+
+
 def test_a_pull_request_whose_answer_is_lost_is_not_made_twice(publish, hub, older_and_newer):
     """Nobody can tell whether it is there: the user is asked to look."""
     older, newer = older_and_newer
