@@ -11,7 +11,15 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, RepoFile, get_token, is_offline_mode
+from huggingface_hub import (
+    CommitOperationAdd,
+    CommitOperationDelete,
+    DatasetCard,
+    HfApi,
+    RepoFile,
+    get_token,
+    is_offline_mode,
+)
 from huggingface_hub.errors import (
     HfHubHTTPError,
     RemoteEntryNotFoundError,
@@ -109,6 +117,14 @@ class Remote:
                 ) from None
             raise
 
+    def validate_card(self, path: Path) -> None:
+        """Raise UserError where the Hub does not accept the card's YAML; nothing was sent then."""
+        card = DatasetCard(path.read_text(encoding="utf-8"))
+        try:
+            patient("check the card", card.validate)
+        except ValueError as error:
+            raise UserError(f"{self.repo_id}: the Hub refuses the card: {one_line(error)}") from None
+
     def create_branch(self) -> None:
         """Make the branch where there is none."""
         patient("branch", lambda: self.api.create_branch(**self.where, branch=self.revision, exist_ok=True))
@@ -178,19 +194,14 @@ class Remote:
         raise failure
 
     def _commit(self, adds: Sequence[CommitOperationAdd], deletes: Sequence[str], message: str, parent: str | None):
-        try:
-            made = self.api.create_commit(
-                **self.where,
-                operations=[*adds, *(CommitOperationDelete(name) for name in deletes)],
-                commit_message=message,
-                revision=self.revision,
-                parent_commit=parent,
-                create_pr=self.asks,
-            )
-        except ValueError as error:  # the client's, about the card's YAML
-            if "README.md" not in str(error):
-                raise
-            raise UserError(f"{self.repo_id}: the Hub refuses the card: {one_line(error)}") from None
+        made = self.api.create_commit(
+            **self.where,
+            operations=[*adds, *(CommitOperationDelete(name) for name in deletes)],
+            commit_message=message,
+            revision=self.revision,
+            parent_commit=parent,
+            create_pr=self.asks,
+        )
         if self.asks:
             self.asks, self.revision, self.pull_request = False, made.pr_revision, made.pr_url
         return made.oid

@@ -119,6 +119,7 @@ class Upload:
     def _prepare(self, user: str) -> None:
         """The repository is there, may be written to, and is ours or empty; all known before a byte is sent."""
         remote, args = self.remote, self.args
+        remote.validate_card(self.release.folder / "README.md")
         if not remote.exists():
             remote.create()
             say(f"{user} made {args.repo_id}, private")

@@ -113,6 +113,7 @@ def publish(hub, tmp_path, monkeypatch, capsys):
     for name, value in hub.environment(tmp_path / "home", "hf_write").items():
         monkeypatch.setenv(name, value)
     constants = huggingface_hub.constants
+    monkeypatch.setattr(constants, "ENDPOINT", hub.endpoint)
     monkeypatch.setattr(product, "HfApi", partial(huggingface_hub.HfApi, hub.endpoint))
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "home" / "hub"))
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
