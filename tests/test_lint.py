@@ -20,7 +20,7 @@ from builder import lint, lint_data, lint_files, marks, release, table, upload
 from builder.models import Source
 from builder.plan import Plan
 
-HUB = Source("hub", "someone/stand-in", "0123456789abcdef0123456789abcdef01234567", "someone/stand-in")
+HUB = Source("hub", "someone/stand-in", "someone/stand-in", "0123456789abcdef0123456789abcdef01234567")
 TRAIN = "data/fruit/train-00000-of-00001.parquet"
 LABELS = "metadata/train-00000-of-00001.parquet"
 TOKENS = {
