@@ -30,7 +30,7 @@ MOST_COLUMNS, MOST_NAME = 1000, 500
 """Source: dataset-viewer, FIRST_ROWS_COLUMNS_MAX_NUMBER; libcommon constants, MAX_COLUMN_NAME_LENGTH."""
 PAGE = 100
 """Rows of the viewer's first page. Source: dataset-viewer, libcommon constants, MAX_NUM_ROWS_PER_PAGE."""
-GROUPS_SAMPLED, PICTURES_SAMPLED = 16, 4
+GROUPS_SAMPLED, PICTURES_SAMPLED, PICTURES_AT_ONCE = 16, 4, 10
 
 
 def damaged(release: Release) -> Iterator[str]:
@@ -169,13 +169,20 @@ def secrets(release: Release) -> Iterator[str]:
 def pictures(release: Release, thorough: bool = False) -> Iterator[str]:
     """Pictures decode, are the bytes that their rows say, and are marked as machine-made: a sample, or all."""
     for path, group in _groups(release, thorough):
-        with _naming(path.relative_to(release.folder).as_posix()):
-            batch = pq.ParquetFile(path).read_row_group(group, columns=["id", "sha256", "image"])
-        step = 1 if thorough else max(1, len(batch) // PICTURES_SAMPLED)
-        for row in batch.take(pa.array(range(0, len(batch), step), pa.int64())).to_pylist():
+        for row in _some(release, path, group, thorough):
             fault = _picture_fault(row)
             if fault:
                 yield f"{row['id']}: {fault}"
+
+
+def _some(release: Release, path: Path, group: int, thorough: bool) -> Iterator[dict]:
+    """Rows of a row group with their pictures, read a few at a time: all, or a few that are spread over it."""
+    with _naming(path.relative_to(release.folder).as_posix()), pq.ParquetFile(path, buffer_size=2**20) as file:
+        step = 1 if thorough else max(1, file.metadata.row_group(group).num_rows // PICTURES_SAMPLED)
+        batches = file.iter_batches(PICTURES_AT_ONCE, row_groups=[group], columns=["id", "sha256", "image"])
+        for number, batch in enumerate(batches):
+            first = -number * PICTURES_AT_ONCE % step
+            yield from batch.take(pa.array(range(first, len(batch), step), pa.int64())).to_pylist()
 
 
 def _groups(release: Release, thorough: bool) -> list[tuple[Path, int]]:

@@ -722,6 +722,14 @@ def test_the_sample_is_spread_over_all_files(out, monkeypatch):
     assert taken == ["data/drink/test-00000-of-00001.parquet", "data/fruit/test-00000-of-00001.parquet"]
 
 
+@pytest.mark.parametrize("at_once", [1, 3, 4, 10, 100])
+def test_the_sample_is_the_same_however_many_are_read_at_once(out, monkeypatch, at_once):
+    monkeypatch.setattr(lint_data, "PICTURES_AT_ONCE", at_once)
+    ids = pq.read_table(out / TRAIN)["id"].to_pylist()
+    for thorough, expected in ((False, ids[::4]), (True, ids)):
+        assert [row["id"] for row in lint_data._some(lint.Release(out), out / TRAIN, 0, thorough)] == expected
+
+
 @pytest.mark.parametrize(
     ("data", "says"),
     [
