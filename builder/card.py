@@ -39,7 +39,9 @@ def render(
         composition=census.features(recipe),
         sheets=[sheet for sheet in sheets if sheet != "all"],
         versions={name: ", ".join(sorted(found)) for name, found in sorted(census.versions.items())},
-        minors=sorted({group for _, _, group in census.people if _is_minor(recipe, group)}),
+        minors=[group for group in recipe["labels"]["age_group"] if census.minors[group]],
+        wishes=_wishes(recipe, census),
+        wanted=sum(feature["male"] + feature["female"] for feature in recipe["spec"]["features"]),
         mark=mark,
         name=name,
         preview=recipe["model"]["kind"] == "preview",
@@ -64,8 +66,14 @@ def _metadata(recipe: dict[str, Any], configs: dict[str, dict], census: Census) 
     )
 
 
-def _is_minor(recipe: dict[str, Any], group: str) -> bool:
-    return recipe["spec"]["age_groups"][group] < 18
+def _wishes(recipe: dict[str, Any], census: Census) -> list[dict[str, Any]]:
+    """What the table asks a prompt for, feature by feature: its own words, and ages."""
+    built, rows = {feature for _, feature, _ in census.made}, []
+    for feature in recipe["spec"]["features"]:
+        if feature["name"] in built:
+            words = [word for sex, some in feature["phrases"].items() if feature[sex] for word in some if word]
+            rows.append({"feature": feature["name"], "phrases": list(dict.fromkeys(words)), "ages": feature["ages"]})
+    return rows
 
 
 def _config(name: str, config: dict) -> dict:

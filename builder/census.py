@@ -10,16 +10,20 @@ from typing import Any
 
 from agfd30k import SPLITS, read_rows
 from builder.shards import REJECTED, receipt, require_sound
+from builder.spec import ADULT
 
 
 @dataclass
 class Census:
-    """Pictures by (attribute, feature, split) and by (sex, ethnicity, age group); rejected tries and unfilled pictures
-    by feature; and the versions of what made them, by name.
+    """Pictures by (attribute, feature, split) and by (sex, ethnicity, age group); those of minors by age group, and how
+    many no safety checker has passed; rejected tries and unfilled pictures by feature; and the versions of what made
+    them, by name.
     """
 
     made: Counter = field(default_factory=Counter)
     people: Counter = field(default_factory=Counter)
+    minors: Counter = field(default_factory=Counter)
+    unchecked: int = 0
     versions: dict[str, set[str]] = field(default_factory=dict)
     rejected: Counter = field(default_factory=Counter)
     unfilled: Counter = field(default_factory=Counter)
@@ -33,6 +37,8 @@ class Census:
             for row in read_rows(shard):
                 counts.made[row["attribute"], row["feature"], row["split"]] += 1
                 counts.people[row["sex"], row["ethnicity"], row["age_group"]] += 1
+                counts.minors[row["age_group"]] += row["age"] < ADULT
+                counts.unchecked += not row["safety_checker"]
             facts = receipt(shard)
             counts.unfilled.update(_feature(id) for id in facts["unfilled"])
             for name, version in facts["versions"].items():

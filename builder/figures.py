@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from agfd30k import read_rows
 
-LABEL_WIDTH = 120
+LABEL_WIDTH = 150
 SIDE = 128
 
 
@@ -18,7 +18,7 @@ def contact_sheet(rows: Mapping[str, list[Image.Image]], side: int = SIDE, colum
     width = LABEL_WIDTH + side * max(map(len, rows.values()))
     height = -(-len(rows) // columns)
     sheet = Image.new("RGB", (columns * width, height * side), "white")
-    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=13)
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=18)
     for number, (name, images) in enumerate(rows.items()):
         left, top = number // height * width, number % height * side
         pen.text((left + LABEL_WIDTH - 8, top + side // 2), name, fill="black", font=font, anchor="rm")

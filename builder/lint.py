@@ -14,8 +14,13 @@ import pyarrow as pa
 from builder import lint_data, lint_files
 from builder.lint_files import Release
 
-UNREADABLE = (OSError, pa.ArrowException, ValueError, KeyError, TypeError, AttributeError)
+UNREADABLE = (OSError, pa.ArrowException, ValueError, LookupError, TypeError, AttributeError, NotImplementedError)
 """What reading a damaged file, or a card of another shape, can end in."""
+FILE_RULES = (lint_files.names, lint_files.sizes, lint_files.readme, lint_files.texts, lint_files.recipe)
+DATA_RULES = (
+    *[lint_files.configs, lint_data.counts, lint_data.schema],
+    *[lint_data.row_groups, lint_data.first_rows, lint_data.secrets],
+)
 
 
 @dataclass(frozen=True)
@@ -37,17 +42,25 @@ def check(
     A preview is a fault unless allowed, and so is a feature with fewer pictures than the table wants; a preview that is
     allowed may be incomplete.
     """
-    made: Counter = Counter()
-    for rule in (lint_files.names, lint_files.sizes, lint_files.readme, lint_files.texts, lint_files.configs):
+    for rule in FILE_RULES:
         yield from _found(rule.__name__, rule, release)
-    for rule in (lint_data.counts, lint_data.schema, lint_data.row_groups, lint_data.first_rows, lint_data.secrets):
-        yield from _found(rule.__name__, rule, release)
-    yield from _found("rows", lint_data.rows, release, made)
-    yield from _found("listed", lint_files.listed, release, made)
-    yield from _found("pictures", lint_data.pictures, release, thorough)
     if release.preview and not allow_preview:
         yield Fault("preview", "these are preview pictures, not the dataset (--allow-preview sends them)")
-    if not (allow_incomplete or (release.preview and allow_preview)):
+    damaged = list(_found("damaged", lint_data.damaged, release))
+    yield from damaged
+    if release.card[0] and not damaged:
+        yield from _of_data(release, thorough, allow_incomplete or (release.preview and allow_preview))
+
+
+def _of_data(release: Release, thorough: bool, incomplete: bool) -> Iterator[Fault]:
+    made: Counter = Counter()
+    for rule in DATA_RULES:
+        yield from _found(rule.__name__, rule, release)
+    yield from _found("rows", lint_data.rows, release, made)
+    if made:
+        yield from _found("listed", lint_files.listed, release, made)
+    yield from _found("pictures", lint_data.pictures, release, thorough)
+    if made and not incomplete:
         faults = list(_found("quotas", lint_files.quotas, release, made))
         yield from faults[:5]
         if faults:

@@ -7,6 +7,8 @@ import io
 import json
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import zip_longest
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,6 +20,7 @@ from PIL import Image
 from agfd30k import SPLITS
 from builder.lint_files import SECRETS, Release
 from builder.marks import SOURCE_TYPE
+from builder.shards import FORMATS
 
 MOST_GROUP_BYTES = 286 * 2**20
 """Of one row group, uncompressed. Source: dataset-viewer, libs/libcommon parquet_utils, TooBigRows (300 MB a read)."""
@@ -27,9 +30,16 @@ MOST_COLUMNS, MOST_NAME = 1000, 500
 """Source: dataset-viewer, FIRST_ROWS_COLUMNS_MAX_NUMBER; libcommon constants, MAX_COLUMN_NAME_LENGTH."""
 PAGE = 100
 """Rows of the viewer's first page. Source: dataset-viewer, libcommon constants, MAX_NUM_ROWS_PER_PAGE."""
-GROUPS_SAMPLED, PICTURES_SAMPLED = 16, 4
-TOLD_TWICE = ["id", "attribute", "feature", "sex", "ethnicity", "age", "phrase", "seed", "attempt", "sha256"]
-"""Columns by which a picture's row and its row in `metadata` are compared."""
+GROUPS_SAMPLED, PICTURES_SAMPLED, PICTURES_AT_ONCE = 16, 4, 10
+
+
+def damaged(release: Release) -> Iterator[str]:
+    """Every Parquet file has its beginning and its end."""
+    for name in release.parquet:
+        try:
+            pq.read_metadata(release.folder / name)
+        except (OSError, pa.ArrowException) as error:
+            yield f"{name} cannot be read: {' '.join(str(error).split())}"
 
 
 def counts(release: Release) -> Iterator[str]:
@@ -85,73 +95,94 @@ def first_rows(release: Release) -> Iterator[str]:
             for path in release.matching(pattern)[:1]:
                 file = pq.ParquetFile(path)
                 columns = [column for column in file.schema_arrow.names if column != "image"]
-                rows = next(file.iter_batches(PAGE, columns=columns)).to_pylist()
-                size = len(json.dumps(rows, ensure_ascii=False).encode())
+                with _naming(path.relative_to(release.folder).as_posix()):
+                    batches = file.iter_batches(PAGE, columns=columns)
+                    page = next((batch.to_pylist() for batch in batches), [])
+                size = len(json.dumps(page, ensure_ascii=False).encode())
                 if size > MOST_FIRST_ROWS_BYTES:
                     most = f"{MOST_FIRST_ROWS_BYTES:,}"
                     yield f"{name}/{split}: its first {PAGE} rows have {size:,} bytes, the viewer shows {most}"
 
 
 def rows(release: Release, made: Counter) -> Iterator[str]:
-    """Every picture's row stands once in `data` and the same in `metadata`; counts pictures by feature into `made`."""
+    """Every picture's row stands once in `data` and the same in `metadata`.
+
+    Pictures by feature are counted into `made`, once all rows are read.
+    """
+    infos = {info["config_name"]: info for info in release.card[0].get("dataset_info") or []}
+    if "metadata" not in infos:  # `configs` says so
+        return
+    features = DatasetInfo._from_yaml_dict(infos["metadata"]).features
     seen: set[bytes] = set()
+    counted: Counter = Counter()
     for split in SPLITS:
-        data = _batches(release, [name for name in release.parquet if name.startswith("data/")], split)
-        labels = _batches(release, [name for name in release.parquet if name.startswith("metadata/")], split)
-        for number, (row, label) in enumerate(_paired(data, labels)):
-            if row != label:
-                who = (row or label)["id"]
-                yield f"{split}: row {number} ({who}) is not the same in data and metadata"
-                break
-            digest = hashlib.blake2b(row["id"].encode(), digest_size=12).digest()
-            if digest in seen:
-                yield f"{split}: {row['id']} is there twice"
-            seen.add(digest)
-            made[row["feature"]] += 1
+        data, labels = _rows(release, features, "data", split), _rows(release, features, "metadata", split)
+        same = True
+        for number, (row, label) in enumerate(zip_longest(data, labels)):
+            if same and row != label:
+                same = False
+                yield f"{split}: row {number} ({(row or label)['id']}) is not the same in data and metadata"
+            if row:
+                digest = hashlib.blake2b(row["id"].encode(), digest_size=12).digest()
+                if digest in seen:
+                    yield f"{split}: {row['id']} is there twice"
+                seen.add(digest)
+                counted[row["feature"]] += 1
+    made.update({features["feature"].int2str(number): count for number, count in counted.items()})
 
 
-def _batches(release: Release, files: list[str], split: str) -> Iterator[dict]:
-    """The rows of a split, without pictures, labels by name, in the order that the release was written in."""
-    info = {info["config_name"]: info for info in release.card[0].get("dataset_info") or []}
-    features = DatasetInfo._from_yaml_dict(info["metadata"]).features
+def _rows(release: Release, features: Features, place: str, split: str) -> Iterator[dict]:
+    """The rows of a split, without pictures, in the order that the release was written in."""
     order = features["attribute"].names
-    own = [name for name in files if f"/{split}-" in name]
-    own.sort(key=lambda name: (order.index(name.split("/")[1]) if name.startswith("data/") else 0, name))
+    own = [name for name in release.parquet if name.startswith(f"{place}/") and f"/{split}-" in name]
+    own.sort(key=lambda name: (order.index(name.split("/")[1]) if place == "data" else 0, name))
     for name in own:
-        for batch in pq.ParquetFile(release.folder / name).iter_batches(2000, columns=TOLD_TWICE):
-            for row in batch.to_pylist():
-                yield {**row, "feature": features["feature"].int2str(row["feature"])}
+        with _naming(name):
+            for batch in pq.ParquetFile(release.folder / name).iter_batches(1000, columns=list(features)):
+                yield from batch.to_pylist()
 
 
-def _paired(one: Iterator[dict], other: Iterator[dict]) -> Iterator[tuple[dict | None, dict | None]]:
-    while True:
-        pair = next(one, None), next(other, None)
-        if pair == (None, None):
-            return
-        yield pair
+@contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """Name the file in what its reader raises."""
+    try:
+        yield
+    except (OSError, pa.ArrowException, ValueError) as error:
+        raise ValueError(f"{name}: {error}") from None
 
 
 def secrets(release: Release) -> Iterator[str]:
     """No prompt or other text of a row looks like a secret."""
     for name in release.parquet:
         if name.startswith("metadata/"):
-            for batch in pq.ParquetFile(release.folder / name).iter_batches(5000):
-                for field in batch.schema:
-                    if pa.types.is_string(field.type):
-                        found = pc.match_substring_regex(batch.column(field.name), SECRETS.pattern)
-                        if pc.any(found).as_py():
-                            yield f"{name}: the column {field.name} holds what looks like an access token or a key"
+            file = pq.ParquetFile(release.folder / name)
+            found = dict.fromkeys(field.name for field in file.schema_arrow if pa.types.is_string(field.type))
+            with _naming(name):
+                for batch in file.iter_batches(5000, columns=list(found)):
+                    for column in found:
+                        matches = pc.match_substring_regex(batch.column(column), SECRETS.pattern)
+                        found[column] = found[column] or pc.any(matches).as_py()
+            for column in (column for column, told in found.items() if told):
+                yield f"{name}: the column {column} holds what looks like an access token or a key"
 
 
 def pictures(release: Release, thorough: bool = False) -> Iterator[str]:
     """Pictures decode, are the bytes that their rows say, and are marked as machine-made: a sample, or all."""
     for path, group in _groups(release, thorough):
-        batch = pq.ParquetFile(path).read_row_group(group, columns=["id", "sha256", "image"])
-        step = 1 if thorough else max(1, len(batch) // PICTURES_SAMPLED)
-        for row in batch.take(list(range(0, len(batch), step))).to_pylist():
+        for row in _some(release, path, group, thorough):
             fault = _picture_fault(row)
             if fault:
                 yield f"{row['id']}: {fault}"
+
+
+def _some(release: Release, path: Path, group: int, thorough: bool) -> Iterator[dict]:
+    """Rows of a row group with their pictures, read a few at a time: all, or a few that are spread over it."""
+    with _naming(path.relative_to(release.folder).as_posix()), pq.ParquetFile(path, buffer_size=2**20) as file:
+        step = 1 if thorough else max(1, file.metadata.row_group(group).num_rows // PICTURES_SAMPLED)
+        batches = file.iter_batches(PICTURES_AT_ONCE, row_groups=[group], columns=["id", "sha256", "image"])
+        for number, batch in enumerate(batches):
+            first = -number * PICTURES_AT_ONCE % step
+            yield from batch.take(pa.array(range(first, len(batch), step), pa.int64())).to_pylist()
 
 
 def _groups(release: Release, thorough: bool) -> list[tuple[Path, int]]:
@@ -161,13 +192,17 @@ def _groups(release: Release, thorough: bool) -> list[tuple[Path, int]]:
 
 
 def _picture_fault(row: dict) -> str | None:
-    data = row["image"]["bytes"]
+    picture = row["image"] or {}
+    data = picture.get("bytes") or b""
+    if picture.get("path") not in {f"{row['id']}.{ending}" for ending in FORMATS}:
+        return f"its picture is called {picture.get('path')}"
     if hashlib.sha256(data).hexdigest() != row["sha256"]:
         return "its picture is not the bytes that the row says"
     try:
         with Image.open(io.BytesIO(data)) as image:
             image.load()
             mark = image.info.get("xmp", b"")
-    except (OSError, SyntaxError, ValueError) as error:
-        return f"its picture cannot be decoded ({error})"
-    return None if SOURCE_TYPE in (mark if isinstance(mark, str) else mark.decode()) else "its picture bears no mark"
+    except Exception as error:  # decoders raise anything
+        return f"its picture cannot be decoded ({' '.join(str(error).split())})"
+    mark = mark.encode() if isinstance(mark, str) else mark
+    return None if SOURCE_TYPE.encode() in mark else "its picture bears no mark"

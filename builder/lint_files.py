@@ -13,10 +13,11 @@ import yaml
 
 from agfd30k import SPLITS
 from builder import table
-from builder.release import IGNORED, MARK, OURS
+from builder.release import IGNORED, MARK
 from builder.rules import SpecError
 
 DATA = re.compile(r"(data/\w+|metadata)/(\w+)-(\d{5})-of-(\d{5})\.parquet")
+TEXTS = ("README.md", "recipe.toml")
 ASSET = re.compile(r"assets/\w+\.(webp|png)")
 WANTED = ("license", "pretty_name", "tags", "task_categories", "size_categories", "annotations_creators", "configs")
 SPLIT = re.compile(r"\w+(\.\w+)*")
@@ -35,7 +36,7 @@ HIDING = {"nsfw", "not-for-all-audiences"}
 """Tags that switch the viewer off. Source: Hub documentation, dataset viewer."""
 SECRETS = re.compile(
     r"hf_[A-Za-z0-9]{20,}|api_org_[A-Za-z0-9]{20,}|gh[pousr]_[A-Za-z0-9]{30,}|github_pat_\w{30,}|AKIA[0-9A-Z]{16}"
-    r"|sk-[A-Za-z0-9_-]{30,}|xox[abprs]-[A-Za-z0-9-]{10,}|-----BEGIN [A-Z ]*PRIVATE KEY-----"
+    r"|\bsk-[A-Za-z0-9_-]{30,}|xox[abprs]-[A-Za-z0-9-]{10,}|-----BEGIN [A-Z ]*PRIVATE KEY-----"
 )
 ROW = re.compile(r"^\| (\w+) \| (\w+) \| ([\d,]+) \| ([\d,]+) \| [\d,]+ \| ([\d,]+) \|$", re.MULTILINE)
 """A line of the card's table: attribute, feature, asked, made, rejected, missing."""
@@ -97,7 +98,7 @@ def names(release: Release) -> Iterator[str]:
             yield f"{name} is a link"
         elif name == f"{release.repo_name}.py":
             yield f"{name} at the top makes loading fail: `datasets` takes it for a loading script"
-        elif not (name in OURS or ASSET.fullmatch(name) or DATA.fullmatch(name)):
+        elif not (name in TEXTS or ASSET.fullmatch(name) or DATA.fullmatch(name)):
             yield f"{name} is not a part of a release: move it away"
         elif part := DATA.fullmatch(name):
             numbers.setdefault((part[1], part[2], int(part[4])), set()).add(int(part[3]))
@@ -149,7 +150,7 @@ def configs(release: Release) -> Iterator[str]:
         for split, pattern in splits.items():
             if not SPLIT.fullmatch(split):
                 yield f"{name}: {split!r} is no name of a split"
-            if split not in SPLITS:
+            elif split not in SPLITS:
                 yield f"{name}: the split {split!r} is none of {', '.join(SPLITS)}"
             matching = release.matching(pattern)
             used.update(path.relative_to(release.folder).as_posix() for path in matching)
@@ -168,20 +169,27 @@ def sizes(release: Release) -> Iterator[str]:
 
 def texts(release: Release) -> Iterator[str]:
     """No text has in it what looks like a secret. The string itself is not shown."""
-    for name in ("README.md", "recipe.toml"):
+    for name in TEXTS:
         path = release.folder / name
         if path.is_file() and SECRETS.search(path.read_text(encoding="utf-8", errors="replace")):
             yield f"{name} holds what looks like an access token or a key"
 
 
+def recipe(release: Release) -> Iterator[str]:
+    """The table is there, and makes the same dataset again."""
+    try:
+        table.load(release.folder / "recipe.toml")
+    except SpecError as error:
+        yield str(error)
+
+
 def quotas(release: Release, made: Counter) -> Iterator[str]:
     """Every feature has as many pictures as the table wants; `made` counts them by feature."""
     try:
-        spec = table.load(release.folder / "recipe.toml")
-    except SpecError as error:
-        yield str(error)
+        features = table.load(release.folder / "recipe.toml").features
+    except SpecError:  # `recipe` says so
         return
-    for feature in spec.features:
+    for feature in features:
         wanted = feature.male + feature.female
         if made[feature.name] < wanted:
             yield f"{feature.name}: {made[feature.name]:,} of {wanted:,} pictures"

@@ -1,0 +1,63 @@
+"""The card says what was counted, and nothing that is not so."""
+
+import builds
+import pytest
+from builds import OWN_TABLE, write_raw
+
+from builder import release, table
+
+
+def card(folder, toml=OWN_TABLE, **options):
+    """The text of a release's README.md, as one line."""
+    folder.mkdir(exist_ok=True)
+    (folder / "table.toml").write_text(toml)
+    write_raw(folder / "raw", table.load(folder / "table.toml"), toml, **options)
+    release.make(folder / "raw", folder / "out")
+    return " ".join((folder / "out/README.md").read_text().split("---\n", 2)[2].split())
+
+
+def test_a_part_says_what_the_whole_is(tmp_path):
+    assert "the table asks for 40 pictures" in card(tmp_path / "part", scale=0.5)
+    assert "This is a part" not in card(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    ("ages", "says"),
+    [
+        ("[30, 70]", None),
+        ("[18, 70]", None),
+        ("[17, 70]", "People under 18 (`age`; young), 20 pictures: no real child is shown."),
+    ],
+)
+def test_minors_are_known_by_their_age(tmp_path, ages, says):
+    """Not by their age group, which may hold adults too."""
+    minors = '\n[minors]\npositive = ["wearing clothes"]\nnegative = ["nude"]\n\n[[feature]]'
+    toml = OWN_TABLE.replace("[30, 70]", ages).replace("\n[[feature]]", minors, 1)
+    text = card(tmp_path, toml)
+    assert says in text if says else "real child" not in text
+
+
+def test_features_are_told_in_the_words_of_the_prompt(tmp_path):
+    text = card(tmp_path, OWN_TABLE.replace('"two bananas"', '"a | b", "c1", "c2", "c3", "c4", "c5", "c6"'))
+    assert r"| banana | `(banana:1.2)`, `a \| b`, `c1`, `c2`, `c3`, `c4` and 2 more | 30, 70 |" in text
+    assert "| tea | `a cup of tea` | 30, 70 |" in text
+
+
+def test_a_sex_that_is_not_asked_for_adds_no_words(tmp_path):
+    phrases = '{ male = ["bald man"], female = ["bald woman"] }'
+    toml = OWN_TABLE.replace("female = 10", "female = 0").replace('["a cup of tea"]', phrases)
+    assert "| tea | `bald man` |" in card(tmp_path, toml)
+
+
+def test_pictures_that_no_checker_has_passed_are_counted(tmp_path, monkeypatch):
+    assert "No safety checker has passed 40 of the pictures." in card(tmp_path / "unchecked")
+    write = builds.ShardWriter.write_picture
+    monkeypatch.setattr(builds.ShardWriter, "write_picture", lambda self, *args: write(self, *args[:2], "checker"))
+    assert "No safety checker" not in card(tmp_path / "checked")
+
+
+def test_every_picture_of_the_card_and_every_link_is_there(tmp_path):
+    text = card(tmp_path)
+    names = [part.split(")")[0] for part in text.split("](")[1:]]
+    assert "assets/all.webp" in names and "recipe.toml" in names
+    assert all((tmp_path / "out" / name).is_file() for name in names)
