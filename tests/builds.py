@@ -82,7 +82,8 @@ def write_shard(folder, plan, shard, batches=None, finish=True, ending="png"):
 def write_raw(folder, spec=None, toml="", only=(), scale=1.0, limit=None, **settings):
     """A whole raw build; returns its plan."""
     settings = {**SETTINGS, **settings}
-    spec = spec or table.load()
+    if spec is None:
+        spec, toml = table.load(), table.DEFAULT.read_text(encoding="utf-8")
     plan = Plan(spec, only, scale, limit, settings["shard_size"])
     raw.begin(folder, raw.document(spec, SOURCE, toml, **settings))
     raw.note_asked(folder, plan)

@@ -820,7 +820,7 @@ def test_the_command_says_so_too(out, capsys):
     (out / TRAIN).write_bytes(b"PAR1")
     assert upload.main([str(out), "--repo-id", "someone/Fruit", "--dry-run"]) == 2
     first, last = capsys.readouterr().err.splitlines()
-    assert first.startswith(f"  damaged: {TRAIN} cannot be read: ") and last.endswith("1 faults, nothing was sent")
+    assert first.startswith(f"  damaged: {TRAIN} cannot be read: ") and last.endswith("a fault, nothing was sent")
 
 
 def test_a_damaged_page_names_its_file(out):

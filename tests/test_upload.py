@@ -114,6 +114,8 @@ def publish(hub, tmp_path, monkeypatch, capsys):
         monkeypatch.setenv(name, value)
     constants = huggingface_hub.constants
     monkeypatch.setattr(constants, "ENDPOINT", hub.endpoint)
+    resolve = "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", hub.endpoint + resolve)
     monkeypatch.setattr(product, "HfApi", partial(huggingface_hub.HfApi, hub.endpoint))
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "home" / "hub"))
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
