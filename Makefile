@@ -5,7 +5,7 @@ VENV := .venv
 OLD := .venv-datasets3
 LAUNCH := $(VENV)/bin/accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no
 
-.PHONY: demo test slow quality style
+.PHONY: demo test slow network quality style
 
 demo: $(VENV)/ready
 	$(LAUNCH) builder/generate.py --model preview --scale 0.005 --raw agfd30k-preview-raw
@@ -18,6 +18,9 @@ test: $(VENV)/ready $(OLD)/ready
 
 slow: $(VENV)/ready
 	$(VENV)/bin/python -m pytest -q -m slow
+
+network: $(VENV)/ready
+	$(VENV)/bin/python -m pytest -q -m network
 
 quality: $(VENV)/ready
 	$(VENV)/bin/ruff check .
