@@ -1,4 +1,4 @@
-"""The whole way through the real Hub: `HF_TOKEN=... pytest -m network`. A private dataset is made, and deleted again."""
+"""The whole way through the real Hub, `make network`: a private dataset is made, and deleted again."""
 
 import subprocess
 import sys
