@@ -20,7 +20,7 @@ from builder.spec import Recipe, Spec
 
 DROPPED = 0.12
 """Share of captions replaced by the empty or a negative prompt, which is what guidance compares with."""
-FOCUS = 0.75
+FOCUS = 0.9
 """Share of steps in which an autoencoder sees faces alone, once it has learned whole pictures."""
 NOISE = 0.05
 """Standard deviation of the noise on latents while a decoder learns: the denoiser's latents are not exact."""
