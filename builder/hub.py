@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from tqdm import tqdm
 
 from builder import UserError, patience
 from builder.lint_files import ASSET, DATA
@@ -44,7 +46,8 @@ class Local:
     """The files to send: path → an operation that knows size and digest."""
 
     def __init__(self, folder: Path, names: Iterable[str]):
-        self.files = {name: CommitOperationAdd(name, folder / name) for name in names}
+        reading = tqdm(list(names), desc="reading", unit="file", disable=not sys.stderr.isatty())
+        self.files = {name: CommitOperationAdd(name, folder / name) for name in reading}
 
     def bytes(self, names: Iterable[str]) -> int:
         """How large these files are together."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from datasets import DatasetInfo, Features
 from PIL import Image
+from tqdm import tqdm
 
 from agfd30k import SPLITS
 from builder.lint_files import SECRETS, Release
@@ -168,7 +170,8 @@ def secrets(release: Release) -> Iterator[str]:
 
 def pictures(release: Release, thorough: bool = False) -> Iterator[str]:
     """Pictures decode, are the bytes that their rows say, and are marked as machine-made: a sample, or all."""
-    for path, group in _groups(release, thorough):
+    groups = _groups(release, thorough)
+    for path, group in tqdm(groups, desc="pictures", unit="row group", disable=not sys.stderr.isatty()):
         for row in _some(release, path, group, thorough):
             fault = _picture_fault(row)
             if fault:
