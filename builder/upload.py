@@ -1,6 +1,6 @@
 """Publish a release: `python builder/upload.py agfd30k --repo-id you/AGFD-30K`. Run it again after a stop: it goes on.
 
-Checked before, whole at every moment, read back after: the card comes with the last commit, and the dataset stays
+Checked before, whole at every moment, read back after: the card comes with the last commit, and a new dataset stays
 private until it was loaded back from the Hub.
 """
 
