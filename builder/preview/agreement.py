@@ -21,11 +21,12 @@ from tqdm import tqdm
 
 from builder import UserError, cli, loading, models, preview, table
 from builder.intervals import wilson
-from builder.plan import Attempt, Plan
+from builder.plan import Attempt, Plan, Sample
+from builder.preview.data import NO_FACE, random_look, spoil
 from builder.preview.data import SEEDS as USES
-from builder.preview.data import random_look
 from builder.preview.draw import draw, labels_of, render
-from builder.preview.truth import AGES, NATURAL, truth
+from builder.preview.stages import SPOILED
+from builder.preview.truth import AGES, FEATURES, NATURAL, ONE_FACE, truth
 from builder.preview.verifier import Verifier
 from builder.spec import Spec
 
@@ -97,8 +98,11 @@ def drawn(spec: Spec, verifier: Verifier, count: int) -> Reading:
     truths, scores = [], []
     for _ in tqdm(range(count), desc="drawings", unit="picture"):
         look, _ = random_look(spec, rng, DISOBEDIENT)
-        truths.append(truth(look))
-        scores.append(verifier.read([render(look, 512)])[0])
+        picture, known = render(look, 512), truth(look)
+        if rng.random() < SPOILED:
+            picture, known = spoil(spec, picture, rng), NO_FACE
+        truths.append(known)
+        scores.append(verifier.read([picture])[0])
     return Reading.of(np.array(truths), np.array(scores))
 
 
@@ -114,13 +118,13 @@ class Generated:
 
     def features(self, verifier: Verifier, each: int) -> Reading:
         """The verifier on `each` pictures a feature: what was asked for counts as shown, what was not as absent."""
-        attempts = [self.plan.attempt(sample, 0) for name in verifier.labels for sample in self._samples(name, each)]
+        attempts = [self.plan.attempt(sample, 0) for name in FEATURES for sample in self._samples(name, each)]
         scores = np.concatenate(list(self._make(attempts, verifier.read)))
-        return Reading.of(np.array([asked(a.sample.feature, verifier.labels) for a in attempts]), scores)
+        return Reading.of(np.array([asked(a.sample, verifier.labels) for a in attempts]), scores)
 
     def spread(self, verifier: Verifier) -> Iterator[str]:
         """How far apart the seeds of one prompt are, as a share of how far apart drawings of the same labels are."""
-        samples = [self._samples(name, 1)[0] for name in verifier.labels]
+        samples = [self._samples(name, 1)[0] for name in FEATURES]
         attempts = [self.plan.attempt(sample, number) for sample in samples for number in range(SEEDS)]
         images = [image for batch in self._make(attempts, list) for image in batch]
         drawings = [draw(labels_of(attempt.sample), attempt.seed % 2**31) for attempt in attempts]
@@ -140,10 +144,11 @@ class Generated:
                 bar.update(len(results))
 
 
-def asked(feature: str, labels: list[str]) -> list[float]:
-    """For every label 1 where it is the feature asked for, NaN where it may be there or not, else 0."""
-    free = OFTEN_THERE | ({"base"} if feature in OFTEN_THERE else set())
-    return [1.0 if label == feature else np.nan if label in free else 0.0 for label in labels]
+def asked(sample: Sample, labels: list[str]) -> list[float]:
+    """For every label 1 where it was asked for, NaN where it may be there or not, else 0."""
+    wanted = {sample.feature, sample.sex, ONE_FACE}
+    free = OFTEN_THERE | ({"base"} if sample.feature in OFTEN_THERE else set())
+    return [1.0 if label in wanted else np.nan if label in free else 0.0 for label in labels]
 
 
 def _pixels(images: list[Image.Image]) -> np.ndarray:
@@ -170,7 +175,9 @@ def table_lines(labels: list[str], drawings: Reading, pictures: Reading) -> Iter
             f"| {label} | {drawings.accuracy[n]:.2f} | {pictures.shown[n]} | {shares[n]:.2f} | {low:.2f} to {high:.2f} "
             f"| {unasked} |"
         )
-    yield f"| mean | {np.nanmean(drawings.accuracy):.2f} | {pictures.shown.sum()} | {shares.mean():.2f} | | |"
+    of = [n for n, label in enumerate(labels) if label in FEATURES]
+    accuracy, agreed = np.nanmean(drawings.accuracy[of]), shares[of].mean()
+    yield f"| mean of the features | {accuracy:.2f} | {pictures.shown[of].sum()} | {agreed:.2f} | | |"
 
 
 if __name__ == "__main__":

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from builder.preview.captions import Caption, random_caption
 from builder.preview.draw import Labels, look_of, render
 from builder.preview.look import Look
-from builder.preview.truth import truth
+from builder.preview.truth import LABELS, ONE_FACE, truth
 from builder.spec import Spec
 
 SEEDS = {
@@ -26,27 +27,36 @@ SEEDS = {
 }
 """Each use draws its own pictures: no stage sees another's."""
 
+NO_FACE = np.array([0 if label == ONE_FACE else np.nan for label in LABELS], dtype=np.float32)
+"""What is known of a spoiled picture."""
+
 
 class Drawings(IterableDataset):
     """(picture, uint8 (3, size, size); caption; truth; the face's centre as shares of width and height) without end.
 
-    The share `disobedience` does not show what its caption asks for.
+    The share `disobedience` does not show what its caption asks for, and the share `spoiled` not one whole face.
     """
 
-    def __init__(self, spec: Spec, size: int, use: str, disobedience: float = 0.0, start: int = 0):
+    def __init__(
+        self, spec: Spec, size: int, use: str, disobedience: float = 0.0, start: int = 0, spoiled: float = 0.0
+    ):
         self.spec = spec
         self.size = size
         self.use = use
         self.disobedience = disobedience
         self.start = start
+        self.spoiled = spoiled
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, Caption, np.ndarray, tuple[float, float]]]:
         worker = get_worker_info()
         rng = np.random.default_rng([SEEDS[self.use], self.start, worker.id if worker else 0])
         while True:
             look, caption = random_look(self.spec, rng, self.disobedience)
-            picture = torch.from_numpy(np.array(render(look, self.size))).permute(2, 0, 1)
-            yield picture, caption, truth(look), (look.x, look.y + 0.15 * look.scale)
+            picture, known = render(look, self.size), truth(look)
+            if self.spoiled and rng.random() < self.spoiled:
+                picture, known = spoil(self.spec, picture, rng), NO_FACE
+            pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)
+            yield pixels, caption, known, (look.x, look.y + 0.15 * look.scale)
 
 
 def random_look(spec: Spec, rng: np.random.Generator, disobedience: float) -> tuple[Look, Caption]:
@@ -54,6 +64,35 @@ def random_look(spec: Spec, rng: np.random.Generator, disobedience: float) -> tu
     caption = random_caption(spec, rng)
     labels = Labels(caption.feature, caption.sex, caption.ethnicity, caption.age, caption.phrase)
     return look_of(labels, int(rng.integers(2**31)), obey=bool(rng.random() >= disobedience)), caption
+
+
+def spoil(spec: Spec, picture: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """A picture without exactly one whole face: two faces, the parts of one in disorder, or none."""
+    return (_doubled, _shuffled, _emptied)[rng.integers(3)](spec, picture, rng)
+
+
+def _doubled(spec: Spec, picture: Image.Image, rng: np.random.Generator) -> Image.Image:
+    half = picture.width // 2
+    other = render(random_look(spec, rng, 0)[0], picture.width)
+    both = picture.copy()
+    for place, face in enumerate((picture, other)):
+        both.paste(face.resize((half, picture.height)), (place * half, 0))
+    return both
+
+
+def _shuffled(spec: Spec, picture: Image.Image, rng: np.random.Generator) -> Image.Image:
+    cells = int(rng.integers(3, 7))
+    side = picture.width // cells
+    places = [(x * side, y * side, (x + 1) * side, (y + 1) * side) for y in range(cells) for x in range(cells)]
+    mixed = picture.copy()
+    for place, part in zip(places, rng.permutation(len(places))):
+        mixed.paste(picture.crop(places[part]), place)
+    return mixed
+
+
+def _emptied(spec: Spec, picture: Image.Image, rng: np.random.Generator) -> Image.Image:
+    corner = picture.width // 5
+    return picture.crop((0, 0, corner, corner)).resize(picture.size, Image.Resampling.BICUBIC)
 
 
 def batches(

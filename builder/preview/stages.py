@@ -22,6 +22,8 @@ DROPPED = 0.12
 """Share of captions replaced by the empty or a negative prompt, which is what guidance compares with."""
 FOCUS = 0.9
 """Share of steps in which an autoencoder sees faces alone, once it has learned whole pictures."""
+SPOILED = 0.08
+"""Share of the verifier's pictures that do not show one whole face."""
 NOISE = 0.05
 """Standard deviation of the noise on latents while a decoder learns: the denoiser's latents are not exact."""
 
@@ -267,7 +269,7 @@ def read_faces(spec: Spec, folder: Path, stage: Stage, device: torch.device, wor
     model = nets.verifier(LABELS).to(device, memory_format=torch.channels_last)
 
     def endless(step: int) -> Iterator:
-        return batches(Drawings(spec, 128, "verifier", 0.25, step), stage.batch_size, workers)
+        return batches(Drawings(spec, 128, "verifier", 0.25, step, SPOILED), stage.batch_size, workers)
 
     def loss_of(model, batch) -> torch.Tensor:
         pictures, answers = batch[0], batch[2].to(device)

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from builder.preview.look import Look
+from builder.spec import SEXES
 
 AGES = {"child": (0, 5), "teenager": (5, 18), "young_adult": (18, 40), "old_adult": (40, 60), "old": (60, 200)}
 OCCLUSIONS = ("glasses", "mask", "makeup", "hands")
@@ -16,7 +17,10 @@ SHOWN = [
     *["blond", "brown", "red", "bangs", "straight_hair", "wavy_hair", "bald"],
     *["small_scale", "mustache", "hat", "blurry", "open_mouth", "close_eyes", "earrings"],
 ]
-LABELS = [*AGES, *SHOWN, "base"]
+FEATURES = [*AGES, *SHOWN, "base"]
+ONE_FACE = "one_face"
+"""Is there exactly one, whole face?"""
+LABELS = [*FEATURES, *SEXES, ONE_FACE]
 NATURAL = ("blond", "brown", "red", "bangs", "straight_hair", "wavy_hair", "bald")
 """What a face may have of itself: a plain portrait may show it."""
 
@@ -41,6 +45,7 @@ def truth(look: Look) -> np.ndarray:
     }
     special = [known[label] for label in SHOWN if label not in NATURAL]
     known["base"] = not any(value == 1 for value in special)
+    known |= {"male": not look.female, "female": look.female, ONE_FACE: True}
     return np.array([known[label] for label in LABELS], dtype=np.float32)
 
 
