@@ -28,6 +28,8 @@ Configs: one per attribute, `all` (every picture) and `metadata` (every label, n
     model            string      the model that made the picture
     model_revision   string      its commit, or the digest of its files
     safety_checker   string      the checker that passed the picture ("" for none)
+    verified         bool        the feature was seen on the picture and no check failed; null: not judged
+    checks           struct      what was measured: number of faces, scores, sharpness, hash, see CHECKS
     sha256           string      digest of the picture's file
 """
 
@@ -60,6 +62,30 @@ LABELS = {
 """Class names of the default table; a folder made from another table brings its own."""
 
 
+CHECKS = {
+    "passed": [datasets.Value("string")],
+    "failed": [datasets.Value("string")],
+    "faces": datasets.Value("int32"),
+    "face_box": [datasets.Value("float32")],
+    "face_score": datasets.Value("float32"),
+    "attribute_score": datasets.Value("float32"),
+    "sex_score": datasets.Value("float32"),
+    "age_score": datasets.Value("float32"),
+    "luminance": datasets.Value("float32"),
+    "highlights": datasets.Value("float32"),
+    "sharpness": datasets.Value("float32"),
+    "noise": datasets.Value("float32"),
+    "hash": datasets.Value("string"),
+}
+"""What the checks measured on a picture; what was not measured is null.
+
+`passed` and `failed` name the checks that judged it; one that is in neither was not made or could not tell. `face_box`
+is left, top, width and height in pixels of the largest of the `faces`. Scores, `luminance` and `highlights` (the share
+of nearly white pixels) are from 0 to 1, `sharpness` is the variance of the Laplacian, `noise` near 1 for white noise,
+`hash` a perceptual hash of 64 bits, in hexadecimal.
+"""
+
+
 def config_names(labels=LABELS):
     """The configs that a table's labels give: its attributes, `all` and `metadata`."""
     return [*labels["attribute"], "all", "metadata"]
@@ -89,6 +115,8 @@ def features(labels=LABELS, config="all"):
         "model": datasets.Value("string"),
         "model_revision": datasets.Value("string"),
         "safety_checker": datasets.Value("string"),
+        "verified": datasets.Value("bool"),
+        "checks": dict(CHECKS),
         "sha256": datasets.Value("string"),
     }
     if config == "metadata":

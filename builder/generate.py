@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from builder import UserError, cli, preview, table
+from builder.criteria import KINDS
 from builder.plan import SHARD_SIZE, Plan
 
 SAFETY_CHECKER = "CompVis/stable-diffusion-safety-checker"
@@ -61,12 +62,21 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="no safety checker for rows of adults; whoever may be a minor keeps it",
     )
+    option(
+        "--without",
+        action="append",
+        metavar="CHECK",
+        choices=list(KINDS),
+        help="leave a check of the table out: integrity, face, attribute or duplicates; may be repeated",
+    )
     option("--dry-run", action="store_true", help="print what would be made, and exit")
     return made
 
 
-def main(argv: list[str] | None = None, load: Callable | None = None) -> int:
-    """The command; returns the exit status. `load` may stand in for `loading.load`."""
+def main(argv: list[str] | None = None, load: Callable | None = None, build_checks: Callable | None = None) -> int:
+    """The command; returns the exit status. `load` may stand in for `loading.load`, `build_checks` for
+    `checks.loading.build`.
+    """
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     logging.basicConfig(format="%(message)s")
     args = parser().parse_args(argv)
@@ -76,8 +86,9 @@ def main(argv: list[str] | None = None, load: Callable | None = None) -> int:
         spec = dataclasses.replace(spec, recipe=recipe)
         if recipe.model == preview.NAME:
             spec = preview.fitted(spec)
+        spec = dataclasses.replace(spec, checks=spec.checks.without(args.without or ()))
         plan = Plan(spec, args.only or (), args.scale, args.limit, args.shard_size)
-        return _dry_run(plan) if args.dry_run else _run(args, plan, load)
+        return _dry_run(plan) if args.dry_run else _run(args, plan, load, build_checks)
     except UserError as error:
         print(f"generate: {error}", file=sys.stderr)
     except KeyboardInterrupt:  # before the run takes over; from then on it stops after a batch
@@ -105,10 +116,11 @@ def _dry_run(plan: Plan) -> int:
     return 0
 
 
-def _run(args: argparse.Namespace, plan: Plan, load: Callable | None) -> int:
-    from builder.run import Run  # torch and accelerate, which a dry run does without
+def _run(args: argparse.Namespace, plan: Plan, load: Callable | None, build_checks: Callable | None) -> int:
+    from builder.checks import loading as checks  # torch and OpenCV, which a dry run does without
+    from builder.run import Run
 
-    return Run(args, plan, load or _load).run()
+    return Run(args, plan, load or _load, build_checks or checks.build).run()
 
 
 def _load(*source, **options):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from builder import UserError, preview
 from builder.files import sha256
 
+YUNET = "face_detection_yunet_2023mar.onnx"
+"""The file of OpenCV's YuNet repository on the Hub."""
 PICKLES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
 
 
@@ -62,6 +64,55 @@ def resolve_checker(source: Source, fallback: str) -> Source | None:
     if path.is_dir():
         return Source("folder", path.resolve().name, str(path), _digest(path))
     return Source("hub", fallback, fallback, _commit(fallback, "main", "--safety-checker"))
+
+
+def resolve_reader(model: str, revision: str, recorded: Source | None = None) -> Source:
+    """The exact model of the attribute check: the preview's, a transformers folder, or a Hub model's commit.
+
+    `recorded` is what an earlier run resolved the same words to. Raises UserError telling how to get it or go without.
+    """
+    path = Path(model).expanduser()
+    if model == preview.NAME:
+        return Source("preview", preview.NAME, str(preview.VERIFIER), _digest(preview.VERIFIER))
+    if path.is_dir():
+        if not (path / "config.json").is_file() or not any(path.glob("*.safetensors")):
+            raise UserError(f"attribute check: {model} is not a transformers folder with .safetensors weights")
+        return Source("folder", path.resolve().name, str(path), _digest(path))
+    return _kept(model, recorded) or _named("attribute", model, revision)
+
+
+def resolve_detector(model: str, revision: str, recorded: Source | None = None) -> Source:
+    """The exact YuNet model of the face check: a .onnx file, or one from the Hub, downloaded.
+
+    `recorded` is what an earlier run resolved the same words to. Raises UserError telling how to get it or go without.
+    """
+    path = Path(model).expanduser()
+    if path.suffix == ".onnx":
+        if not path.is_file():
+            raise UserError(f'face check: {model}: there is no such file; use detector = "haar", or --without face')
+        return Source("file", path.name, str(path), f"sha256:{sha256(path)}")
+    from huggingface_hub import hf_hub_download
+
+    found = _kept(model, recorded) or _named("face", model, revision)
+    try:
+        return replace(found, location=hf_hub_download(model, YUNET, revision=found.revision))
+    except Exception as error:
+        raise UserError(
+            f'face check: {YUNET} of {model} cannot be read ({type(error).__name__}); use detector = "haar", or '
+            "leave the check out on purpose with --without face"
+        ) from None
+
+
+def _kept(model: str, recorded: Source | None) -> Source | None:
+    return recorded if recorded is not None and recorded.kind == "hub" and recorded.name == model else None
+
+
+def _named(check: str, model: str, revision: str) -> Source:
+    """A check's Hub model, by its commit."""
+    try:
+        return Source("hub", model, model, _commit(model, revision, f"{check} check:"))
+    except UserError as error:
+        raise UserError(f"{error}; or leave the check out on purpose with --without {check}") from None
 
 
 def _has_checker(source: Source) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -150,14 +151,19 @@ class _Files:
 
 
 def _compression(schema: pa.Schema) -> dict[str, str]:
-    """Codec of every leaf: pictures are compressed already, text is not."""
-    codecs = {}
-    for field in schema:
-        if pa.types.is_struct(field.type):
-            codecs.update({f"{field.name}.{part.name}": "none" for part in field.type})
-        else:
-            codecs[field.name] = "zstd"
-    return codecs
+    """Codec of every leaf: pictures are compressed already, all else is not."""
+    return {leaf: "none" if leaf.startswith("image.") else "zstd" for field in schema for leaf in _leaves(field)}
+
+
+def _leaves(field: pa.Field) -> Iterator[str]:
+    """Parquet's names for the columns that a field becomes."""
+    if pa.types.is_struct(field.type):
+        for part in field.type:
+            yield from (f"{field.name}.{leaf}" for leaf in _leaves(part))
+    elif pa.types.is_list(field.type):
+        yield f"{field.name}.list.element"
+    else:
+        yield field.name
 
 
 def _picture(shard: Path, row: dict) -> dict[str, Any]:

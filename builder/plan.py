@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from builder import people
 from builder.cells import Cell, cells_of, choose
+from builder.criteria import Shown
 from builder.design import design
 from builder.spec import Spec
 
@@ -28,7 +29,9 @@ SHARD_SIZE = 256
 
 @dataclass(frozen=True)
 class Sample:
-    """What one picture is asked to be. `index` counts within (feature, sex); `phrase` is the special prompt."""
+    """What one picture is asked to be. `index` counts within (feature, sex); `phrase` is the special prompt; `check` is
+    how it is checked for its feature.
+    """
 
     id: str
     attribute: str
@@ -45,6 +48,7 @@ class Sample:
     negative_prompt: str
     guidance_scale: float
     minor: bool
+    check: Shown
 
 
 @dataclass(frozen=True)
@@ -191,6 +195,7 @@ class Plan:
             negative_prompt=negative_prompt,
             guidance_scale=float(feature.guidance_scale),
             minor=people.is_minor(age, prompt),
+            check=feature.check,
         )
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
-from builder import UserError
+from builder import UserError, criteria
 from builder.files import atomic, sync_folder
 from builder.models import Source
 from builder.plan import Plan, Shard
@@ -20,18 +20,25 @@ from builder.spec import Feature, Recipe, Spec, fingerprint
 RECIPE = "recipe.json"
 ASKED = "asked.json"
 SHARDS = "shards"
-KEYS = {"spec", "model", "settings", "labels", "toml", "fingerprint"}
+KEYS = {"spec", "model", "checks", "settings", "labels", "toml", "fingerprint"}
 
 
-def document(spec: Spec, source: Source, toml: str, **settings: Any) -> dict[str, Any]:
-    """What recipe.json holds: the resolved table, the exact model, the settings that change files, and the labels.
+def document(
+    spec: Spec, source: Source, toml: str, checks: Sequence[dict[str, Any]] = (), **settings: Any
+) -> dict[str, Any]:
+    """What recipe.json holds: the resolved table, the exact model, the checks with their versions and models, the
+    settings that change files, and the labels.
 
     A local model is known by its name and digest, not by where it lies. `toml` is the table's text, kept for reading.
     """
     known = {key: value for key, value in asdict(source).items() if key != "location"}
-    content = {"spec": spec.as_dict(), "model": known, "settings": settings}
+    content = {"spec": spec.as_dict(), "model": known, "checks": list(checks), "settings": settings}
     if source.kind in ("folder", "file"):
         content["spec"]["recipe"].update(model=source.name, revision=source.revision)
+    for check in checks:
+        if check["model"] and check["model"]["kind"] in ("folder", "file"):
+            key = "model" if check["name"] == "attribute" else "detector"
+            content["spec"]["checks"][check["name"]].update({key: check["model"]["name"]})
     pixels = {**content, "spec": {key: value for key, value in content["spec"].items() if key != "license"}}
     return {**content, "labels": spec.labels, "toml": toml, "fingerprint": fingerprint(pixels)}
 
@@ -68,6 +75,12 @@ def recorded_source(raw: Path, model: str, revision: str) -> Source | None:
     if (asked["model"], asked["revision"]) != (model, revision):
         return None
     return Source(location=model, **found["model"])
+
+
+def recorded_checks(raw: Path) -> list[dict[str, Any]]:
+    """The checks that an earlier run of this folder noted, with their exact models."""
+    found = read(raw)
+    return found["checks"] if found else []
 
 
 def begin(raw: Path, content: dict[str, Any]) -> None:
@@ -116,9 +129,10 @@ def spec_of(content: dict[str, Any]) -> Spec:
     for row in table.pop("features"):
         lists = {key: tuple(row[key]) for key in ("ages", "positive", "negative")}
         by_sex = {key: {sex: tuple(row[key][sex]) for sex in row[key]} for key in ("subjects", "phrases")}
-        features.append(Feature(**{**row, **lists, **by_sex}))
+        features.append(Feature(**{**row, **lists, **by_sex, "check": criteria.shown(row["check"])}))
     minors = {key: tuple(pieces) for key, pieces in table.pop("minors").items()}
-    return Spec(**{**table, "recipe": Recipe(**table["recipe"])}, features=tuple(features), minors=minors)
+    kept = {"recipe": Recipe(**table["recipe"]), "checks": criteria.restored(table["checks"])}
+    return Spec(**{**table, **kept}, features=tuple(features), minors=minors)
 
 
 def shard_folders(raw: Path) -> list[Path]:
@@ -159,7 +173,7 @@ class RowCount:
 def _differences(old: dict, new: dict) -> Iterator[str]:
     """Where two documents differ, at most five places."""
     found: list[str] = []
-    for part in ("spec", "model", "settings"):
+    for part in ("spec", "model", "checks", "settings"):
         _compare(old.get(part), new[part], part, found)
     yield from found[:5]
     if len(found) > 5:

@@ -44,8 +44,16 @@ def whole(key: str, value: Any, least: int, most: int = 10**9) -> None:
 
 
 def guidance(key: str, value: Any) -> None:
-    good = isinstance(value, (int, float)) and not isinstance(value, bool) and 1 <= value <= 100
-    rule(good, f"`{key}` must be a number from 1 to 100", value)
+    number(key, value, 1, 100)
+
+
+def number(key: str, value: Any, least: float, most: float) -> None:
+    good = isinstance(value, (int, float)) and not isinstance(value, bool) and least <= value <= most
+    rule(good, f"`{key}` must be a number from {least:,} to {most:,}", value)
+
+
+def one_of(key: str, value: Any, known: tuple[str, ...]) -> None:
+    rule(isinstance(value, str) and value in known, f"`{key}` must be one of {', '.join(known)}", value)
 
 
 def listed(key: str, value: Any) -> tuple:

@@ -18,11 +18,12 @@ from pathlib import Path
 
 import torch
 
-from builder import UserError, models, raw, release
-from builder.checks import integrity
-from builder.plan import Attempt, Plan, Shard
+from builder import UserError, models, raw, refill, release
+from builder.checks import Outcome
+from builder.checks import loading as checks
+from builder.plan import Attempt, Plan, Result, Shard
 from builder.progress import Progress
-from builder.shards import REJECTED, Locked, ShardWriter, is_done
+from builder.shards import REJECTED, Locked, ShardWriter, is_done, rejection
 
 LIBRARIES = ("torch", "diffusers", "transformers", "accelerate", "datasets", "pillow", "numpy")
 
@@ -85,12 +86,15 @@ class Rank:
 
 
 class Run:
-    """A rank's work. `load` makes the pipeline from a model source, like `loading.load`."""
+    """A rank's work. `load` makes the pipeline from a model source, like `loading.load`, and `build_checks` the checks,
+    like `checks.loading.build`.
+    """
 
-    def __init__(self, args: argparse.Namespace, plan: Plan, load: Callable):
+    def __init__(self, args: argparse.Namespace, plan: Plan, load: Callable, build_checks: Callable):
         self.args = args
         self.plan = plan
         self.load = load
+        self.build_checks = build_checks
         self.rank = Rank.here()
         self.stop = Stop()
         self.pipeline = None
@@ -103,10 +107,12 @@ class Run:
         self.progress = Progress(self.plan.chosen, lambda: (rows(shards), rejected(shards)), self.rank.index == 0)
         try:
             locked = self._build(shards[self.rank.index :: self.rank.count])
+            while not self.stop and self._all_done() and refill.take_back(self.args.raw, self.plan):
+                locked = self._build(shards)  # whoever found the duplicates makes others, alone
         finally:
             self.progress.close()
             self.stop.over()
-        return self._end(shards, locked)
+        return self._end(locked)
 
     def _begin(self) -> None:
         """Settle which exact model it is, and that both folders are this build's."""
@@ -115,10 +121,12 @@ class Run:
         recipe = self.plan.spec.recipe
         recorded = raw.recorded_source(self.args.raw, recipe.model, recipe.revision)
         self.source = models.resolve(recipe.model, recipe.revision, recorded, self.args.model_config)
+        self.check_sources = checks.resolve(self.plan.spec, raw.recorded_checks(self.args.raw))
         document = raw.document(
             self.plan.spec,
             self.source,
             self.args.spec.read_text(encoding="utf-8"),
+            checks=checks.noted(self.plan.spec, self.check_sources),
             image_format=self.args.image_format,
             shard_size=self.plan.shard_size,
             safety_checker=self.args.safety_checker,
@@ -157,6 +165,7 @@ class Run:
             rows, rejected = len(writer.rows), len(writer.rejected)
             while pending := writer.pending(asked):
                 if self.pipeline is None:
+                    self.checks = self.build_checks(self.plan.spec, self.check_sources, self.rank.device)
                     self.pipeline = self._load()
                 if self.stop:
                     return
@@ -168,18 +177,25 @@ class Run:
         self.progress.shard(shard.name, rows, rejected, time.monotonic() - started)
 
     def _batch(self, writer: ShardWriter, attempts: list[Attempt]) -> None:
-        """Generate, check, write each picture while the next ones are decoded, and commit."""
-        writing, rejected = [], []
+        """Generate, check each picture while the next ones are decoded, write what is kept, and commit."""
         with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-            for result in self.pipeline.generate(attempts):
-                reason = result.reason or integrity(result.image)
-                if reason:
-                    rejected.append(_rejection(result.attempt, reason))
+            results = [(result, pool.submit(self._look, result)) for result in self.pipeline.generate(attempts)]
+            made = [result for result, _ in results if result.image]
+            outcomes = [outcome.result() for result, outcome in results if result.image]
+            self.checks.read([r.attempt.sample for r in made], [r.image for r in made], outcomes)
+            rejected = [rejection(r.attempt, r.reason) for r, _ in results if not r.image]
+            writing = []
+            for result, outcome in zip(made, outcomes):
+                if outcome.reason:
+                    rejected.append(rejection(result.attempt, outcome.reason, outcome.detail, outcome.checks))
                 else:
                     checker = self.pipeline.checker_of(result.attempt.sample)
-                    writing.append(pool.submit(writer.write_picture, result.attempt, result.image, checker))
+                    writing.append(pool.submit(writer.write_picture, result.attempt, result.image, checker, outcome))
         writer.commit([future.result() for future in writing], rejected)
         self.progress.batch()
+
+    def _look(self, result: Result) -> Outcome | None:
+        return self.checks.look(result.attempt.sample, result.image) if result.image else None
 
     def _load(self):
         checked = self.plan.minors or not self.args.unchecked_adults
@@ -194,7 +210,10 @@ class Run:
             minors=self.plan.minors,
         )
 
-    def _end(self, shards: list[Shard], locked: list[Locked]) -> int:
+    def _all_done(self) -> bool:
+        return all(map(self._is_done, self.plan.shards))
+
+    def _end(self, locked: list[Locked]) -> int:
         """Say how it ended; where nothing is left to do, make the release."""
         if self.stop:
             print(
@@ -206,12 +225,8 @@ class Run:
             more = f" ({len(locked)} shards)" if len(locked) > 1 else ""
             print(f"generate: {locked[0]}{more}", file=sys.stderr)
             return 2 if self.pipeline is None else 0
-        if all(map(self._is_done, shards)):
+        if self._all_done():
             census, made = release.make(self.args.raw, self.args.out)
             if made or (self.rank.index == 0 and self.pipeline is None):
                 print(release.summary(census, self.args.out))
         return 0
-
-
-def _rejection(attempt: Attempt, reason: str) -> dict:
-    return {"id": attempt.sample.id, "attempt": attempt.number, "seed": attempt.seed, "reason": reason}

@@ -22,8 +22,9 @@ import jsonlines
 from filelock import FileLock, Timeout
 from PIL import Image
 
-from agfd30k import picture
+from agfd30k import CHECKS, picture
 from builder import UserError, marks
+from builder.checks import Outcome
 from builder.files import atomic, sha256, sync, sync_folder
 from builder.plan import Attempt, Plan, Sample
 
@@ -37,8 +38,9 @@ PLANNED = [
     *["id", "attribute", "feature", "sex", "ethnicity", "age", "age_group", "phrase", "split"],
     *["prompt", "negative_prompt", "guidance_scale", "attempt", "seed"],
 ]
-MADE = ["model", "model_revision", "safety_checker", "sha256"]
+MADE = ["model", "model_revision", "safety_checker", "verified", "checks", "sha256"]
 KEYS = ["file_name", *PLANNED, *MADE]
+REJECTED_KEYS = ["id", "attempt", "seed", "reason", "detail", "checks"]
 
 FORMATS = {
     "png": {"format": "PNG", "compress_level": 1},
@@ -73,6 +75,11 @@ def encode(image: Image.Image, ending: str, model: str) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, **FORMATS[ending], **marks.options(ending, model))
     return buffer.getvalue()
+
+
+def rejection(attempt: Attempt, reason: str, detail: str = "", checks: dict | None = None) -> dict[str, Any]:
+    """The line of rejected.jsonl for a try that is not kept."""
+    return dict(zip(REJECTED_KEYS, (attempt.sample.id, attempt.number, attempt.seed, reason, detail, checks)))
 
 
 def receipt(folder: Path) -> dict[str, Any] | None:
@@ -159,14 +166,22 @@ class ShardWriter:
         most = self.plan.spec.recipe.max_attempts
         return [self.plan.attempt(s, tries[s.id]) for s in asked if s.id not in made and tries[s.id] < most]
 
-    def write_picture(self, attempt: Attempt, image: Image.Image, safety_checker: str) -> dict[str, Any]:
+    def write_picture(
+        self, attempt: Attempt, image: Image.Image, safety_checker: str, outcome: Outcome
+    ) -> dict[str, Any]:
         """Put a picture's file in its place; returns the row to commit. Safe to call from several threads."""
         data = encode(image, self.ending, "{model} {model_revision}".format(**self.made_by))
         name = f"{IMAGES}/{attempt.sample.id}.{self.ending}"
         with atomic(self.folder / name) as file:
             file.write(data)
-        made = {**self.made_by, "safety_checker": safety_checker, "sha256": hashlib.sha256(data).hexdigest()}
-        return {"file_name": name, **planned(attempt), **made}
+        checked = {"safety_checker": safety_checker, "verified": outcome.verified, "checks": outcome.checks}
+        return {
+            "file_name": name,
+            **planned(attempt),
+            **self.made_by,
+            **checked,
+            "sha256": hashlib.sha256(data).hexdigest(),
+        }
 
     def commit(self, rows: list[dict], rejected: list[dict]) -> None:
         """Make a batch durable: its pictures' names first, then what was rejected, then its rows."""
@@ -221,8 +236,30 @@ class ShardWriter:
             if fault:
                 raise Damaged(f"{self.folder / ROWS}, line {number}: {fault}", self.folder)
             seen.add(row["id"])
+        self._take_back()
         (self.folder / RECEIPT).unlink(missing_ok=True)
         sync_folder(self.folder)
+
+    def take_back(self, rejected: list[dict]) -> None:
+        """Turn committed rows into rejected tries: what another picture has made a duplicate. Their pictures go too."""
+        (self.folder / RECEIPT).unlink(missing_ok=True)
+        sync_folder(self.folder)
+        _append(self.folder / REJECTED, rejected)
+        self.rejected += rejected
+        self._take_back()
+
+    def _take_back(self) -> None:
+        """Drop rows whose try stands among the rejected ones, and pictures that have no row."""
+        gone = {(row["id"], row["attempt"]) for row in self.rejected}
+        kept = [row for row in self.rows if (row["id"], row["attempt"]) not in gone]
+        if len(kept) < len(self.rows):
+            self.rows = kept
+            with atomic(self.folder / ROWS) as file:
+                file.write(_lines(kept))
+        named = {row["file_name"] for row in self.rows}
+        for path in (self.folder / IMAGES).iterdir():
+            if path.stem in self.whole and f"{IMAGES}/{path.name}" not in named:
+                path.unlink()
 
 
 def row_fault(row: Any, whole: dict[str, Sample], plan: Plan, made_by: dict[str, str]) -> str | None:
@@ -239,12 +276,14 @@ def row_fault(row: Any, whole: dict[str, Sample], plan: Plan, made_by: dict[str,
     for key, value in right.items():
         if row[key] != value:
             return f"{row['id']}: `{key}` is {row[key]!r}, the plan says {value!r}"
+    if not isinstance(row["checks"], dict) or list(row["checks"]) != list(CHECKS):
+        return f"{row['id']}: `checks` does not have its keys"
     return None
 
 
 def rejection_fault(row: Any, whole: dict[str, Sample]) -> str | None:
     """What is wrong with a line of rejected.jsonl, or None."""
-    if not isinstance(row, dict) or list(row) != ["id", "attempt", "seed", "reason"]:
+    if not isinstance(row, dict) or list(row) != REJECTED_KEYS:
         return "not a rejected try"
     return None if row["id"] in whole else f"{row['id']!r} does not belong to this shard"
 

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from builder import rules
+from builder.criteria import Criteria, Shown
 
 SEXES = ("male", "female")
 FIELDS = ("age", "subject", "ethnicity", "phrase")
@@ -49,7 +50,7 @@ class Feature:
     """One row of the table: a label, its quotas, and what its prompts are made of.
 
     `phrases` and `subjects` are given by sex; `positive` and `negative` are the row's own prompt pieces, after the
-    template's were dropped, replaced and added to.
+    template's were dropped, replaced and added to. `check` says how a picture is checked for it.
     """
 
     attribute: str
@@ -62,6 +63,7 @@ class Feature:
     guidance_scale: float
     positive: tuple[str, ...]
     negative: tuple[str, ...]
+    check: Shown = field(default_factory=Shown)
 
     def __post_init__(self):
         for key in ("attribute", "name"):
@@ -120,6 +122,7 @@ class Spec:
     age_groups: dict[str, int]
     minors: dict[str, tuple[str, ...]] = field(default_factory=dict)
     license: str = "creativeml-openrail-m"
+    checks: Criteria = field(default_factory=Criteria)
 
     def __post_init__(self):
         rules.text("name", self.name)
@@ -133,6 +136,10 @@ class Spec:
             rules.words(f"ethnicities.{label}", (words,))
         rules.distinct("ethnicities", tuple(self.ethnicities.values()))
         self._check_ages()
+        described = {} if self.checks.attribute is None else vars(self.checks.attribute)
+        for key, labels in (("sexes", SEXES), ("age_groups", tuple(self.age_groups))):
+            for label in described.get(key, {}):
+                rules.one_of(f"checks.attribute.{key}", label, labels)
 
     def _check_ages(self):
         starts = list(self.age_groups.values())

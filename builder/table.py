@@ -8,7 +8,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from builder import people, rules
+from builder import criteria, people, rules
 from builder.rules import SpecError
 from builder.spec import FIELDS, SEXES, TEMPLATE_FIELD, Feature, Recipe, Spec
 
@@ -37,7 +37,7 @@ def _spec(document: dict) -> Spec:
         "the table",
         document,
         "name release recipe prompt people ethnicities age_groups feature",
-        optional="minors license",
+        optional="minors license checks",
     )
     prompt = rules.keys("[prompt]", top["prompt"], "positive negative")
     usual = rules.keys("[people]", top["people"], "ages subjects")
@@ -66,6 +66,7 @@ def _spec(document: dict) -> Spec:
         ethnicities=top["ethnicities"],
         age_groups=top["age_groups"],
         minors={key: tuple(value) for key, value in minors.items()},
+        checks=criteria.read(top.get("checks", {})),
         **{key: top[key] for key in ("license",) if key in top},
     )
     for number, feature in enumerate(features, 1):
@@ -82,7 +83,7 @@ def _label(row: Any) -> str:
 
 
 def _feature(row: Any, prompt: dict, usual: dict, ethnicities: dict, recipe: Recipe) -> Feature:
-    optional = "phrases combine ages subjects guidance_scale drop replace add negative_drop negative_add"
+    optional = "phrases combine ages subjects guidance_scale drop replace add negative_drop negative_add check"
     row = rules.keys("the row", row, "attribute name male female", optional=optional)
     rules.rule(not ("phrases" in row and "combine" in row), "give `phrases` or `combine`, not both", sorted(row))
     for key in ("drop", "add", "negative_drop", "negative_add"):
@@ -100,6 +101,7 @@ def _feature(row: Any, prompt: dict, usual: dict, ethnicities: dict, recipe: Rec
         guidance_scale=row.get("guidance_scale", recipe.guidance_scale),
         positive=_pieces(prompt["positive"], row.get("drop", []), row.get("replace", {}), row.get("add", [])),
         negative=_pieces(prompt["negative"], row.get("negative_drop", []), {}, row.get("negative_add", [])),
+        check=criteria.shown(row.get("check", {})),
     )
     size = len(ethnicities) * len(feature.ages) * max(len(feature.variants(sex)) for sex in SEXES)
     rules.rule(size <= MAX_DESIGN, f"ethnicities × ages × phrases must be at most {MAX_DESIGN:,}", size)

@@ -4,9 +4,10 @@ import numpy as np
 from PIL import Image
 
 from builder import raw, table
+from builder.checks import Outcome
 from builder.models import Source
 from builder.plan import Plan
-from builder.shards import ShardWriter
+from builder.shards import ShardWriter, rejection
 
 SIDE = 16
 SOURCE = Source("preview", "stand-in", "preview", "built-in")
@@ -53,8 +54,9 @@ phrases = ["a cup of tea"]
 
 
 def picture_of(seed, side=SIDE):
-    """A small picture that follows from the seed alone."""
-    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (side, side, 3), dtype=np.uint8))
+    """A small picture, all its own, that follows from the seed alone: smooth patches, as a photograph is smooth."""
+    patches = Image.fromarray(np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8))
+    return patches.resize((side, side), Image.Resampling.BICUBIC)
 
 
 def refused(attempt):
@@ -62,17 +64,18 @@ def refused(attempt):
     return attempt.seed % 10 == 0
 
 
+def write(writer, attempt, checker="", outcome=None):
+    """Put the picture of a try in its place; returns its row."""
+    return writer.write_picture(attempt, picture_of(attempt.seed), checker, outcome or Outcome())
+
+
 def write_shard(folder, plan, shard, batches=None, finish=True, ending="png"):
     """Make a shard, or its first batches of four."""
     with ShardWriter(folder / "shards" / shard.name, plan.whole(shard), plan, ending, MADE_BY) as writer:
         while (pending := writer.pending(plan.asked(shard))[:4]) and batches != 0:
             kept = [attempt for attempt in pending if not refused(attempt)]
-            rows = [writer.write_picture(attempt, picture_of(attempt.seed), "") for attempt in kept]
-            gone = [
-                {"id": attempt.sample.id, "attempt": attempt.number, "seed": attempt.seed, "reason": "refused"}
-                for attempt in pending
-                if refused(attempt)
-            ]
+            rows = [write(writer, attempt) for attempt in kept]
+            gone = [rejection(attempt, "refused") for attempt in pending if refused(attempt)]
             writer.commit(rows, gone)
             batches = None if batches is None else batches - 1
         if finish:

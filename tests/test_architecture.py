@@ -7,10 +7,25 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 ROOMS = [
-    *["agfd30k", "builder", "cli", "rules", "spec", "prompts", "people", "table", "design", "cells", "plan"],
-    *["preview", "dry_run", "balance", "intervals", "files", "models", "pipeline", "loading", "checks"],
+    *[
+        "agfd30k",
+        "builder",
+        "cli",
+        "rules",
+        "criteria",
+        "spec",
+        "prompts",
+        "people",
+        "table",
+        "design",
+        "cells",
+        "plan",
+    ],
+    *["preview", "dry_run", "balance", "intervals", "files", "models", "pipeline", "loading"],
+    *["checks.verdict", "checks.integrity", "checks.readers", "checks.face", "checks.attribute", "checks.duplicates"],
+    *["checks", "checks.loading"],
     *["marks", "shards", "raw", "census", "figures", "charts", "card", "parquet", "release"],
-    *["verify", "progress", "run", "generate", "lint_files", "lint_data", "lint"],
+    *["verify", "progress", "refill", "run", "generate", "lint_files", "lint_data", "lint"],
     *["patience", "hub", "readback", "upload"],
     *["preview.canvas", "preview.look", "preview.features", "preview.skin", "preview.mouth", "preview.makeup"],
     *["preview.face", "preview.hair", "preview.clothes", "preview.glasses", "preview.masks", "preview.hands"],
@@ -64,17 +79,33 @@ def test_the_loader_stands_alone():
         ("diffusers", {"pipeline", "loading", "preview.nets"}),
         (
             "transformers",
-            {"pipeline", "loading", *("preview." + name for name in ("nets", "stages", "train", "verifier"))},
+            {
+                "pipeline",
+                "loading",
+                "checks.readers",
+                *("preview." + name for name in ("nets", "stages", "train", "verifier")),
+            },
         ),
         (
             "torch",
             {
-                *["pipeline", "loading", "run", "preview.nets", "preview.data", "preview.loop", "preview.stages"],
+                *[
+                    "pipeline",
+                    "loading",
+                    "checks.readers",
+                    "checks.loading",
+                    "run",
+                    "preview.nets",
+                    "preview.data",
+                    "preview.loop",
+                    "preview.stages",
+                ],
                 *["preview.train", "preview.verifier", "preview.agreement"],
             },
         ),
         ("accelerate", set()),
         ("matplotlib", {"charts"}),
+        ("cv2", {"checks.integrity", "checks.face"}),
     ],
 )
 def test_heavy_libraries_stay_in_their_rooms(library, allowed):

@@ -52,7 +52,9 @@ def test_a_sex_that_is_not_asked_for_adds_no_words(tmp_path):
 def test_pictures_that_no_checker_has_passed_are_counted(tmp_path, monkeypatch):
     assert "No safety checker has passed 40 of the pictures." in card(tmp_path / "unchecked")
     write = builds.ShardWriter.write_picture
-    monkeypatch.setattr(builds.ShardWriter, "write_picture", lambda self, *args: write(self, *args[:2], "checker"))
+    monkeypatch.setattr(
+        builds.ShardWriter, "write_picture", lambda self, *args: write(self, *args[:2], "checker", args[3])
+    )
     assert "No safety checker" not in card(tmp_path / "checked")
 
 

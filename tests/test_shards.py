@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from builder import table
+from builder.checks import Outcome
 from builder.plan import Plan
-from builder.shards import KEYS, Damaged, Locked, ShardWriter, encode, is_done, receipt
+from builder.shards import KEYS, Damaged, Locked, ShardWriter, encode, is_done, receipt, rejection
 
 PLAN = Plan(table.load(), only=["occlusion"], scale=0.05, shard_size=16)
 SHARD = PLAN.shards[0]
@@ -73,7 +74,7 @@ def test_zeros_at_the_end_of_a_file_are_a_torn_end(tmp_path):
 def test_a_rejected_try_is_not_made_again_but_followed_by_the_next(tmp_path):
     with opened(tmp_path) as writer:
         first = writer.pending(PLAN.asked(SHARD))[0]
-        writer.commit([], [{"id": first.sample.id, "attempt": 0, "seed": first.seed, "reason": "refused"}])
+        writer.commit([], [rejection(first, "refused")])
     with opened(tmp_path) as writer:
         again = writer.pending(PLAN.asked(SHARD))[0]
     assert again.sample == first.sample and again.number == 1 and again.seed != first.seed
@@ -85,7 +86,7 @@ def test_a_sample_is_given_up_after_the_recipes_attempts(tmp_path):
         for number in range(most):
             pending = [a for a in writer.pending(PLAN.asked(SHARD)) if a.sample.id == IDS[0]]
             assert [a.number for a in pending] == [number]
-            writer.commit([], [{"id": IDS[0], "attempt": number, "seed": pending[0].seed, "reason": "refused"}])
+            writer.commit([], [rejection(pending[0], "refused")])
         assert IDS[0] not in [a.sample.id for a in writer.pending(PLAN.asked(SHARD))]
     write_shard(tmp_path, PLAN, SHARD)
     found = receipt(tmp_path / "shards" / SHARD.name)
@@ -150,7 +151,7 @@ def test_a_picture_appears_whole_or_not_at_all(tmp_path, monkeypatch):
         attempt = writer.pending(PLAN.asked(SHARD))[0]
         monkeypatch.setattr("builder.files.os.fsync", lambda descriptor: (_ for _ in ()).throw(OSError(28, "full")))
         with pytest.raises(OSError, match="full"):
-            writer.write_picture(attempt, picture_of(1), "")
+            writer.write_picture(attempt, picture_of(1), "", Outcome())
     assert list((writer.folder / "images").iterdir()) == []
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+from builder.criteria import CLASSIFIER
 from builder.spec import Spec
 
 NAME = "preview"
@@ -19,7 +20,15 @@ GUIDANCE = 3.5
 
 
 def fitted(spec: Spec) -> Spec:
-    """The table with the preview's guidance scale in every row."""
-    features = tuple(dataclasses.replace(feature, guidance_scale=GUIDANCE) for feature in spec.features)
+    """The table with the preview's guidance scale in every row, and its checks done by the preview's own verifier."""
+    plain = {"darker_than": None, "highlights_over": None, "threshold": None}
+    features = tuple(
+        dataclasses.replace(feature, guidance_scale=GUIDANCE, check=dataclasses.replace(feature.check, **plain))
+        for feature in spec.features
+    )
+    checks = spec.checks
+    if checks.attribute:
+        face = checks.face and dataclasses.replace(checks.face, detector=CLASSIFIER)
+        checks = dataclasses.replace(checks, attribute=dataclasses.replace(checks.attribute, model=NAME), face=face)
     recipe = dataclasses.replace(spec.recipe, guidance_scale=GUIDANCE)
-    return dataclasses.replace(spec, recipe=recipe, features=features)
+    return dataclasses.replace(spec, recipe=recipe, features=features, checks=checks)

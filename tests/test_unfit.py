@@ -3,20 +3,15 @@
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import random_weights
 import torch
 from diffusers import StableDiffusionPipeline
 from diffusers.pipelines.stable_diffusion import StableDiffusionSafetyChecker
-from hypothesis import given
-from hypothesis import strategies as st
-from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import CLIPConfig, CLIPImageProcessor
 
 from builder import UserError, loading, models, pipeline, table
-from builder.checks import integrity
 from builder.models import Source
 from builder.plan import Attempt, Plan
 from builder.spec import Recipe
@@ -35,36 +30,6 @@ def attempts_at(*samples):
 
 def built():
     return pipeline.Pipeline(random_weights.build(), RECIPE, CPU)
-
-
-# Integrity.
-
-
-def picture(low, high, seed=0):
-    return Image.fromarray(np.random.default_rng(seed).integers(low, high + 1, (64, 64, 3), dtype=np.uint8))
-
-
-@pytest.mark.parametrize(
-    "image, reason",
-    [
-        pytest.param(Image.new("RGB", (64, 64)), "black", id="all zero"),
-        pytest.param(picture(0, 7), "black", id="noise too dark to see"),
-        pytest.param(Image.new("RGB", (64, 64), (255, 255, 255)), "flat", id="white"),
-        pytest.param(picture(127, 129), "flat", id="grey with a trace of noise"),
-        pytest.param(picture(0, 255), None, id="ordinary"),
-        pytest.param(picture(0, 20), None, id="dark, not black"),
-        pytest.param(picture(235, 255), None, id="bright, not white"),
-    ],
-)
-def test_integrity(image, reason):
-    """Black means nothing to see, flat means one colour; dark and bright pictures with content are kept."""
-    assert integrity(image) == reason
-
-
-@given(colour=st.tuples(*[st.integers(0, 255)] * 3))
-def test_integrity_one_colour(colour):
-    """A picture of one colour is never kept, whichever colour."""
-    assert integrity(Image.new("RGB", (16, 16), colour)) == ("black" if max(colour) < 8 else "flat")
 
 
 # Not finite.
@@ -215,6 +180,10 @@ def test_flagged(model, fallback):
     pipe = loading.load(model(), RECIPE, CPU, safety_checker=fallback)
     assert outcome(pipe) == [FLAGGED] * 3
     assert pipe.checker_of(ADULT) == pipe.checker_of(MINOR) == "fallback@sha256:1"
+
+
+def picture(low, high, seed=0):
+    return Image.fromarray(np.random.default_rng(seed).integers(low, high + 1, (64, 64, 3), dtype=np.uint8))
 
 
 def test_flags_follow_pictures(safety):

@@ -1,0 +1,86 @@
+"""Does the picture show what was asked for: the feature, the sex and the age?"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from PIL import Image
+
+from builder.checks.readers import Descriptions, Reader
+from builder.checks.verdict import Verdict
+from builder.criteria import Attribute
+from builder.plan import Sample
+from builder.spec import Spec
+
+SOFTNESS = 0.05
+"""How fast a score by light changes around its limit."""
+
+
+class AttributeCheck:
+    """The feature's score must reach its threshold, those of sex and age must not speak clearly against them.
+
+    A feature is judged by its light where the table says so, else by the `reader`, which is None where nothing in the
+    table needs one. What the reader has no label for is not judged.
+    """
+
+    name = "attribute"
+    version = 1
+
+    def __init__(self, criteria: Attribute, reader: Reader | None):
+        self.criteria = criteria
+        self.reader = reader
+        self.rejects = criteria.on_fail == "reject"
+        self.place = {label: n for n, label in enumerate(reader.labels)} if reader else {}
+
+    def judge(self, samples: list[Sample], images: list[Image.Image]) -> list[Verdict]:
+        """A verdict for each picture, RGB, in order."""
+        scores = self.reader.read(images) if self.reader and images else np.zeros((len(images), 0))
+        return [self._one(*each) for each in zip(samples, images, scores)]
+
+    def _one(self, sample: Sample, image: Image.Image, scores: np.ndarray) -> Verdict:
+        read = {label: float(scores[n]) for label, n in self.place.items()}
+        feature = by_light(sample, image)
+        feature = read.get(sample.feature) if feature is None else feature
+        sex, age = read.get(sample.sex), read.get(sample.age_group)
+        seen = {"attribute_score": feature, "sex_score": sex, "age_score": age}
+        least = self.criteria.threshold if sample.check.threshold is None else sample.check.threshold
+        limits = (("feature", feature, least), ("sex", sex, self.criteria.person), ("age", age, self.criteria.person))
+        for what, score, limit in limits:
+            if score is not None and score < limit:
+                return Verdict(False, seen, f"{what} not seen", f"{score:.2f}, at least {limit}")
+        return Verdict(None if feature is None else True, seen)
+
+
+def by_light(sample: Sample, image: Image.Image) -> float | None:
+    """The score of a feature that is a matter of light, 0.5 at its limit; None for any other."""
+    check = sample.check
+    if check.darker_than is None and check.highlights_over is None:
+        return None
+    grey = np.asarray(image.convert("L"))
+    if check.darker_than is not None:
+        distance = (check.darker_than - float(grey.mean()) / 255) / SOFTNESS
+    else:
+        distance = (float((grey >= 242).mean()) - check.highlights_over) / SOFTNESS
+    return 1 / (1 + math.exp(-max(-50.0, min(50.0, distance))))
+
+
+def descriptions(spec: Spec) -> Descriptions:
+    """What a table tells a CLIP or SigLIP model to look for.
+
+    A sex is held against the other ones, an age group against all but its neighbours, from which nobody can tell it.
+    """
+    criteria = spec.checks.attribute
+    found: Descriptions = {f.name: (f.check.shows, f.check.opposite) for f in spec.features if f.check.shows}
+    for sex, texts in criteria.sexes.items():
+        found[sex] = (texts, _all(others for label, others in criteria.sexes.items() if label != sex))
+    groups = [group for group in spec.age_groups if group in criteria.age_groups]
+    for n, group in enumerate(groups):
+        far = _all(criteria.age_groups[other] for place, other in enumerate(groups) if abs(place - n) > 1)
+        if group not in found:
+            found[group] = (criteria.age_groups[group], far)
+    return {label: (yes, no) for label, (yes, no) in found.items() if yes and no}
+
+
+def _all(lists) -> tuple[str, ...]:
+    return tuple(text for texts in lists for text in texts)

@@ -1,0 +1,78 @@
+"""Is this a picture at all? Black, flat, noise and blur, by what its pixels are, not by what they show."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from builder.checks.verdict import Verdict
+from builder.criteria import Integrity
+from builder.plan import Sample
+
+BLACK = 8
+"""A picture whose brightest value (0 to 255) is below this shows nothing."""
+FLAT = 2.0
+"""A picture in which no channel has a standard deviation above this is one colour."""
+NEARLY_WHITE = 242
+SIDE = 512
+"""Sharpness is measured at this size, so that it means the same for pictures of any size."""
+
+
+class IntegrityCheck:
+    """Content, noise and sharpness. Without `criteria` a picture only must not be black or flat."""
+
+    name = "integrity"
+    version = 1
+    rejects = True
+
+    def __init__(self, criteria: Integrity | None, size: tuple[int, int] | None = None):
+        self.criteria = criteria
+        self.size = size
+
+    def judge(self, samples: list[Sample], images: list[Image.Image]) -> list[Verdict]:
+        """A verdict for each picture, RGB, in order; what was asked for may exempt it from being sharp."""
+        return [self._one(sample, image) for sample, image in zip(samples, images)]
+
+    def _one(self, sample: Sample, image: Image.Image) -> Verdict:
+        pixels = np.asarray(image)
+        grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+        seen = {
+            "luminance": float(grey.mean()) / 255,
+            "highlights": float((grey >= NEARLY_WHITE).mean()),
+            "sharpness": sharpness(grey),
+            "noise": noise(grey),
+        }
+        if self.size and image.size != self.size:
+            return Verdict(False, seen, "wrong size", "{}×{}".format(*image.size))
+        if pixels.max() < BLACK:
+            return Verdict(False, seen, "black", f"no value over {pixels.max()} of 255")
+        if pixels.std(axis=(0, 1)).max() < FLAT:
+            return Verdict(False, seen, "flat", f"standard deviation {pixels.std(axis=(0, 1)).max():.1f} of 255")
+        if self.criteria is None:
+            return Verdict(None, seen)
+        if seen["noise"] > self.criteria.noise:
+            return Verdict(False, seen, "noise", f"{seen['noise']:.2f}, at most {self.criteria.noise}")
+        if sample.check.sharp and seen["sharpness"] < self.criteria.sharpness:
+            return Verdict(False, seen, "not sharp", f"{seen['sharpness']:.1f}, at least {self.criteria.sharpness}")
+        return Verdict(True, seen)
+
+
+def sharpness(grey: np.ndarray) -> float:
+    """Variance of the Laplacian of a grey picture, (height, width), brought to 512 pixels a side.
+
+    Source: Pech-Pacheco et al., Diatom autofocusing in brightfield microscopy, 2000.
+    """
+    if max(grey.shape) != SIDE:
+        grey = cv2.resize(grey, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    return float(cv2.Laplacian(grey, cv2.CV_32F).var())
+
+
+def noise(grey: np.ndarray) -> float:
+    """Half the mean squared step between neighbouring pixels, over the variance: 1 where neighbours know nothing of
+    each other, near 0 where a picture is smooth. 0 for one colour.
+    """
+    values = grey.astype(np.float32)
+    variance = float(values.var())
+    steps = (np.square(np.diff(values, axis=0)).mean() + np.square(np.diff(values, axis=1)).mean()) / 2
+    return float(steps) / (2 * variance) if variance > 0 else 0.0
