@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,15 @@ from agfd30k import SPLITS, read_rows
 from builder.shards import REJECTED, receipt, require_sound
 from builder.spec import ADULT
 
+SCORES = 20
+"""Bins of a score from 0 to 1."""
+
 
 @dataclass
 class Census:
-    """Pictures by (attribute, feature, split) and by (sex, ethnicity, age group); those of minors by age group, and how
-    many no safety checker has passed; rejected tries and unfilled pictures by feature; and the versions of what made
-    them, by name.
+    """Pictures by (attribute, feature, split), by (sex, ethnicity, age group) and by (feature, verified); those of minors
+    by age group, and how many no safety checker has passed; rejected tries by (feature, reason), and their attribute
+    scores by feature in SCORES bins; unfilled pictures by feature; and the versions of what made them, by name.
     """
 
     made: Counter = field(default_factory=Counter)
@@ -25,7 +29,9 @@ class Census:
     minors: Counter = field(default_factory=Counter)
     unchecked: int = 0
     versions: dict[str, set[str]] = field(default_factory=dict)
+    verified: Counter = field(default_factory=Counter)
     rejected: Counter = field(default_factory=Counter)
+    scores: dict[str, list[int]] = field(default_factory=dict)
     unfilled: Counter = field(default_factory=Counter)
 
     @classmethod
@@ -39,13 +45,22 @@ class Census:
                 counts.people[row["sex"], row["ethnicity"], row["age_group"]] += 1
                 counts.minors[row["age_group"]] += row["age"] < ADULT
                 counts.unchecked += not row["safety_checker"]
+                counts.verified[row["feature"], row["verified"]] += 1
             facts = receipt(shard)
             counts.unfilled.update(_feature(id) for id in facts["unfilled"])
             for name, version in facts["versions"].items():
                 counts.versions.setdefault(name, set()).add(version)
             with open(shard / REJECTED, encoding="utf-8") as lines:
-                counts.rejected.update(_feature(json.loads(line)["id"]) for line in lines)
+                for line in lines:
+                    counts._reject(json.loads(line))
         return counts
+
+    def _reject(self, row: dict[str, Any]) -> None:
+        feature = _feature(row["id"])
+        self.rejected[feature, row["reason"]] += 1
+        score = (row["checks"] or {}).get("attribute_score")
+        if score is not None:
+            self.scores.setdefault(feature, [0] * SCORES)[min(int(score * SCORES), SCORES - 1)] += 1
 
     def splits(self, attribute: str | None = None) -> dict[str, int]:
         """Pictures of each split, of one attribute or of all."""
@@ -64,17 +79,53 @@ class Census:
         return dict(found)
 
     def features(self, recipe: dict[str, Any]) -> list[dict[str, Any]]:
-        """Per feature, in the table's order: pictures made, tries rejected, pictures given up."""
+        """Per feature, in the table's order: pictures asked for, made, verified and not judged, tries rejected, in all
+        and by reason, pictures given up, and tries for each picture (None where there is none).
+        """
         rows = []
         for feature in recipe["spec"]["features"]:
             name = feature["name"]
             made = sum(n for (_, of, _), n in self.made.items() if of == name)
+            reasons = {reason: n for (of, reason), n in sorted(self.rejected.items()) if of == name}
             if made or self.unfilled[name]:
-                counts = {"made": made, "rejected": self.rejected[name], "unfilled": self.unfilled[name]}
+                rejected = sum(reasons.values())
                 rows.append(
-                    {"attribute": feature["attribute"], "feature": name, "asked": made + self.unfilled[name], **counts}
+                    {
+                        "attribute": feature["attribute"],
+                        "feature": name,
+                        "asked": made + self.unfilled[name],
+                        "made": made,
+                        "verified": self.verified[name, True],
+                        "not_judged": self.verified[name, None],
+                        "rejected": rejected,
+                        "reasons": reasons,
+                        "unfilled": self.unfilled[name],
+                        "tries": (made + rejected) / made if made else None,
+                    }
                 )
         return rows
+
+    def tally(self, recipe: dict[str, Any]) -> dict[str, Any]:
+        """What the checks found, as plain JSON values: per feature, and with the checks' versions and models."""
+        rows = [row | {"rejected_scores": self.scores.get(row["feature"])} for row in self.features(recipe)]
+        return {"checks": recipe["checks"], "features": rows}
+
+    def lines(self, recipe: dict[str, Any]) -> Iterator[str]:
+        """A table of what was asked, made and rejected for which reason, feature by feature."""
+        rows = self.features(recipe)
+        yield f"{'feature':<15}{'asked':>8}{'made':>8}{'verified':>9}{'given up':>9}{'tries':>7}  rejected"
+        for row in rows:
+            tries = f"{row['tries']:.2f}" if row["tries"] else "-"
+            why = ", ".join(
+                f"{n:,} {reason}" for reason, n in sorted(row["reasons"].items(), key=lambda item: -item[1])
+            )
+            counts = f"{row['asked']:>8,}{row['made']:>8,}{row['verified']:>9,}{row['unfilled']:>9,}{tries:>7}"
+            yield f"{row['feature']:<15}{counts}  {why or '-'}"
+        asked, made, verified, unfilled, rejected = (
+            sum(row[key] for row in rows) for key in ("asked", "made", "verified", "unfilled", "rejected")
+        )
+        tries = f"{(made + rejected) / made:.2f}" if made else "-"
+        yield f"{'all':<15}{asked:>8,}{made:>8,}{verified:>9,}{unfilled:>9,}{tries:>7}  {rejected:,}"
 
     def __str__(self) -> str:
         """A table of configs and splits."""
@@ -82,8 +133,7 @@ class Census:
         rows = [(name, self.splits(name)) for name in attributes] + [("all", self.splits())]
         lines = [f"{'config':<20}" + "".join(f"{split:>12}" for split in SPLITS)]
         lines += [f"{name:<20}" + "".join(f"{counts[split]:>12,}" for split in SPLITS) for name, counts in rows]
-        total = sum(self.rejected.values()), sum(self.unfilled.values())
-        return "\n".join([*lines, "{:,} tries rejected, {:,} pictures given up".format(*total)])
+        return "\n".join(lines)
 
 
 def _feature(id: str) -> str:

@@ -23,6 +23,7 @@ from builder.parquet import ReleaseWriter
 from builder.shards import receipt
 
 OURS = {"README.md", "recipe.toml", "data", "metadata", "assets"}
+TALLY = "checks.json"
 IGNORED = {".gitattributes", ".cache", ".DS_Store"}
 MARK = re.compile(r"<!-- built from (?P<rows>\S+), recipe (?P<recipe>\S+), model (?P<kind>\S+) -->")
 
@@ -47,18 +48,19 @@ def main(argv: list[str] | None = None) -> int:
                 f"{args.raw}: {len(left)} shards are not done ({left[0]} first); run the builder again to finish them, "
                 "or release what is done with --partial"
             )
-        print(summary(make(args.raw, args.out, anew=True)[0], args.out))
+        print(summary(make(args.raw, args.out, anew=True)[0], raw.require(args.raw), args.out))
         return 0
     except (UserError, OSError) as error:
         print(f"release: {error}", file=sys.stderr)
         return 2
 
 
-def summary(census: Census, out: Path) -> str:
-    """What a release holds, as a table, and how to load it."""
+def summary(census: Census, recipe: dict, out: Path) -> str:
+    """What was made and rejected and what a release holds, as tables, and how to load it."""
     config = next(iter(census.made))[0]
     look = f"pictures of every feature: {out / 'assets' / 'all.webp'}"
-    return f'{census}\n\n{look}\n{out} is ready: load_dataset("{out.as_posix()}", "{config}")'
+    checked = "\n".join(census.lines(recipe))
+    return f'{checked}\n\n{census}\n\n{look}\n{out} is ready: load_dataset("{out.as_posix()}", "{config}")'
 
 
 def make(raw_folder: Path, out: Path, anew: bool = False) -> tuple[Census, bool]:
@@ -117,6 +119,8 @@ def _write(folder: Path, name: str, recipe: dict, shards: list[Path], census: Ce
     (folder / "assets").mkdir()
     sheets = figures.write_sheets(folder / "assets", [shard for part in parts.values() for shard in part])
     charts.write(folder / "assets", recipe, census)
+    with atomic(folder / "assets" / TALLY) as file:
+        file.write(json.dumps(census.tally(recipe), indent=1).encode())
     with atomic(folder / "recipe.toml") as file:
         file.write(_recipe_toml(recipe).encode())
     mark = f"<!-- built from {rows}, recipe {recipe['fingerprint']}, model {recipe['model']['kind']} -->"

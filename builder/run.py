@@ -228,5 +228,5 @@ class Run:
         if self._all_done():
             census, made = release.make(self.args.raw, self.args.out)
             if made or (self.rank.index == 0 and self.pipeline is None):
-                print(release.summary(census, self.args.out))
+                print(release.summary(census, raw.require(self.args.raw), self.args.out))
         return 0
