@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from builder import preview, table
+from builder.criteria import Criteria
 from builder.plan import Plan
 from builder.preview import agreement, nets
 from builder.preview.truth import FEATURES, LABELS
@@ -38,16 +39,20 @@ def test_what_a_picture_may_have_of_itself_is_not_held_against_it():
     assert row["brown"] == 1 and row["only_mask"] == 0 and np.isnan(row["base"])
 
 
-def test_preview_has_its_guidance_in_every_row():
+def test_preview_has_its_guidance_in_every_row_and_is_read_by_its_own_verifier():
     spec = preview.fitted(SPEC)
     assert {feature.guidance_scale for feature in spec.features} == {preview.GUIDANCE}
-    assert dataclasses.replace(spec, recipe=SPEC.recipe, features=SPEC.features) == SPEC
+    assert {feature.check.darker_than for feature in spec.features} == {None}
+    assert spec.checks.attribute.model == "preview" and spec.checks.face.detector == "classifier"
+    assert dataclasses.replace(spec, recipe=SPEC.recipe, features=SPEC.features, checks=SPEC.checks) == SPEC
+    plain = dataclasses.replace(SPEC, checks=Criteria())
+    assert preview.fitted(plain).checks == Criteria()
 
 
 @pytest.fixture
 def verifier(tmp_path):
     torch.manual_seed(0)
-    nets.verifier(LABELS).half().save_pretrained(tmp_path / "verifier")
+    nets.save_verifier(nets.verifier(LABELS), tmp_path / "verifier")
     return tmp_path / "verifier"
 
 

@@ -83,7 +83,7 @@ def test_the_loader_stands_alone():
                 "pipeline",
                 "loading",
                 "checks.readers",
-                *("preview." + name for name in ("nets", "stages", "train", "verifier")),
+                *("preview." + name for name in ("nets", "stages", "train")),
             },
         ),
         (

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+import transformers
 from PIL import Image
 from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoModelForImageClassification, AutoTokenizer
 
@@ -28,6 +29,8 @@ def load(location: str, revision: str | None, descriptions: Descriptions, device
     Safetensors only, no code of the repository is run. Raises ValueError for a model that is neither, and whatever
     transformers raises for one that cannot be read.
     """
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
     where = {"revision": revision} if revision else {}
     config = AutoConfig.from_pretrained(location, **where)
     kinds = config.architectures or []

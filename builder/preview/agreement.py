@@ -43,6 +43,7 @@ def main(argv: list[str] | None = None) -> int:
     """The command; returns the exit status."""
     args = parser().parse_args(argv)
     try:
+        models.resolve_reader(str(args.verifier), "main")
         verifier = Verifier(args.verifier)
         made = Generated(args.model)
         drawings = drawn(made.spec, verifier, args.drawn)

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 from collections.abc import Iterable
+from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL, DPMSolverMultistepScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from PIL import Image
 from tokenizers import Tokenizer, models, trainers
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer, ResNetConfig, ResNetForImageClassification
+from transformers import (
+    CLIPImageProcessor,
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTokenizer,
+    ResNetConfig,
+    ResNetForImageClassification,
+)
 
 WIDTH = 64
 LATENTS = 32
 """Channels of a latent cell; with 12 the eyes and mouths are lost."""
 SIZE = 512
 LATENT_SIDE = 16
+VERIFIER_SIDE = 128
 CHANNELS = (8, 8, 16, 32, 64, 96)
 """Of the autoencoder, from 512 pixels to 16: one latent cell for 32×32 pixels."""
 TINY_CHANNELS, LOW_CHANNELS = CHANNELS[3:], CHANNELS[2:]
@@ -111,6 +122,14 @@ def verifier(labels: list[str]) -> ResNetForImageClassification:
             problem_type="multi_label_classification",
         )
     )
+
+
+def save_verifier(model: ResNetForImageClassification, folder: Path) -> None:
+    """Save a verifier in float16, together with what must be done to a picture before it is read."""
+    copy.deepcopy(model).half().save_pretrained(folder)
+    shape, middle = {"height": VERIFIER_SIDE, "width": VERIFIER_SIDE}, [0.5] * 3
+    options = {"size": shape, "resample": Image.Resampling.BOX, "do_center_crop": False}
+    CLIPImageProcessor(**options, image_mean=middle, image_std=middle).save_pretrained(folder)
 
 
 def assemble(words, encoder, vae, net) -> StableDiffusionPipeline:

@@ -105,7 +105,7 @@ class Training:
 
     def verifier(self, stage: Stage):
         model = stages.read_faces(self.spec, self.out, stage, self.device, self.workers)
-        copy.deepcopy(model).half().save_pretrained(self.out / "weights" / "verifier")
+        nets.save_verifier(model, self.out / "weights" / "verifier")
 
     def encoder(self, stage: Stage):
         small = self.done["faces"]
