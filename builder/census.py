@@ -19,9 +19,12 @@ SCORES = 20
 
 @dataclass
 class Census:
-    """Pictures by (attribute, feature, split), by (sex, ethnicity, age group) and by (feature, verified); those of
-    minors by age group, and how many no safety checker has passed; rejected tries by (feature, reason), and their
-    attribute scores by feature in SCORES bins; unfilled pictures by feature; and the versions of what made them, by name.
+    """What is counted, and by what.
+
+    Pictures: `made` by (attribute, feature, split), `people` by (sex, ethnicity, age group), `verified` by (feature,
+    verified), `minors` by age group, `unchecked` without a safety checker, `unfilled` (given up) by feature. Tries:
+    `rejected` by (feature, reason), and their attribute `scores` by feature in SCORES bins. `versions` of what made
+    them, by name.
     """
 
     made: Counter = field(default_factory=Counter)

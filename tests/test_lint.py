@@ -591,6 +591,10 @@ def test_labels_out_of_step(out):
 
 def other(value):
     """Another value of the same kind; a label's is the other one of two."""
+    if isinstance(value, dict):
+        return value | {"sharpness": (value["sharpness"] or 0) + 1.5}
+    if value is None:
+        return True
     return value + "x" if isinstance(value, str) else 1 - value if value in (0, 1) else value + 1
 
 
