@@ -9,6 +9,7 @@ from pathlib import Path
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 
 from builder import preview, prompts
+from builder.criteria import Criteria
 from builder.plan import Cell, Plan
 
 
@@ -19,6 +20,7 @@ def lines(plan: Plan, tokenize: Callable[[str], list] | None) -> Iterator[str]:
         counts[cell.feature.name] += cell.chosen
     yield f"{spec.name}: {plan.chosen:,} of {len(plan):,} pictures in {len(plan.shards):,} shards of {plan.shard_size}"
     yield f"model {spec.recipe.model}, {spec.recipe.steps} steps, guidance scale {spec.recipe.guidance_scale}"
+    yield f"checks: {', '.join(_checks(plan.spec.checks)) or 'that a picture is neither black nor flat'}"
     yield "" if tokenize else "(tokens: no tokenizer of this model at hand)"
     yield f"{'attribute / feature':<26}{'pictures':>9}{'phrases':>9}{'tokens':>8}  example"
     for attribute, features in spec.attributes.items():
@@ -34,6 +36,14 @@ def lines(plan: Plan, tokenize: Callable[[str], list] | None) -> Iterator[str]:
                 example = plan.at(cells[0], 0).prompt
                 yield f"  {feature.name:<24}{counts[feature.name]:>9,}{phrases:>9}{tokens:>8}  {example[:110]}"
     yield f"{'all':<26}{plan.chosen:>9,}"
+
+
+def _checks(criteria: Criteria) -> Iterator[str]:
+    """The checks that are made, with the models that they use."""
+    for name, values in vars(criteria).items():
+        if values:
+            model = {"face": "detector", "attribute": "model"}.get(name)
+            yield f"{name} ({getattr(values, model)})" if model else name
 
 
 def _longest(plan: Plan, cells: list[Cell], tokenize: Callable[[str], list]) -> str:
