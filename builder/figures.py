@@ -34,8 +34,8 @@ def write_sheets(folder: Path, shards: list[Path]) -> list[str]:
     """
     attributes: dict[str, dict[str, list[Image.Image]]] = {}
     for shard in shards:
-        features = attributes.setdefault(shard.name.rpartition("-")[0], {})
         for row in read_rows(shard):
+            features = attributes.setdefault(row["attribute"], {})
             images = features.setdefault(row["feature"], [])
             if len(images) < 8:
                 with Image.open(shard / row["file_name"]) as image:

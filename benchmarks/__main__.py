@@ -1,0 +1,59 @@
+"""Measure everything and print it as tables, each row beside its peer or its limit: `make bench`.
+
+    python benchmarks                        # every topic, about ten minutes on two cores
+    python benchmarks release scaling        # some
+    python benchmarks --scale 0.2            # quick and rough
+    python benchmarks --results benchmarks/RESULTS.md --json results.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import sys
+import time
+from pathlib import Path
+
+from harness import Table, machine
+
+TOPICS = ("host", "encoding", "release", "growth", "scaling", "generation")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("topics", nargs="*", metavar="TOPIC", help=f"of {', '.join(TOPICS)} (default: all)")
+    parser.add_argument("--scale", type=float, default=1.0, help="share of the usual work (default: 1.0)")
+    parser.add_argument("--results", metavar="FILE", type=Path, help="Markdown file whose section of this machine is replaced")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="the numbers as JSON")
+    args = parser.parse_args()
+    if unknown := set(args.topics) - set(TOPICS):
+        parser.error(f"no such topic: {', '.join(sorted(unknown))}; there are {', '.join(TOPICS)}")
+    found, facts = [], machine()
+    print("\n".join(f"{name}: {value}" for name, value in facts.items()), end="\n\n", flush=True)
+    for topic in args.topics or TOPICS:
+        started = time.perf_counter()
+        for table in importlib.import_module(topic).run(args.scale):
+            print(table, flush=True)
+            found.append(table)
+        print(f"({topic}: {time.perf_counter() - started:.0f} s)", file=sys.stderr, flush=True)
+    if args.json:
+        args.json.write_text(json.dumps({"machine": facts, "tables": [table.as_dict() for table in found]}, indent=1))
+    if args.results:
+        write_results(args.results, facts, found)
+    return 0
+
+
+def write_results(path: Path, facts: dict[str, str], tables: list[Table]) -> None:
+    """Put the tables in the place of those of the same kind of machine, and leave the others as they are."""
+    title = f"## {facts['accelerator'] if facts['accelerator'] != 'none' else 'CPU: ' + facts['processor']}"
+    body = "\n".join([title, "", ", ".join(f"{k} {v}" for k, v in facts.items()), "", *map(str, tables)])
+    head, *sections = ("\n" + path.read_text()).split("\n## ") if path.exists() else ["\n# Results\n"]
+    kept = [f"## {section}" for section in sections if f"## {section}".splitlines()[0] != title]
+    path.write_text("\n".join([head.strip(), "", body, *kept]).rstrip() + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,112 @@
+"""What the benchmarks share: alternating runs, whole processes with their memory, tables, and the machine they ran on."""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+LIBRARIES = ("torch", "diffusers", "transformers", "datasets", "pyarrow", "pillow", "numpy", "opencv-python-headless")
+
+
+@dataclass
+class Table:
+    """A result: a title, columns, rows of texts and numbers, and notes that belong to it."""
+
+    title: str
+    columns: list[str]
+    rows: list[list] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def add(self, *cells) -> None:
+        """Append a row."""
+        if len(cells) != len(self.columns):
+            raise ValueError(f"{self.title}: {len(cells)} cells for {len(self.columns)} columns")
+        self.rows.append(list(cells))
+
+    def __str__(self) -> str:
+        """The table in Markdown, its columns aligned so that it reads well in a terminal too."""
+        cells = [[_text(cell) for cell in row] for row in self.rows]
+        widths = [max(len(column), *(len(row[n]) for row in cells)) for n, column in enumerate(self.columns)]
+        right = [all(not isinstance(row[n], str) for row in self.rows) for n in range(len(self.columns))]
+        rule = ["-" * (width - 1) + (":" if left else "-") for width, left in zip(widths, right)]
+        lines = [_line(row, widths, right) for row in [self.columns, rule, *cells]]
+        return "\n".join([f"### {self.title}", "", *lines, *(f"\n{note}" for note in self.notes), ""])
+
+    def as_dict(self) -> dict:
+        """The table as plain JSON values."""
+        return dict(vars(self))
+
+
+def _line(cells: list[str], widths: list[int], right: list[bool]) -> str:
+    return "| " + " | ".join((c.rjust if r else c.ljust)(w) for c, w, r in zip(cells, widths, right)) + " |"
+
+
+def _text(cell) -> str:
+    if isinstance(cell, float):
+        return f"{cell:,.0f}" if abs(cell) >= 100 else f"{cell:,.1f}" if abs(cell) >= 10 else f"{cell:,.2f}"
+    return f"{cell:,}" if isinstance(cell, int) else str(cell) if cell is not None else "-"
+
+
+def alternating(work: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
+    """Median seconds of each piece of work; they take turns, so that a noisy moment falls on all alike."""
+    seconds: dict[str, list[float]] = {name: [] for name in work}
+    for _ in range(repeats):
+        for name, run in work.items():
+            started = time.perf_counter()
+            run()
+            seconds[name].append(time.perf_counter() - started)
+    return {name: statistics.median(found) for name, found in seconds.items()}
+
+
+@dataclass(frozen=True)
+class Process:
+    """What a process took: seconds on the clock and of computing, and its largest memory in MiB."""
+
+    seconds: float
+    computing: float
+    peak: float
+
+
+def process(command: list[str], folder: Path, **environment: str) -> Process:
+    """Run Python with some arguments in a folder; raises RuntimeError where it fails."""
+    started = time.perf_counter()
+    paths = os.pathsep.join(map(str, (ROOT, ROOT / "tests")))
+    child = subprocess.Popen(
+        [sys.executable, *command],
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths, **environment},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    said = child.stderr.read()
+    _, status, usage = os.wait4(child.pid, 0)
+    if status:
+        raise RuntimeError(f"{' '.join(command)[:200]}: status {status}: {said.decode()[-500:]}")
+    peak = usage.ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
+    return Process(time.perf_counter() - started, usage.ru_utime + usage.ru_stime, peak)
+
+
+def machine() -> dict[str, str]:
+    """What the numbers were measured on, and when."""
+    import torch
+
+    processor = platform.processor() or platform.machine()
+    if Path("/proc/cpuinfo").exists():
+        names = [line.split(":")[1] for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]
+        processor = names[0].strip() if names else processor
+    return {
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        "processor": f"{processor}, {os.cpu_count()} cores",
+        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
+        "python": platform.python_version(),
+        **{name: version(name) for name in LIBRARIES},
+    }

@@ -1,0 +1,105 @@
+"""Everything around the model: what a picture costs the host, step by step, and how many pictures a core can take.
+
+The steps run one after another in one thread, on photo-like pictures of 512×512. Then the rank loop itself runs, with a
+generator that has its pictures at once, so that nothing but the host's work is left.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from harness import Table, alternating, process
+from pictures import SHARD, SOURCE, shifted_photo
+
+from builder import table as tables
+from builder.checks import Outcome
+from builder.checks.duplicates import HashCheck
+from builder.checks.face import FaceCheck, Haar
+from builder.checks.integrity import IntegrityCheck
+from builder.files import atomic
+from builder.plan import Plan
+from builder.shards import ShardWriter, encode
+
+PICTURES = 32
+LOOP = 256
+CORES = 16
+NEEDED = 80
+"""Pictures a second: eight GPUs with ten each."""
+STANDIN = Path(__file__).with_name("standin_photos.py")
+
+
+def run(scale: float = 1.0) -> Iterator[Table]:
+    """Two tables: the steps, and the loop."""
+    with tempfile.TemporaryDirectory() as name:
+        yield _steps(Path(name), max(8, int(PICTURES * scale)))
+        yield _loop(Path(name), max(32, int(LOOP * scale)))
+
+
+def _steps(folder: Path, count: int) -> Table:
+    plan = Plan(tables.load(), shard_size=SHARD)
+    shard = plan.shards[0]
+    samples = plan.asked(shard)[:count]
+    attempts = [plan.attempt(sample, 0) for sample in samples]
+    images = [shifted_photo(attempt.seed) for attempt in attempts]
+    files = [encode(image, "png", "benchmark") for image in images]
+    criteria = plan.spec.checks
+    with ShardWriter(
+        folder / "shard", plan.whole(shard), plan, "png", {"model": SOURCE.name, "model_revision": SOURCE.revision}
+    ) as writer:
+        rows = [writer.write_picture(a, image, "", Outcome()) for a, image in zip(attempts, images)]
+        work = {
+            "plan: samples, prompts, seeds": lambda: [plan.attempt(s, 0) for s in plan.asked(shard)[:count]],
+            "check: integrity": lambda: IntegrityCheck(criteria.integrity).judge(samples, images),
+            "check: face (Haar)": lambda: _haar(criteria.face).judge(samples, images),
+            "check: perceptual hash": lambda: HashCheck().judge(samples, images),
+            "encode: PNG level 1": lambda: [encode(image, "png", "benchmark") for image in images],
+            "digest: sha256": lambda: [hashlib.sha256(data).hexdigest() for data in files],
+            "picture's file: write, fsync, rename": lambda: _write(folder, files),
+            "commit: rows of 8, fsync": lambda: _commit(writer, rows),
+        }
+        return _table(alternating(work, 3), count)
+
+
+def _table(seconds: dict[str, float], count: int) -> Table:
+    table = Table("Host: a picture's way, step by step, one thread", ["step", "ms a picture", "pictures/s a core"])
+    for name, time in seconds.items():
+        table.add(name, 1000 * time / count, count / time)
+    total = sum(seconds.values())
+    table.add("all steps", 1000 * total / count, count / total)
+    table.notes.append(f"On {CORES} such cores: {CORES * count / total:,.0f} pictures/s; eight GPUs need {NEEDED}.")
+    return table
+
+
+@functools.cache
+def _haar(criteria) -> FaceCheck:
+    return FaceCheck(criteria, Haar())
+
+
+def _write(folder: Path, files: list[bytes]) -> None:
+    for number, data in enumerate(files):
+        with atomic(folder / f"{number}.png") as file:
+            file.write(data)
+
+
+def _commit(writer: ShardWriter, rows: list[dict]) -> None:
+    for start in range(0, len(rows), 8):
+        writer.commit(rows[start : start + 8], [])
+
+
+def _loop(folder: Path, count: int) -> Table:
+    """The rank loop from end to end, less the time of a run that finds nothing to do."""
+    build = [str(STANDIN), "--model", "preview", "--limit", str(count), "--batch-size", "16", "--shard-size", "64"]
+    table = Table("Host: the rank loop with pictures at once", ["what", "s", "pictures/s"])
+    made = process(build, folder)
+    again = process(build, folder)
+    table.add("start, make, release", made.seconds, count / made.seconds)
+    table.add("start, nothing to do", again.seconds, None)
+    inside = json.loads((folder / "loop.json").read_text())["seconds"]
+    table.add(f"the loop alone, {os.cpu_count()} cores", inside, count / inside)
+    return table

@@ -1,0 +1,62 @@
+"""Pictures that cost what photographs cost: 512×512, a photo's spectrum and grain, and builds made of them."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from builder import raw, table
+from builder.checks import Outcome
+from builder.models import Source
+from builder.plan import Plan
+from builder.shards import ShardWriter
+
+SIDE = 512
+SOURCE = Source("preview", "stand-in", "preview", "none")
+SHARD = 64
+
+
+def photo(seed: int, side: int = SIDE) -> Image.Image:
+    """Noise with a photo's spectrum (amplitude 1/f^1.5, mostly grey), and a little grain."""
+    rng = np.random.default_rng(seed)
+    frequency = np.hypot(np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)[None])
+    frequency[0, 0] = 1
+    noise = np.fft.irfft2(np.fft.rfft2(rng.normal(size=(4, side, side))) / frequency**1.5)
+    light, colour = noise[:1], noise[1:]
+    pixels = 128 + 50 * light / light.std() + 15 * colour / colour.std() + rng.normal(size=(3, side, side))
+    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8).transpose(1, 2, 0))
+
+
+@functools.cache
+def some_photos(count: int = 16) -> list[np.ndarray]:
+    """The pixels of a few photos."""
+    return [np.asarray(photo(seed)) for seed in range(count)]
+
+
+def shifted_photo(seed: int) -> Image.Image:
+    """One of a few photos, moved around its edges by the seed: cheap, and no two alike."""
+    down, right = seed // 16 % SIDE, seed // 16 // SIDE % SIDE
+    return Image.fromarray(np.roll(some_photos()[seed % 16], (down, right), axis=(0, 1)))
+
+
+def raw_build(folder: Path, pictures: int) -> Plan:
+    """A raw build of photo-like pictures, by the real plan and shards; only the model is left out."""
+    spec, toml = table.load(), table.DEFAULT.read_text(encoding="utf-8")
+    plan = Plan(spec, limit=pictures, shard_size=SHARD)
+    settings = {"image_format": "png", "shard_size": SHARD, "safety_checker": "", "unchecked_adults": False}
+    raw.begin(folder, raw.document(spec, SOURCE, toml, **settings))
+    raw.note_asked(folder, plan)
+    made_by = {"model": SOURCE.name, "model_revision": SOURCE.revision}
+    for shard in plan.shards:
+        with ShardWriter(folder / raw.SHARDS / shard.name, plan.whole(shard), plan, "png", made_by) as writer:
+            rows = [_write(writer, attempt) for attempt in writer.pending(plan.asked(shard))]
+            writer.commit(rows, [])
+            writer.finish(fingerprint="benchmark", versions={}, finished="")
+    return plan
+
+
+def _write(writer: ShardWriter, attempt) -> dict:
+    return writer.write_picture(attempt, shifted_photo(attempt.seed), "", Outcome())
