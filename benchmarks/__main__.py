@@ -1,9 +1,9 @@
 """Measure everything and print it as tables, each row beside its peer or its limit: `make bench`.
 
-    python benchmarks                        # every topic, about ten minutes on two cores
-    python benchmarks release scaling        # some
-    python benchmarks --scale 0.2            # quick and rough
-    python benchmarks --results benchmarks/RESULTS.md --json results.json
+python benchmarks                        # every topic, about ten minutes on two cores
+python benchmarks release scaling        # some
+python benchmarks --scale 0.2            # quick and rough
+python benchmarks --results benchmarks/RESULTS.md --json results.json
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ def main() -> int:
     )
     parser.add_argument("topics", nargs="*", metavar="TOPIC", help=f"of {', '.join(TOPICS)} (default: all)")
     parser.add_argument("--scale", type=float, default=1.0, help="share of the usual work (default: 1.0)")
-    parser.add_argument("--results", metavar="FILE", type=Path, help="Markdown file whose section of this machine is replaced")
+    parser.add_argument(
+        "--results", metavar="FILE", type=Path, help="Markdown file whose section of this machine is replaced"
+    )
     parser.add_argument("--json", metavar="FILE", type=Path, help="the numbers as JSON")
     args = parser.parse_args()
     if unknown := set(args.topics) - set(TOPICS):

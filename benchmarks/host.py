@@ -31,7 +31,7 @@ LOOP = 256
 CORES = 16
 NEEDED = 80
 """Pictures a second: eight GPUs with ten each."""
-STANDIN = Path(__file__).with_name("standin_photos.py")
+STANDIN = Path(__file__).with_name("standin.py")
 
 
 def run(scale: float = 1.0) -> Iterator[Table]:

@@ -95,7 +95,9 @@ def _from_generator(folder: Path, features: datasets.Features) -> None:
 
 
 def _imagefolder(folder: Path) -> None:
-    made = datasets.load_dataset("imagefolder", data_dir=str(folder / "raw"), split="train", cache_dir=str(folder / "cache"))
+    made = datasets.load_dataset(
+        "imagefolder", data_dir=str(folder / "raw"), split="train", cache_dir=str(folder / "cache")
+    )
     made.to_parquet(folder / "out" / "train.parquet")
 
 
@@ -120,7 +122,9 @@ def _loading(folder: Path) -> Iterator[Table]:
         "ours: load_dataset(release)": lambda: [_pixels(row["image"]) for split in ours.values() for row in split],
         "ours: streaming": lambda: _decode(datasets.load_dataset(str(folder / "release"), "all", streaming=True)),
         "datasets: imagefolder": lambda: [_pixels(row["image"]) for row in imagefolder],
-        "webdataset": lambda: [_pixels(row[0]) for row in webdataset.WebDataset(tar, shardshuffle=False).decode("pil").to_tuple("png")],
+        "webdataset": lambda: [
+            _pixels(row[0]) for row in webdataset.WebDataset(tar, shardshuffle=False).decode("pil").to_tuple("png")
+        ],
     }
     seconds = alternating(work, REPEATS)
     table = Table("Load: every picture decoded, one process", ["way", "pictures/s", "× Pillow's loop"])
@@ -152,7 +156,9 @@ def _first(folder: Path, count: int) -> Table:
         "first row, streamed": lambda: next(iter(load(release_, "pose", split="train", streaming=True))),
         "first row, loaded into an empty cache": lambda: load(release_, "pose", split="train")[0],
         "first row, imagefolder into an empty cache": lambda: load("imagefolder", data_dir=raw_, split="train")[0],
-        "every label, config metadata": lambda: [load(release_, "metadata", split=s)["feature"][:] for s in agfd30k.SPLITS],
+        "every label, config metadata": lambda: [
+            load(release_, "metadata", split=s)["feature"][:] for s in agfd30k.SPLITS
+        ],
     }
     seconds = alternating({name: _fresh(folder, run) for name, run in work.items()}, REPEATS)
     table = Table(f"Load: {count} pictures, from the call on", ["what", "s"])

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
-from builder.checks.readers import Descriptions, Reader
 from builder.checks.verdict import Verdict
 from builder.criteria import Attribute
 from builder.plan import Sample
 from builder.spec import Spec
+
+if TYPE_CHECKING:
+    from builder.checks.readers import Descriptions, Reader
 
 SOFTNESS = 0.05
 """How fast a score by light changes around its limit."""
@@ -82,5 +86,5 @@ def descriptions(spec: Spec) -> Descriptions:
     return {label: (yes, no) for label, (yes, no) in found.items() if yes and no}
 
 
-def _all(lists) -> tuple[str, ...]:
+def _all(lists: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
     return tuple(text for texts in lists for text in texts)

@@ -5,17 +5,19 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 from PIL import Image
 
 from builder import UserError
-from builder.checks.readers import Reader
 from builder.checks.verdict import Verdict
 from builder.criteria import Face
 from builder.plan import Sample
+
+if TYPE_CHECKING:
+    from builder.checks.readers import Reader
 
 ONE_FACE = "one_face"
 NEIGHBOURS = {"one": 3, "profile": 3, "covered": 2}

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from builder import UserError, models
 from builder.checks import Checks
@@ -13,10 +11,12 @@ from builder.checks.attribute import AttributeCheck, descriptions
 from builder.checks.duplicates import HashCheck
 from builder.checks.face import FaceCheck, Haar, ReadFaceCheck, YuNet
 from builder.checks.integrity import IntegrityCheck
-from builder.checks.readers import Reader, load
 from builder.criteria import CLASSIFIER, HAAR
 from builder.models import Source
 from builder.spec import Spec
+
+if TYPE_CHECKING:
+    from builder.checks.readers import Reader
 
 VERSIONS = {check.name: check.version for check in (IntegrityCheck, FaceCheck, AttributeCheck, HashCheck)}
 
@@ -67,6 +67,8 @@ def build(spec: Spec, sources: dict[str, Source], device: torch.device) -> Check
 
 
 def _reader(spec: Spec, source: Source, device: torch.device) -> Reader:
+    from builder.checks.readers import load  # transformers, which a finished build does without
+
     try:
         return load(source.location, source.revision if source.kind == "hub" else None, descriptions(spec), device)
     except Exception as error:  # transformers raises many kinds

@@ -1,7 +1,8 @@
-"""The builder with photo-like pictures in the place of a model's, each after STANDIN_DELAY seconds; for benchmarks.
+"""The builder with photo-like pictures in the place of a model's, for benchmarks.
 
-The attribute check, which is a matter of the accelerator, is left out. `loop.json` gets the seconds from the first try
-to the last commit.
+STANDIN_DELAY says how many seconds each takes, STANDIN_START when to begin (seconds since 1970), STANDIN_SMALL=1 that
+they shall be small and cost nothing. A line for every try goes to `tries.log`, and to `loop.json` the seconds from the
+first try to the last commit. The attribute check, which is a matter of the accelerator, is left out.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+from builds import picture_of
 from pictures import shifted_photo, some_photos
 
 from builder.checks import Checks
@@ -28,13 +30,17 @@ class StandIn:
 
     def __init__(self, source, recipe, device, **options):
         self.delay = float(os.environ.get("STANDIN_DELAY", "0"))
+        self.picture = picture_of if os.environ.get("STANDIN_SMALL") else shifted_photo
         some_photos()
+        time.sleep(max(0.0, float(os.environ.get("STANDIN_START", "0")) - time.time()))
         self.started = time.perf_counter()
 
     def generate(self, attempts):
+        with open("tries.log", "a") as log:
+            log.writelines(f"{attempt.sample.id} {attempt.number}\n" for attempt in attempts)
         for attempt in attempts:
             time.sleep(self.delay)
-            yield Result(attempt, shifted_photo(attempt.seed))
+            yield Result(attempt, self.picture(attempt.seed))
         Path("loop.json").write_text(json.dumps({"seconds": time.perf_counter() - self.started}))
 
     def checker_of(self, sample):

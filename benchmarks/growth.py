@@ -1,0 +1,66 @@
+"""What grows with the number of pictures: time and memory of every command, at several sizes; and the slope.
+
+    python benchmarks growth                 # 300, 1,000 and 3,000 pictures
+    python benchmarks growth --scale 33      # to 100,000
+
+Pictures are tiny and come from a stand-in that skips diffusion; plan, shards, digests, release and lint are the real
+ones. Time and memory are those of a whole process; what it takes to start is a row of its own.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from harness import ROOT, Process, Table, process
+
+SIZES = (300, 1_000, 3_000)
+STANDIN = str(ROOT / "tests" / "standin.py")
+LINT = """
+import sys
+from pathlib import Path
+from builder import lint
+found = list(lint.check(lint.Release(Path("agfd30k")), allow_preview=True))
+sys.exit("\\n".join(map(str, found[:5])) or None)
+"""
+
+
+def run(scale: float = 1.0) -> Iterator[Table]:
+    """One table: a row for every command and size."""
+    table = Table("Growth: whole processes", ["command", "pictures", "s", "of computing", "peak MiB", "ms a picture"])
+    sizes = [max(64, int(size * scale)) for size in SIZES]
+    took: dict[str, list[Process]] = {}
+    with tempfile.TemporaryDirectory() as name:
+        for size in sizes:
+            for what, spent in _commands(Path(name, str(size)), size):
+                took.setdefault(what, []).append(spent)
+    for what, spent in took.items():
+        for number, (size, one) in enumerate(zip(sizes, spent)):
+            slope = (one.seconds - spent[number - 1].seconds) / (size - sizes[number - 1]) if number else None
+            table.add(what, size, one.seconds, one.computing, one.peak, slope and 1000 * slope)
+    table.notes.append("ms a picture: what each further picture adds to the size before.")
+    yield table
+
+
+def _commands(folder: Path, size: int) -> Iterator[tuple[str, Process]]:
+    folder.mkdir()
+    (folder / "table.toml").write_text(scaled(size / 30_000))
+    build = [STANDIN, "--model", "preview", "--spec", "table.toml", "--batch-size", "64"]
+    yield "make, commit and release", process(build, folder)
+    yield "run again: nothing to do", process(build, folder)
+    sorted(folder.glob("agfd30k-raw/shards/*/receipt.json"))[-1].unlink()
+    yield "run again: the last receipt lost", process(build, folder)
+    yield "release alone", process(["-m", "builder.release"], folder)
+    yield "verify: every row, picture, digest", process(["-m", "builder.verify"], folder)
+    yield "lint", process(["-c", LINT], folder)
+
+
+def scaled(factor: float) -> str:
+    """The default table with every quota multiplied."""
+    lines = (ROOT / "builder" / "agfd30k.toml").read_text().splitlines()
+    for number, line in enumerate(lines):
+        key, _, quota = line.partition(" = ")
+        if key in ("male", "female") and quota.isdigit():
+            lines[number] = f"{key} = {max(1, round(int(quota) * factor))}"
+    return "\n".join(lines)

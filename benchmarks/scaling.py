@@ -1,0 +1,81 @@
+"""Several processes with pictures at a fixed rate: how much of each one's time is lost, and what a slow one does.
+
+The stand-in for the model sleeps instead of computing, so a machine of few cores can run many of them.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from harness import ROOT, Table
+
+PICTURES = 640
+DELAY = 0.04
+"""Seconds that the stand-in takes for each try."""
+START = 12
+"""Seconds a process has to start, so that all begin together."""
+BUILD = [
+    *[str(Path(__file__).with_name("standin.py")), "--model", "preview", "--only", "pose/left_right"],
+    *["--shard-size", "16", "--batch-size", "4"],
+]
+
+
+def run(scale: float = 1.0) -> Iterator[Table]:
+    """One table."""
+    count = max(64, int(PICTURES * scale))
+    table = Table(
+        "Scaling: pictures at a fixed rate",
+        ["processes", "s", "pictures/s", "efficiency", "made twice"],
+        notes=[f"{count} pictures, {1 / DELAY:.0f} tries/s a process; from the first picture to the last."],
+    )
+    trials = {
+        "1": ([DELAY], False),
+        "2": ([DELAY] * 2, False),
+        "4": ([DELAY] * 4, False),
+        "2, one of them at a third of the rate": ([DELAY, 3 * DELAY], False),
+        "2 that know nothing of each other, one folder": ([DELAY] * 2, True),
+    }
+    alone = None
+    for name, (delays, strangers) in trials.items():
+        seconds, made, tries = _trial(delays, strangers, count)
+        rate = made / seconds
+        alone = alone or rate * DELAY
+        most = alone * sum(1 / delay for delay in delays)
+        table.add(name, seconds, rate, rate / most, tries)
+    yield table
+
+
+def _trial(delays: list[float], strangers: bool, count: int) -> tuple[float, int, int]:
+    """Seconds between the first and the last picture, pictures, and tries that were made more than once."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        limit, start = ["--limit", str(count)], time.time() + START * len(delays) / (os.cpu_count() or 1)
+        started = [
+            subprocess.Popen(
+                [sys.executable, *BUILD, *limit],
+                cwd=folder,
+                env=_environment(delay, 0 if strangers else rank, 1 if strangers else len(delays), start),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            for rank, delay in enumerate(delays)
+        ]
+        if any([process.wait() for process in started]):
+            raise RuntimeError(f"a process of {len(delays)} failed")
+        times = sorted(path.stat().st_mtime for path in folder.glob("agfd30k-raw/shards/*/images/*.png"))
+        tries = (folder / "tries.log").read_text().splitlines()
+        return times[-1] - times[0], len(times), len(tries) - len(set(tries))
+
+
+def _environment(delay: float, rank: int, count: int, start: float) -> dict[str, str]:
+    """As a launcher sets it, but for the delay, which is each process's own. Nobody begins before all have started."""
+    paths = os.pathsep.join(map(str, (ROOT, ROOT / "tests")))
+    own = {"STANDIN_DELAY": str(delay), "STANDIN_SMALL": "1", "STANDIN_START": str(start)}
+    ranks = {"RANK": str(rank), "WORLD_SIZE": str(count), "LOCAL_RANK": "0"}
+    return {**os.environ, **own, **ranks, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
