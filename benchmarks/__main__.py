@@ -27,7 +27,7 @@ def main() -> int:
     parser.add_argument("topics", nargs="*", metavar="TOPIC", help=f"of {', '.join(TOPICS)} (default: all)")
     parser.add_argument("--scale", type=float, default=1.0, help="share of the usual work (default: 1.0)")
     parser.add_argument(
-        "--results", metavar="FILE", type=Path, help="Markdown file whose section of this machine is replaced"
+        "--results", metavar="FILE", type=Path, help="Markdown; its section of this machine is replaced"
     )
     parser.add_argument("--json", metavar="FILE", type=Path, help="the numbers as JSON")
     args = parser.parse_args()

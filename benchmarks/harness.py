@@ -1,4 +1,4 @@
-"""What the benchmarks share: alternating runs, whole processes with their memory, tables, and the machine they ran on."""
+"""What the benchmarks share: alternating runs, processes with their memory, tables, and the machine they ran on."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Packing a release, beside what one would otherwise use on the same files; and reading it back.
 
-Peers: `datasets`' `from_generator` and `to_parquet`, its ImageFolder and `to_parquet`, webdataset's TarWriter and reader,
-a plain loop with Pillow, and a plain copy of the files as the limit.
+Peers: `datasets`' `from_generator` and `to_parquet`, its ImageFolder and `to_parquet`, webdataset's TarWriter and
+reader, a plain loop with Pillow, and a plain copy of the files as the limit.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ def _packing(folder: Path) -> Table:
     for name, time in seconds.items():
         table.add(name, time, len(made) / time, size / time / 1e6, peer / time)
     table.notes.append(
-        f"{len(made)} pictures, {size / 1e6:,.0f} MB; ours also verifies every picture's digest and draws contact sheets, "
-        "charts and card."
+        f"{len(made)} pictures, {size / 1e6:,.0f} MB; ours also verifies every picture's digest and draws contact "
+        "sheets, charts and card."
     )
     return table
 

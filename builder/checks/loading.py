@@ -16,6 +16,8 @@ from builder.models import Source
 from builder.spec import Spec
 
 if TYPE_CHECKING:
+    import torch
+
     from builder.checks.readers import Reader
 
 VERSIONS = {check.name: check.version for check in (IntegrityCheck, FaceCheck, AttributeCheck, HashCheck)}
