@@ -9,7 +9,7 @@ import torch
 
 from builder import loading, models, table
 from builder.people import render
-from builder.preview import loop, nets, stages, train
+from builder.preview import loop, nets, train
 from builder.preview.captions import random_caption
 from builder.preview.data import LatentFile
 from builder.preview.draw import FEATURES, Labels, look_of
@@ -64,7 +64,7 @@ def test_captions_are_balanced_and_in_the_tables_own_words():
 def test_an_inner_autoencoder_is_taken_over_by_the_whole_one():
     """Blocks that fit are copied to their places: the decoder's first, the encoder's last."""
     low, whole = nets.autoencoder(nets.LOW_CHANNELS), nets.autoencoder()
-    stages._take_over(whole, low)
+    compression._take_over(whole, low)
     shift = len(nets.CHANNELS) - len(nets.LOW_CHANNELS)
     pairs = [
         (low.encoder.down_blocks[-1], whole.encoder.down_blocks[-1]),

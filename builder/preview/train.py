@@ -20,7 +20,7 @@ from transformers import CLIPTokenizer
 
 from builder import UserError, cli, figures, loading, models, preview, table
 from builder.plan import Plan
-from builder.preview import nets, stages
+from builder.preview import compression, nets, stages
 from builder.preview.captions import random_caption
 from builder.preview.loop import Stage
 from builder.spec import Spec
@@ -88,20 +88,20 @@ class Training:
         return stages.read_words(self.spec, self.out, stage, self.tokenizer, self.device)
 
     def tiny(self, stage: Stage):
-        return stages.compress(self.spec, self.out, stage, nets.TINY_CHANNELS, None, self.device, self.workers)
+        return compression.compress(self.spec, self.out, stage, nets.TINY_CHANNELS, None, self.device, self.workers)
 
     def low(self, stage: Stage):
         tiny = self.done["tiny"]
-        return stages.compress(self.spec, self.out, stage, nets.LOW_CHANNELS, tiny, self.device, self.workers)
+        return compression.compress(self.spec, self.out, stage, nets.LOW_CHANNELS, tiny, self.device, self.workers)
 
     def faces(self, stage: Stage):
         low = self.done["low"]
-        return stages.compress(
-            self.spec, self.out, stage, nets.LOW_CHANNELS, low, self.device, self.workers, stages.FOCUS
+        return compression.compress(
+            self.spec, self.out, stage, nets.LOW_CHANNELS, low, self.device, self.workers, compression.FOCUS
         )
 
     def latents(self, stage: Stage):
-        return stages.keep_latents(self.spec, self.out, stage, self.done["faces"], self.device, self.workers)
+        return compression.keep_latents(self.spec, self.out, stage, self.done["faces"], self.device, self.workers)
 
     def verifier(self, stage: Stage):
         model = stages.read_faces(self.spec, self.out, stage, self.device, self.workers)
@@ -109,12 +109,12 @@ class Training:
 
     def encoder(self, stage: Stage):
         small = self.done["faces"]
-        vae = stages.enlarged(small, self.device)
-        return stages.learn_encoder(self.spec, self.out, stage, vae, small, self.device, self.workers)
+        vae = compression.enlarged(small, self.device)
+        return compression.learn_encoder(self.spec, self.out, stage, vae, small, self.device, self.workers)
 
     def decoder(self, stage: Stage):
         vae, small = self.done["encoder"], self.done["faces"]
-        return stages.learn_decoder(self.spec, self.out, stage, vae, small, self.device, self.workers)
+        return compression.learn_decoder(self.spec, self.out, stage, vae, small, self.device, self.workers)
 
     def unet(self, stage: Stage):
         words, encoder, vae = self.tokenizer, self.done["text"], self.done["decoder"]
