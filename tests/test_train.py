@@ -9,7 +9,7 @@ import torch
 
 from builder import loading, models, table
 from builder.people import render
-from builder.preview import loop, nets, train
+from builder.preview import compression, loop, nets, train
 from builder.preview.captions import random_caption
 from builder.preview.data import LatentFile
 from builder.preview.draw import FEATURES, Labels, look_of
