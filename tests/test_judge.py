@@ -14,6 +14,7 @@ from pathlib import Path
 import chromium
 import pytest
 from builds import own_table, write_raw
+from filelock import FileLock
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -339,6 +340,15 @@ def test_what_a_user_can_put_right_is_one_line(folder, tmp_path, monkeypatch, ca
     assert judge.main(arguments) == 2
     written = capsys.readouterr()
     assert written.err.startswith(says) and written.err.count("\n") == 1 and written.out == ""
+
+
+def test_one_file_is_written_by_one_page(folder, tmp_path, capsys):
+    """A second page would cut off what the first is just writing."""
+    out = tmp_path / "j.jsonl"
+    with FileLock(tmp_path / ".j.jsonl.lock"):
+        assert judge.main([str(folder / "raw"), "--out", str(out)]) == 2
+    said = f"judge: {out}: another page writes into it; close that one, or give another --out\n"
+    assert capsys.readouterr().err == said and not out.exists()
 
 
 def test_a_port_that_is_taken_is_said(serve, folder, tmp_path, capsys):
