@@ -10,7 +10,9 @@ from huggingface_hub import DatasetCardData
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from agfd30k import SPLITS
+from builder.calibration import Kept
 from builder.census import Census
+from builder.criteria import CLASSIFIER, HAAR
 
 TEMPLATE = Path(__file__).resolve().parent.parent / "dataset_card" / "README.md.jinja"
 TAGS = ["synthetic", "ai-generated", "stable-diffusion", "face", "faces", "face-attributes", "robustness", "deepfake"]
@@ -19,17 +21,24 @@ SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_
 
 
 def render(
-    recipe: dict[str, Any], configs: dict[str, dict], census: Census, sheets: list[str], mark: str, name: str
+    recipe: dict[str, Any],
+    configs: dict[str, dict],
+    census: Census,
+    sheets: list[str],
+    calibrated: Kept | None,
+    mark: str,
+    name: str,
 ) -> str:
     """The whole README.md.
 
     `configs` maps a config to {"features", "patterns": {split: glob}, "splits": {split: (rows, bytes)}, "download"};
-    `sheets` names the contact sheets in assets/.
+    `sheets` names the contact sheets in assets/, `calibrated` is how far people agree with the verifier.
     """
     environment = Environment(
         loader=FileSystemLoader(TEMPLATE.parent), undefined=StrictUndefined, keep_trailing_newline=True
     )
     environment.filters["count"] = "{:,}".format
+    environment.filters["share"] = lambda share: "-" if share is None else f"{share:.2f}"
     return environment.get_template(TEMPLATE.name).render(
         card_data=_metadata(recipe, configs, census).to_yaml(),
         recipe=recipe,
@@ -37,6 +46,8 @@ def render(
         splits=SPLITS,
         census=census,
         composition=census.features(recipe),
+        checks=[_check(check, recipe["spec"]) for check in recipe["checks"]],
+        calibrated=calibrated.content if calibrated else None,
         sheets=[sheet for sheet in sheets if sheet != "all"],
         versions={name: ", ".join(sorted(found)) for name, found in sorted(census.versions.items())},
         minors=[group for group in recipe["labels"]["age_group"] if census.minors[group]],
@@ -74,6 +85,53 @@ def _wishes(recipe: dict[str, Any], census: Census) -> list[dict[str, Any]]:
             words = [word for sex, some in feature["phrases"].items() if feature[sex] for word in some if word]
             rows.append({"feature": feature["name"], "phrases": list(dict.fromkeys(words)), "ages": feature["ages"]})
     return rows
+
+
+def _check(check: dict[str, Any], spec: dict[str, Any]) -> dict[str, str]:
+    """A check that was made: its name, what it asks for, with which limits, and the model that it looks with."""
+    name, limits = check["name"], spec["checks"][check["name"]]
+    says = {"integrity": _integrity, "face": _face, "attribute": _attribute, "duplicates": _duplicates}[name]
+    model = check["model"] and "{name}, revision `{revision}`".format(**check["model"])
+    if name == "face" and not model:
+        model = "OpenCV's Haar cascades" if limits["detector"] == HAAR else "that of `attribute`"
+    return {"name": name, "says": says(limits, spec["features"]), "model": model or "none"}
+
+
+def _integrity(limits: dict[str, Any] | None, features: list[dict[str, Any]]) -> str:
+    says = "the right size, neither black nor one colour"
+    if limits is None:
+        return says
+    blurred = [f"`{feature['name']}`" for feature in features if not feature["check"]["sharp"]]
+    but = f" (not for {', '.join(blurred)})" if blurred else ""
+    return f"{says}; variance of the Laplacian at least {limits['sharpness']:g}{but}, noise at most {limits['noise']:g}"
+
+
+def _face(limits: dict[str, Any], features: list[dict[str, Any]]) -> str:
+    if limits["detector"] == CLASSIFIER:
+        return "exactly one face"
+    some = [f"`{feature['name']}`" for feature in features if feature["check"]["face"] != "one"]
+    but = f"; covered or turned away, where there may be none, for {', '.join(some)}" if some else ""
+    return f"exactly one face, at least {limits['smallest']:g} of the picture's height (or what the table says){but}"
+
+
+def _attribute(limits: dict[str, Any], features: list[dict[str, Any]]) -> str:
+    own = {f"`{feature['name']}`": feature["check"] for feature in features}
+    dark = [f"{name} by a mean luminance under {c['darker_than']:g}" for name, c in own.items() if c["darker_than"]]
+    light = [
+        f"{name} by nearly white pixels over {c['highlights_over']:g}"
+        for name, c in own.items()
+        if c["highlights_over"]
+    ]
+    other = [f"{name} {c['threshold']:g}" for name, c in own.items() if c["threshold"] is not None]
+    least = f"score of the feature at least {limits['threshold']:g}" + (f" ({', '.join(other)})" if other else "")
+    lit = f"; {', '.join([*dark, *light])}" if dark or light else ""
+    fails = "made again" if limits["on_fail"] == "reject" else "kept and not verified"
+    return f"{least}, scores of sex and age at least {limits['person']:g}{lit}; what fails is {fails}"
+
+
+def _duplicates(limits: dict[str, Any], features: list[dict[str, Any]]) -> str:
+    near, cell = limits["radius"], limits["radius_in_cell"]
+    return f"a perceptual hash more than {near} of 64 bits from any other's, more than {cell} within a feature and sex"
 
 
 def _config(name: str, config: dict) -> dict:

@@ -18,7 +18,7 @@ from builder.rules import SpecError
 
 DATA = re.compile(r"(data/\w+|metadata)/(\w+)-(\d{5})-of-(\d{5})\.parquet")
 TEXTS = ("README.md", "recipe.toml")
-ASSET = re.compile(r"assets/(\w+\.(webp|png)|checks\.json)")
+ASSET = re.compile(r"assets/(\w+\.(webp|png)|(checks|calibration)\.json)")
 WANTED = ("license", "pretty_name", "tags", "task_categories", "size_categories", "annotations_creators", "configs")
 SPLIT = re.compile(r"\w+(\.\w+)*")
 """Source: `datasets.naming`, which the viewer uses too."""

@@ -16,7 +16,8 @@ from pathlib import Path
 from filelock import FileLock
 from tqdm import tqdm
 
-from builder import UserError, card, charts, cli, figures, raw
+from builder import UserError, calibration, card, charts, cli, figures, raw
+from builder.calibration import Kept
 from builder.census import Census
 from builder.files import atomic, sync_folder
 from builder.parquet import ReleaseWriter
@@ -25,7 +26,7 @@ from builder.shards import receipt
 OURS = {"README.md", "recipe.toml", "data", "metadata", "assets"}
 TALLY = "checks.json"
 IGNORED = {".gitattributes", ".cache", ".DS_Store"}
-MARK = re.compile(r"<!-- built from (?P<rows>\S+), recipe (?P<recipe>\S+), model (?P<kind>\S+) -->")
+MARK = re.compile(r"<!-- built from (?P<rows>\S+), recipe (?P<recipe>\S+), model (?P<kind>\S+)(, calibration \S+)? -->")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -74,17 +75,17 @@ def make(raw_folder: Path, out: Path, anew: bool = False) -> tuple[Census, bool]
     census = Census.of(shards)
     if not census.made:
         raise UserError(f"{raw_folder}: no shard with pictures is done yet; run the builder again to go on")
-    rows = _digest(shards)
+    calibrated = calibration.load(raw_folder, recipe["fingerprint"])
+    mark = _mark_of(shards, recipe, calibrated)
     out = out.absolute()
     out.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(raw_folder / ".release.lock"):
         require_free(out, recipe)
-        stale = anew or _mark(out) != (rows, recipe["fingerprint"], recipe["model"]["kind"])
-        stale = stale or (out / "recipe.toml").read_text(encoding="utf-8") != _recipe_toml(recipe)
+        stale = anew or not _is_current(out, mark, recipe)
         if stale:
             temporary = out.parent / f".{out.name}.tmp"
             shutil.rmtree(temporary, ignore_errors=True)
-            _write(temporary, out.name, recipe, shards, census, rows)
+            _write(temporary, out.name, recipe, shards, census, calibrated, mark)
             _swap(temporary, out)
     return census, stale
 
@@ -101,11 +102,13 @@ def require_free(out: Path, recipe: dict) -> None:
     strangers = sorted(names - OURS) or ([] if mark or not names else ["a README.md that is not ours"])
     if strangers:
         raise UserError(f"{out}: holds {', '.join(strangers[:3])}, so it is not replaced; move it away or use --out")
-    if mark and mark[1] != recipe["fingerprint"] and mark[2] != "preview":
+    if mark and mark["recipe"] != recipe["fingerprint"] and mark["kind"] != "preview":
         raise UserError(f"{out}: is the release of another recipe, so it is not replaced; move it away or use --out")
 
 
-def _write(folder: Path, name: str, recipe: dict, shards: list[Path], census: Census, rows: str) -> None:
+def _write(
+    folder: Path, name: str, recipe: dict, shards: list[Path], census: Census, calibrated: Kept | None, mark: str
+) -> None:
     folder.mkdir()
     files = ReleaseWriter(folder, recipe["labels"])
     parts = {name: [s for s in shards if _attribute(s) == name] for name in recipe["labels"]["attribute"]}
@@ -121,12 +124,20 @@ def _write(folder: Path, name: str, recipe: dict, shards: list[Path], census: Ce
     charts.write(folder / "assets", recipe, census)
     with atomic(folder / "assets" / TALLY) as file:
         file.write(json.dumps(census.tally(recipe), indent=1).encode())
+    if calibrated:
+        with atomic(folder / "assets" / calibration.NAME) as file:
+            file.write(calibrated.data)
     with atomic(folder / "recipe.toml") as file:
         file.write(_recipe_toml(recipe).encode())
-    mark = f"<!-- built from {rows}, recipe {recipe['fingerprint']}, model {recipe['model']['kind']} -->"
     with atomic(folder / "README.md") as file:
-        file.write(card.render(recipe, configs, census, sheets, mark, name).encode())
+        file.write(card.render(recipe, configs, census, sheets, calibrated, mark, name).encode())
     sync_folder(folder)
+
+
+def _is_current(out: Path, mark: str, recipe: dict) -> bool:
+    """True where a release is already what its mark and its table shall say."""
+    there = _mark(out)
+    return bool(there) and there[0] == mark and (out / "recipe.toml").read_text("utf-8") == _recipe_toml(recipe)
 
 
 def _attribute(shard: Path) -> str:
@@ -153,18 +164,20 @@ def _section(lines: list[str]) -> str:
     return next((line for line in reversed(lines) if line.startswith("[")), "")
 
 
-def _digest(shards: list[Path]) -> str:
+def _mark_of(shards: list[Path], recipe: dict, calibrated: Kept | None) -> str:
+    """The line of a README that says what its release was built from."""
     lines = "".join(f"{shard.name} {receipt(shard)['sha256']}\n" for shard in shards)
-    return f"sha256:{hashlib.sha256(lines.encode()).hexdigest()}"
+    rows = f"sha256:{hashlib.sha256(lines.encode()).hexdigest()}"
+    judged = f", calibration {calibrated.digest}" if calibrated else ""
+    return f"<!-- built from {rows}, recipe {recipe['fingerprint']}, model {recipe['model']['kind']}{judged} -->"
 
 
-def _mark(out: Path) -> tuple[str, ...] | None:
-    """What a release was built from, as its README says: (rows, recipe, kind of model)."""
+def _mark(out: Path) -> re.Match[str] | None:
+    """What a release was built from, as its README says."""
     try:
-        found = MARK.search((out / "README.md").read_text(encoding="utf-8"))
+        return MARK.search((out / "README.md").read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError):
         return None
-    return found.groups() if found else None
 
 
 def _swap(new: Path, out: Path) -> None:

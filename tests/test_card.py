@@ -1,10 +1,13 @@
 """The card says what was counted, and nothing that is not so."""
 
+import re
+
 import builds
 import pytest
 from builds import OWN_TABLE, write_raw
 
-from builder import release, table
+from builder import raw, release, table
+from builder.checks import Outcome
 
 
 def card(folder, toml=OWN_TABLE, **options):
@@ -56,6 +59,59 @@ def test_pictures_that_no_checker_has_passed_are_counted(tmp_path, monkeypatch):
         builds.ShardWriter, "write_picture", lambda self, *args: write(self, *args[:2], "checker", args[3])
     )
     assert "No safety checker" not in card(tmp_path / "checked")
+
+
+NOTES = [
+    {"name": "integrity", "version": 1, "model": None},
+    {"name": "face", "version": 1, "model": None},
+    {"name": "attribute", "version": 1, "model": {"kind": "hub", "name": "some/clip", "revision": "c0ffee"}},
+    {"name": "duplicates", "version": 1, "model": None},
+]
+CHECKED = """
+[checks.face]
+smallest = 0.3
+
+[checks.attribute]
+model = "some/clip"
+threshold = 0.4
+on_fail = "keep"
+
+[checks.duplicates]
+
+[people]"""
+
+
+def checked(attempt):
+    """Every third picture is verified, the next is not, and of the third nobody can tell."""
+    outcome = Outcome()
+    for name in ([["passed"], ["failed"], []])[attempt.sample.index % 3]:
+        outcome.checks[name].append("attribute")
+    return outcome
+
+
+def test_checks_are_told_with_their_models_and_limits(tmp_path, monkeypatch):
+    """And what they found, by feature: verified, not judged, and why tries were rejected."""
+    document, write = raw.document, builds.write
+    monkeypatch.setattr(raw, "document", lambda *args, **settings: document(*args, checks=NOTES, **settings))
+    monkeypatch.setattr(builds, "write", lambda writer, attempt: write(writer, attempt, "", checked(attempt)))
+    own = 'phrases = ["a cup of tea"]\ncheck = { threshold = 0.7, sharp = false, face = "covered" }'
+    toml = OWN_TABLE.replace("[people]", CHECKED, 1).replace('phrases = ["a cup of tea"]', own)
+    text = card(tmp_path, toml)
+    assert "| `integrity` | the right size, neither black nor one colour | none |" in text
+    assert "at least 0.3 of the picture's height" in text and "for `tea` | OpenCV's Haar cascades |" in text
+    scores = "score of the feature at least 0.4 (`tea` 0.7), scores of sex and age at least 0.2"
+    assert f"| `attribute` | {scores}; what fails is kept and not verified | some/clip, revision `c0ffee` |" in text
+    assert "more than 2 of 64 bits from any other's, more than 4 within a feature and sex | none |" in text
+    found = re.search(r"\| banana \| 20 \| 20 \| 7 \| 6 \| 0 \| (\S+) \| (\d) refused \|", text)
+    assert float(found[1]) == (20 + int(found[2])) / 20
+    assert "**`verified` is one model's opinion**" in text and "is a wish" in text
+
+
+def test_what_was_not_done_is_said(tmp_path):
+    """Neither checks nor a comparison with people are passed over in silence."""
+    text = card(tmp_path)
+    assert "No check was made: `verified` is empty in every row." in text
+    assert "Not known: the checks were not compared with people's judgement." in text
 
 
 def test_every_picture_of_the_card_and_every_link_is_there(tmp_path):

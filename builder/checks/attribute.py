@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from builder.checks.verdict import Verdict
-from builder.criteria import Attribute
+from builder.criteria import Attribute, Shown
 from builder.plan import Sample
 from builder.spec import Spec
 
@@ -44,8 +44,7 @@ class AttributeCheck:
 
     def _one(self, sample: Sample, image: Image.Image, scores: np.ndarray) -> Verdict:
         read = {label: float(scores[n]) for label, n in self.place.items()}
-        feature = by_light(sample, image)
-        feature = read.get(sample.feature) if feature is None else feature
+        feature = feature_score(sample.feature, sample.check, image, read)
         sex, age = read.get(sample.sex), read.get(sample.age_group)
         seen = {"attribute_score": feature, "sex_score": sex, "age_score": age}
         least = self.criteria.threshold if sample.check.threshold is None else sample.check.threshold
@@ -56,9 +55,14 @@ class AttributeCheck:
         return Verdict(None if feature is None else True, seen)
 
 
-def by_light(sample: Sample, image: Image.Image) -> float | None:
+def feature_score(name: str, check: Shown, image: Image.Image, read: dict[str, float]) -> float | None:
+    """How surely a picture shows a feature: by its light where the table says so, else what was `read`, if anything."""
+    score = by_light(check, image)
+    return read.get(name) if score is None else score
+
+
+def by_light(check: Shown, image: Image.Image) -> float | None:
     """The score of a feature that is a matter of light, 0.5 at its limit; None for any other."""
-    check = sample.check
     if check.darker_than is None and check.highlights_over is None:
         return None
     grey = np.asarray(image.convert("L"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +67,24 @@ def build(spec: Spec, sources: dict[str, Source], device: torch.device) -> Check
     if criteria.duplicates:
         single.append(HashCheck())
     return Checks(single, batched)
+
+
+def reader_again(spec: Spec, recorded: list[dict[str, Any]], place: str = "") -> Reader:
+    """The very reader that a build's attribute check had, on this machine's accelerator or else its CPU.
+
+    `recorded` is what the build noted, `place` the folder of a local model. Raises UserError for any other reader.
+    """
+    if place:
+        spec = replace(spec, checks=replace(spec.checks, attribute=replace(spec.checks.attribute, model=place)))
+    source = resolve(replace(spec, checks=spec.checks.without(["face"])), recorded)["attribute"]
+    was = next(row["model"] for row in recorded if row["name"] == "attribute")
+    if source.revision != was["revision"]:
+        raise UserError(
+            f"attribute check: {source.name} is at revision {source.revision}, the build was checked with "
+            f"{was['name']} at {was['revision']}"
+        )
+    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    return _reader(spec, source, found or torch.device("cpu"))
 
 
 def _reader(spec: Spec, source: Source, device: torch.device) -> Reader:

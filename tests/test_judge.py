@@ -1,0 +1,399 @@
+"""What people say of a picture is asked without hints, and kept: nothing that was pressed is lost or doubled."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import chromium
+import pytest
+from builds import own_table, write_raw
+from filelock import FileLock
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from builder import UserError, album, judge, judgements, release
+from builder.judgements import Judgement
+from builder.questions import choose, words
+
+KINDS = ("raw", "out")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A raw build and its release, side by side."""
+    path = tmp_path_factory.mktemp("judged")
+    table, spec = own_table(path)
+    write_raw(path / "raw", spec, table.read_text())
+    release.make(path / "raw", path / "out")
+    return path
+
+
+@pytest.fixture
+def serve(folder, tmp_path):
+    """Starts a page as the command does, in this process; `out` is where it writes."""
+    servers = []
+
+    def start(*options, kind="raw", out=tmp_path / "judgements.jsonl"):
+        args = judge._parser().parse_args([str(folder / kind), "--out", str(out), "--judge", "ana", *options])
+        pictures = album.load(args.folder)
+        servers.append(judge.Server(judge._session(args, pictures), pictures))
+        threading.Thread(target=servers[-1].serve_forever, args=(0.01,), daemon=True).start()
+        return Client(servers[-1], out)
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+class Client:
+    """Talks to a page as a browser would."""
+
+    def __init__(self, server, out):
+        self.server, self.out, self.address = server, out, server.address
+
+    def __call__(self, path, told=None, address=None, **headers):
+        """The answer's body; raises HTTPError for a refusal."""
+        data = None if told is None else json.dumps(told).encode()
+        asked = urllib.request.Request((address or self.address) + path, data, headers)
+        with urllib.request.urlopen(asked, timeout=20) as reply:
+            self.headers = reply.headers
+            return reply.read()
+
+    def refusal(self, *args, **headers):
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            self(*args, **headers)
+        return caught.value.code
+
+    def state(self):
+        return json.loads(self("question"))
+
+    def press(self, answer):
+        told = {"number": self.state()["number"], "answer": answer}
+        return json.loads(self("undo", {}) if answer == "undo" else self("answer", told))
+
+    def lines(self):
+        return [json.loads(line) for line in self.out.read_text().splitlines()]
+
+    def about(self, number):
+        asked = self.server.session.questions[number]
+        return asked.entry.id, asked.feature
+
+
+# What is asked.
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_of_every_feature_as_many_as_asked_and_as_many_others(folder, kind):
+    """Each once, in an order that a seed fixes and another seed changes."""
+    entries = list(album.load(folder / kind).entries())
+    found = choose(entries, ("banana", "tea"), 7, 0)
+    asked = [(question.entry.id, question.feature) for question in found]
+    assert len(set(asked)) == len(asked) == 28
+    for feature in ("banana", "tea"):
+        own = [question.entry.feature == feature for question in found if question.feature == feature]
+        assert own.count(True) == own.count(False) == 7
+    assert found == choose(reversed(entries), ("banana", "tea"), 7, 0) != choose(entries, ("banana", "tea"), 7, 1)
+
+
+def test_raw_build_and_release_ask_the_same(folder):
+    """An entry says the same of a picture in both, and its picture is the same file."""
+    raw, out = (album.load(folder / kind) for kind in KINDS)
+    ours, theirs = ({entry.id: entry for entry in one.entries()} for one in (raw, out))
+    assert ours.keys() == theirs.keys() and len(ours) == 40
+    for id, entry in ours.items():
+        other = theirs[id]
+        assert vars(entry) | {"place": 0} == vars(other) | {"place": 0}
+        assert raw.picture(entry) == out.picture(other)
+
+
+def test_the_order_does_not_tell_which_were_asked_for(folder):
+    """Both kinds are spread alike: of 40 questions no half has all of a kind."""
+    found = choose(album.load(folder / "raw").entries(), ("banana", "tea"), 10, 0)
+    own = [question.entry.feature == question.feature for question in found]
+    assert 5 < sum(own[:20]) < 15
+
+
+def test_a_feature_that_no_picture_was_asked_for_is_left_out(folder):
+    entries = [entry for entry in album.load(folder / "raw").entries() if entry.feature == "tea"]
+    assert {question.feature for question in choose(entries, ("banana", "tea"), 5, 0)} == {"tea"}
+
+
+def test_a_feature_is_told_in_the_tables_words_without_weights(folder):
+    assert [words(feature) for feature in album.load(folder / "raw").spec.features] == [
+        ["banana", "two bananas"],
+        ["a cup of tea"],
+    ]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_page_tells_neither_what_was_asked_for_nor_the_score(serve, kind):
+    """A question has a number and a feature, the same words for every picture, and nothing of its row."""
+    client = serve("--each", "3", kind=kind)
+    state = client.state()
+    assert set(state) == {"number", "feature", "words", "answered", "skipped", "of", "undo"}
+    assert state["words"] == {"banana": ["banana", "two bananas"], "tea": ["a cup of tea"]}[state["feature"]]
+    assert Image.open(io.BytesIO(client(f"picture/{state['number']}"))).size == (16, 16)
+    assert client.headers["Content-Type"] == "image/png"
+
+
+# What is kept.
+
+
+def test_answers_are_kept_as_they_come_and_a_restart_goes_on(serve):
+    """A skipped question is asked again after a restart, an answered one is not."""
+    client = serve("--each", "2")
+    for answer in ("yes", "skip", "no"):
+        client.press(answer)
+    assert [(line["id"], line["feature"], line["answer"], line["judge"]) for line in client.lines()] == [
+        (*client.about(0), "yes", "ana"),
+        (*client.about(2), "no", "ana"),
+    ]
+    assert client.state() == {**client.state(), "number": 3, "answered": 2, "skipped": 1, "of": 8}
+    again = serve("--each", "2")
+    assert again.state() == {**again.state(), "number": 1, "answered": 2, "skipped": 0}
+    other = serve("--each", "2", "--judge", "ben")
+    assert other.state()["answered"] == 0
+
+
+def test_undo_takes_back_the_last_answer_or_skip_also_after_a_restart(serve):
+    client = serve("--each", "2")
+    for answer in ("yes", "skip", "undo", "no", "undo", "undo", "undo"):
+        state = client.press(answer)
+    assert (state["number"], state["undo"]) == (0, False)
+    assert [line["answer"] for line in client.lines()] == ["yes", "no", "undone", "undone"]
+    client.press("no")
+    again = serve("--each", "2")
+    assert again.press("undo")["number"] == 0
+    assert judgements.standing(client.out) == {}
+
+
+def test_a_key_that_was_pressed_twice_answers_once(serve):
+    """An answer names its question; one to another question is not taken, and the page shows what is asked now."""
+    client = serve("--each", "2")
+    for _ in range(2):
+        state = json.loads(client("answer", {"number": 0, "answer": "yes"}))
+    assert state["number"] == 1 and len(client.lines()) == 1
+
+
+def test_when_all_were_asked_there_is_no_question(serve):
+    client = serve("--each", "1", "--feature", "tea")
+    assert client.press("yes")["of"] == 2
+    state = client.press("no")
+    assert (state["number"], state["feature"], state["answered"]) == (None, None, 2)
+
+
+@pytest.mark.parametrize(
+    ("tail", "left"),
+    [
+        (b'{"id": "a", "feature": "tea", "ans', 1),
+        (b'{"id": "a", "feature": "tea", "answer": "no"}', 2),
+        (b"\xff", 1),
+        (b"7", 1),
+    ],
+)
+def test_half_a_line_at_the_end_is_cut_off_and_a_whole_one_is_not(tmp_path, tail, left):
+    """Only a crash leaves half a line; what a person judged is whole, with or without a line feed after it."""
+    path = tmp_path / "judgements.jsonl"
+    judgements.append(path, Judgement("b", "tea", True, "ana"))
+    path.write_bytes(path.read_bytes() + tail)
+    assert len(judgements.standing(path)) == left
+    judgements.mend(path)
+    judgements.append(path, Judgement("c", "tea", False, "ana"))
+    assert [line.count(b"{") for line in path.read_bytes().splitlines()] == [1] * (left + 1)
+    assert len(judgements.standing(path)) == left + 1
+
+
+ANSWERS = st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from("xyz"), st.sampled_from(["yes", "no"])))
+
+
+@given(ANSWERS)
+def test_the_last_answer_counts(tmp_path_factory, answers):
+    """A file that was appended to, with every earlier answer taken back before another one, holds the last ones."""
+    path = tmp_path_factory.mktemp("any") / "judgements.jsonl"
+    path.touch()
+    last = {}
+    for who, id, word in answers:
+        if (who, id) in last:
+            judgements.append(path, Judgement(id, "tea", None, who))
+        judgements.append(path, Judgement(id, "tea", word == "yes", who))
+        last[who, id] = word == "yes"
+    assert {about[:2]: told.shown for about, (_, told) in judgements.standing(path).items()} == last
+
+
+# Who may ask.
+
+
+def test_nothing_is_given_without_the_token(serve):
+    client = serve("--each", "1")
+    root = f"http://127.0.0.1:{client.server.server_port}"
+    for path in ("/", "/question", "/picture/0", f"/{client.server.token[:-1]}/question", "/x/question"):
+        assert client.refusal(path, address=root) == 403
+    assert client.refusal("/x/answer", {"number": 0, "answer": "yes"}, address=root) == 403
+    assert not client.out.read_text()
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "evil.example"},
+        {"Host": "127.0.0.1"},
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site"},
+    ],
+)
+def test_another_site_can_neither_look_nor_press(serve, headers):
+    """A name that was made to point here, and a page of another origin, get nothing even with the token."""
+    client = serve("--each", "1")
+    assert client.refusal("question", **headers) == 403
+    assert client.refusal("answer", {"number": 0, "answer": "yes"}, **headers) == 403
+    assert not client.out.read_text()
+    port = client.server.server_port
+    assert client("question", Host=f"localhost:{port}", Origin=f"http://localhost:{port}")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "picture/../../recipe.json",
+        "picture/%2e%2e/recipe.json",
+        "../recipe.json",
+        "picture//etc/passwd",
+        "picture/-1",
+        "picture/99",
+        "picture/٣",
+        "picture/0/../1",
+        "judge.html",
+    ],
+)
+def test_an_address_is_never_a_path(serve, path):
+    """Pictures have numbers; whatever else is asked for is not there."""
+    client = serve("--each", "1")
+    assert client.refusal(urllib.parse.quote(path, safe="/%.-")) == 404
+
+
+@pytest.mark.parametrize(
+    "told",
+    [{"number": 0}, {"number": "0", "answer": "yes"}, {"number": 0, "answer": ["yes"]}, [], 7, {"x": "y" * 2000}],
+)
+def test_what_is_no_answer_is_refused(serve, told):
+    client = serve("--each", "1")
+    assert client.refusal("answer", told) == 400
+    assert not client.out.read_text()
+
+
+def test_the_page_may_load_nothing_from_elsewhere(serve):
+    """Its policy lets it run its own script alone, and nobody may frame it."""
+    client = serve("--each", "1")
+    page = client("").decode()
+    policy = client.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy and "frame-ancestors 'none'" in policy and "unsafe" not in policy
+    assert f'<script nonce="{client.server.nonce}">' in page and "http" not in page.replace("http-equiv", "")
+
+
+# The command.
+
+
+def command(*arguments):
+    return [sys.executable, "-m", "builder.judge", *map(str, arguments)]
+
+
+def test_ctrl_c_ends_with_a_count(folder, tmp_path):
+    out = tmp_path / "judgements.jsonl"
+    whole = command(folder / "raw", "--out", out, "--each", "2", "--judge", "ana")
+    environment = {**os.environ, "PYTHONPATH": str(Path(judge.__file__).parent.parent)}
+    with subprocess.Popen(whole, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as process:
+        address = process.stdout.readline().strip()
+        data = json.dumps({"number": 0, "answer": "yes"}).encode()
+        urllib.request.urlopen(address + "answer", data, timeout=20).read()
+        process.send_signal(signal.SIGINT)
+        said, errors = process.communicate(timeout=60)
+    assert said.endswith(f"1 judgements added to {out}, 7 questions left\n")
+    assert (process.returncode, errors) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["nowhere"], "judge: nowhere: neither a raw build nor a release; make one with"),
+        (["raw", "--feature", "coffee"], "judge: `--feature` must be one of banana, tea, got 'coffee'"),
+        (["raw", "--each", "0"], "judge: `--each` must be a whole number from 1"),
+        (["raw", "--judge", " "], "judge: `--judge` must be a non-empty string"),
+        (["raw", "--port", "70000"], "judge: `--port` must be a whole number from 0"),
+        (["raw", "--out", "broken.jsonl"], "judge: broken.jsonl, line 1: not a JSON object"),
+        (["raw", "--out", "."], "judge: [Errno 21] Is a directory: '.'"),
+    ],
+)
+def test_what_a_user_can_put_right_is_one_line(folder, tmp_path, monkeypatch, capsys, arguments, says):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "broken.jsonl").write_text("[]\n")
+    arguments = [str(folder / "raw") if word == "raw" else word for word in arguments]
+    assert judge.main(arguments) == 2
+    written = capsys.readouterr()
+    assert written.err.startswith(says) and written.err.count("\n") == 1 and written.out == ""
+
+
+def test_one_file_is_written_by_one_page(folder, tmp_path, capsys):
+    """A second page would cut off what the first is just writing."""
+    out = tmp_path / "j.jsonl"
+    with FileLock(tmp_path / ".j.jsonl.lock"):
+        assert judge.main([str(folder / "raw"), "--out", str(out)]) == 2
+    said = f"judge: {out}: another page writes into it; close that one, or give another --out\n"
+    assert capsys.readouterr().err == said and not out.exists()
+
+
+def test_a_port_that_is_taken_is_said(serve, folder, tmp_path, capsys):
+    port = serve().server.server_port
+    arguments = [str(folder / "raw"), "--out", str(tmp_path / "other.jsonl"), "--port", str(port)]
+    assert judge.main(arguments) == 2
+    assert capsys.readouterr().err == f"judge: port {port}: Address already in use; give another --port, or none\n"
+
+
+def test_a_build_without_a_picture_says_so(folder, tmp_path, capsys):
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw/recipe.json").write_bytes((folder / "raw/recipe.json").read_bytes())
+    assert judge.main([str(tmp_path / "raw"), "--out", str(tmp_path / "j.jsonl")]) == 2
+    assert "no such picture is committed yet" in capsys.readouterr().err
+
+
+def test_a_damaged_file_is_one_line(folder, tmp_path):
+    """Also where Parquet is cut short."""
+    for path in (folder / "out").rglob("*"):
+        target = tmp_path / "out" / path.relative_to(folder / "out")
+        target.mkdir(parents=True) if path.is_dir() else target.write_bytes(path.read_bytes())
+    part = next((tmp_path / "out").glob("data/*/*.parquet"))
+    part.write_bytes(part.read_bytes()[:-20])
+    with pytest.raises(UserError, match=f"{part.name}: cannot be read"):
+        list(album.load(tmp_path / "out").entries())
+
+
+# In a browser.
+
+
+@pytest.mark.skipif(chromium.PROGRAM is None, reason="no Chromium on this machine")
+def test_keys_alone_are_enough(serve):
+    """y, n, s and u do what they say, and the file holds it."""
+    client = serve("--each", "2")
+    with chromium.Chromium(width=390, height=844) as page:
+        page.open(client.address)
+        for number, key in enumerate("ysnuy"):
+            page.wait("typeof ready !== 'undefined' && ready && !busy")
+            before = page.js("JSON.stringify(state)")
+            page.press(key)
+            page.wait(f"JSON.stringify(state) !== {json.dumps(before)}")
+            assert page.js("document.querySelector('h1').textContent").startswith("Does this picture show: "), number
+        assert page.js("document.documentElement.scrollWidth") == 390
+        assert page.js("document.getElementById('count').textContent") == "2 of 8, 1 skipped"
+    expected = [(0, "yes"), (2, "no"), (2, "undone"), (2, "yes")]
+    assert [(line["id"], line["feature"], line["answer"]) for line in client.lines()] == [
+        (*client.about(number), answer) for number, answer in expected
+    ]
