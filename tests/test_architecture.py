@@ -26,6 +26,7 @@ ROOMS = [
     *["checks", "checks.loading"],
     *["marks", "shards", "raw", "census", "figures", "charts", "card", "parquet", "release"],
     *["verify", "progress", "refill", "run", "generate", "lint_files", "lint_data", "lint"],
+    *["report_data", "report_pictures", "report"],
     *["patience", "hub", "readback", "upload"],
     *["preview.canvas", "preview.look", "preview.features", "preview.skin", "preview.mouth", "preview.makeup"],
     *["preview.face", "preview.hair", "preview.clothes", "preview.glasses", "preview.masks", "preview.hands"],
