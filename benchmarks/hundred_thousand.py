@@ -41,7 +41,7 @@ def scaled(factor):
     lines = (ROOT / "builder" / "agfd30k.toml").read_text().splitlines()
     for number, line in enumerate(lines):
         for sex in ("male", "female"):
-            if line.startswith(f"{sex} = "):
+            if line.startswith(f"{sex} = ") and line.split(" = ")[1].isdecimal():
                 lines[number] = f"{sex} = {round(int(line.split(' = ')[1]) * factor)}"
     return "\n".join(lines)
 
