@@ -168,7 +168,9 @@
     byId("before").disabled = place === 0;
     byId("after").disabled = place === matching.length - 1;
     dialog.dataset.place = place;
-    if (!dialog.open) dialog.showModal();
+    if (dialog.open) return;
+    dialog.showModal();
+    byId("close").focus(); // it is never disabled
   }
 
   function step(by) {

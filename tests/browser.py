@@ -17,7 +17,7 @@ FLAGS = [
 ]
 START = "import os, sys; r, w, *run = sys.argv[1:]; os.dup2(int(r), 3); os.dup2(int(w), 4); os.execv(run[0], run)"
 """Chromium reads commands at descriptor 3 and answers at 4."""
-KEYS = {"Tab": 9, "Enter": 13, "Escape": 27, "PageDown": 34, "End": 35, "Home": 36}
+KEYS = {"Tab": 9, "Enter": 13, "Escape": 27, "PageUp": 33, "PageDown": 34, "End": 35, "Home": 36}
 KEYS |= {"ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40}
 
 
@@ -69,12 +69,10 @@ class Page:
         return answer["result"].get("value")
 
     def press(self, *keys):
-        """Press keys, one after the other, by name or as letters to type."""
+        """Press some of KEYS, one after the other."""
         for key in keys:
-            text = {"Enter": "\r"}.get(key, key if len(key) == 1 else "")
-            code = KEYS.get(key) or ord(key.upper())
-            known = {"key": key, "windowsVirtualKeyCode": code, "code": key if key in KEYS else ""}
-            self.call("Input.dispatchKeyEvent", type="keyDown", text=text, **known)
+            known = {"key": key, "code": key, "windowsVirtualKeyCode": KEYS[key]}
+            self.call("Input.dispatchKeyEvent", type="keyDown", text="\r" if key == "Enter" else "", **known)
             self.call("Input.dispatchKeyEvent", type="keyUp", **known)
 
     def window(self, width, height, dark=False):
