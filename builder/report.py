@@ -102,9 +102,8 @@ def render(folder: Path, labels: Labels, thumbnails: int, side: int) -> bytes:
     title, preview = headline(folder)
     found, precision, near = tally(folder), calibration(folder), labels.near()
     chosen = choose(labels, thumbnails)
-    shown = pictures(
-        folder, labels, [*dict.fromkeys([*chosen, *(place for i, j, _ in near for place in (i, j))])], side
-    )
+    wanted = dict.fromkeys([*chosen, *(place for *two, _ in near for place in two)])
+    shown = pictures(folder, labels, [*wanted], side)
     script, style = ((HERE / f"report.{kind}").read_text(encoding="utf-8") for kind in ("js", "css"))
     environment = Environment(loader=FileSystemLoader(HERE), undefined=StrictUndefined, autoescape=True)
     environment.filters["count"] = "{:,}".format

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from datasets import ClassLabel, Features
+from datasets import Features
 
 from agfd30k import SPLITS
 from builder import UserError
@@ -98,21 +98,19 @@ class Labels:
         known = np.flatnonzero(self.hashed)
         hashes = self.hashes[known]
         distinct, first, kind = np.unique(hashes, return_index=True, return_inverse=True)
-        again = [place for place in range(len(hashes)) if first[kind[place]] != place][:MOST_PAIRS]
+        again = np.flatnonzero(first[kind] != np.arange(len(hashes)))
         i, j, distance = pairs(distinct, RADIUS)
-        near = np.argsort(distance, kind="stable")[: MOST_PAIRS - len(again)]
-        found = [(first[kind[place]], place, 0) for place in again] + list(
-            zip(first[i[near]], first[j[near]], distance[near])
-        )
-        return [(int(known[a]), int(known[b]), int(bits)) for a, b, bits in found]
+        order = np.argsort(distance, kind="stable")
+        one = np.concatenate([first[kind[again]], first[i[order]]])
+        other = np.concatenate([again, first[j[order]]])
+        bits = np.concatenate([np.zeros_like(again), distance[order]])
+        return [*zip(*(column[:MOST_PAIRS].tolist() for column in (known[one], known[other], bits)))]
 
 
 def _names(path: Path) -> dict[str, list[str]]:
     found = Features.from_arrow_schema(pq.read_schema(path))
-    classes = {
-        name: [str(value) for value in found[name].names] for name in CLASSES if isinstance(found[name], ClassLabel)
-    }
-    return {name: classes[name] for name in CLASSES} | {"verified": [*VERIFIED], "split": [*SPLITS]}
+    classes = {name: [str(value) for value in found[name].names] for name in CLASSES}
+    return classes | {"verified": [*VERIFIED], "split": [*SPLITS]}
 
 
 def _part(path: Path, split: str, names: dict[str, list[str]]) -> tuple:
@@ -139,9 +137,8 @@ def headline(folder: Path) -> tuple[str, bool]:
         if mark is None:
             raise ValueError("it does not say what it was built from")
         card = Release(folder).card[0]
-        return str(card.get("pretty_name") or folder.name), mark["kind"] == "preview" or "preview" in card.get(
-            "tags", ()
-        )
+        preview = mark["kind"] == "preview" or "preview" in (card.get("tags") or ())
+        return str(card.get("pretty_name") or folder.name), preview
 
 
 def tally(folder: Path) -> dict[str, Any]:
