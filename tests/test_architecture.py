@@ -27,6 +27,7 @@ ROOMS = [
     *["marks", "shards", "raw", "census", "figures", "charts", "calibration", "card", "parquet", "release"],
     *["verify", "progress", "refill", "run", "generate", "lint_files", "lint_data", "lint"],
     *["album", "judgements", "questions", "judge", "votes", "calibrate"],
+    *["report_data", "report_pictures", "report"],
     *["patience", "hub", "readback", "upload"],
     *["preview.canvas", "preview.look", "preview.features", "preview.skin", "preview.mouth", "preview.makeup"],
     *["preview.face", "preview.hair", "preview.clothes", "preview.glasses", "preview.masks", "preview.hands"],

@@ -1,0 +1,153 @@
+"""Making pictures: the builder's pipeline beside diffusers' own, and beside what the device could do at best.
+
+On a GPU all of them run Stable Diffusion 1.5's full architecture in float16 at 512×512 (random weights: the arithmetic
+is the same). Elsewhere the same code runs the preview model, which proves the command and says nothing about a GPU.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import StableDiffusionPipeline
+from harness import ROOT, Table, alternating
+
+from builder import loading, models, preview, table
+from builder.pipeline import Pipeline
+from builder.plan import Attempt, Plan
+from builder.spec import Spec
+
+sys.path.insert(0, str(ROOT / "tests"))
+TFLOP_A_PICTURE = 34.9
+"""20 steps with guidance at 154 tokens and the decoding, of Stable Diffusion 1.5 at 512×512."""
+BATCHES = {"cuda": (1, 2, 4, 8, 16, 32), "cpu": (1, 4)}
+REPEATS = 3
+
+
+def run(scale: float = 1.0) -> Iterator[Table]:
+    """Speed by batch size beside diffusers' pipeline, and by how much pictures differ."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    spec = preview.fitted(table.load())
+    ours, theirs = _loaded(spec, device)
+    plan = Plan(spec)
+    most = max(BATCHES[device.type])
+    attempts = [plan.attempt(plan.at(cell, 0), 0) for cell in plan.cells[:most]]
+    yield _speed(ours, theirs, attempts, device, max(1, int(REPEATS * scale)))
+    yield _agreement(ours, theirs, attempts[: min(4, most)])
+    if device.type == "cpu":
+        missing = Table("Generation on a GPU", ["way", "pictures/s"])
+        missing.add("not measured: no GPU here", None)
+        yield missing
+
+
+def _loaded(spec: Spec, device: torch.device) -> tuple[Pipeline, StableDiffusionPipeline]:
+    """Our pipeline and diffusers', with the same weights."""
+    if device.type == "cuda":
+        from test_full_size import full_size
+
+        pipe = full_size().to(device, torch.float16)
+        ours = Pipeline(pipe, dataclasses.replace(spec.recipe, guidance_scale=7.0), device)
+    else:
+        source = models.resolve(preview.NAME, "main")
+        ours = loading.load(source, spec.recipe, device)
+        pipe = StableDiffusionPipeline.from_pretrained(source.location, safety_checker=None, use_safetensors=True)
+    pipe.set_progress_bar_config(disable=True)
+    return ours, pipe
+
+
+def _speed(ours: Pipeline, theirs: StableDiffusionPipeline, attempts: list[Attempt], device, repeats: int) -> Table:
+    name = "full Stable Diffusion 1.5 architecture, float16" if device.type == "cuda" else "the preview model, CPU"
+    title = f"Generation: {name}, 20 steps, guidance, 512×512"
+    table_ = Table(title, ["way", "batch", "pictures/s", "× diffusers at batch 1"])
+    first = None
+    if device.type == "cuda":
+        floor = _matmul_tflops(device) / TFLOP_A_PICTURE
+        table_.add("limit: the device's matrix products alone", None, floor, None)
+    for batch in BATCHES[device.type]:
+        part = attempts[:batch]
+        work = {
+            "diffusers' pipeline": _synchronised(device, lambda part=part: _theirs(theirs, part, ours)),
+            "ours": _synchronised(device, lambda part=part: list(ours.generate(part))),
+        }
+        for run in work.values():
+            run()  # the first call chooses kernels and encodes prompts
+        for way, seconds in alternating(work, repeats).items():
+            first = first or batch / seconds
+            table_.add(way, batch, batch / seconds, batch / seconds / first)
+    return table_
+
+
+def _theirs(pipe: StableDiffusionPipeline, attempts: list[Attempt], ours: Pipeline, **more):
+    """diffusers' documented call, a list of prompts with a generator each; it cuts prompts at 77 tokens."""
+    return pipe(
+        [attempt.sample.prompt for attempt in attempts],
+        negative_prompt=[attempt.sample.negative_prompt for attempt in attempts],
+        generator=[torch.Generator("cpu").manual_seed(attempt.seed) for attempt in attempts],
+        num_inference_steps=ours.recipe.steps,
+        guidance_scale=attempts[0].sample.guidance_scale,
+        width=ours.recipe.width,
+        height=ours.recipe.height,
+        **more,
+    ).images
+
+
+def _synchronised(device: torch.device, work: Callable[[], object]) -> Callable[[], None]:
+    def run() -> None:
+        work()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+
+    return run
+
+
+def _matmul_tflops(device: torch.device, side: int = 8192) -> float:
+    """What large float16 matrix products reach, in TFLOP/s."""
+    one = torch.randn(side, side, device=device, dtype=torch.float16)
+    for _ in range(3):
+        one @ one
+    torch.cuda.synchronize(device)
+    started = time.perf_counter()
+    for _ in range(20):
+        one @ one
+    torch.cuda.synchronize(device)
+    return 20 * 2 * side**3 / (time.perf_counter() - started) / 1e12
+
+
+def _agreement(ours: Pipeline, theirs: StableDiffusionPipeline, attempts: list[Attempt]) -> Table:
+    """Differences of pixels (0 to 255): ours alone against ours in a batch, and against diffusers fed with ours' input."""
+    table_ = Table("Generation: how far pictures differ, of 255", ["what", "largest", "mean"])
+    together = _pixels(result.image for result in ours.generate(attempts))
+    alone = _pixels(result.image for attempt in attempts for result in ours.generate([attempt]))
+    table_.add("ours alone, ours in a batch", *_difference(alone, together))
+    table_.add("diffusers with our sampler and prompts, ours", *_difference(_fed(ours, theirs, attempts), together))
+    return table_
+
+
+def _fed(ours: Pipeline, theirs: StableDiffusionPipeline, attempts: list[Attempt]) -> np.ndarray:
+    """diffusers' own loop with our encodings, noise and sampler."""
+    theirs.scheduler = ours.scheduler
+    images = []
+    for attempt in attempts:
+        prompt, negative = ours.embeddings(attempt.sample.prompt, attempt.sample.negative_prompt)
+        images += theirs(
+            prompt_embeds=prompt[None],
+            negative_prompt_embeds=negative[None],
+            latents=ours.noise([attempt.seed]).to(prompt.dtype),
+            num_inference_steps=ours.recipe.steps,
+            guidance_scale=attempt.sample.guidance_scale,
+        ).images
+    return _pixels(images)
+
+
+def _pixels(images) -> np.ndarray:
+    return np.stack([np.asarray(image, dtype=np.int16) for image in images])
+
+
+def _difference(one: np.ndarray, other: np.ndarray) -> tuple[int, float]:
+    apart = np.abs(one - other)
+    return int(apart.max()), float(apart.mean())
