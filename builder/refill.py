@@ -54,7 +54,7 @@ def resume(folder: Path, plan: Plan) -> None:
 
 
 def _decide(folder: Path, plan: Plan) -> list[dict[str, Any]]:
-    """The duplicates among a finished plan's pictures: each shard that has some, with (attempt, reason, detail) by id."""
+    """The duplicates among a finished plan's pictures, by shard: for each id its attempt, a reason and a detail."""
     cells: dict[tuple[str, str], int] = {}
     rows, hashes = [], []
     for shard in plan.shards:
