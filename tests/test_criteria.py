@@ -120,7 +120,7 @@ def test_without_leaves_out_what_it_names_and_nothing_else(names):
 
 
 def test_without_an_unknown_check_is_refused(capsys):
-    with pytest.raises(UserError, match="`--without` must be one of integrity, face, attribute, duplicates, got 'eyes'"):
+    with pytest.raises(UserError, match=r"`--without` must be one of integrity, face, .*, got 'eyes'"):
         SPEC.checks.without(["eyes"])
     with pytest.raises(SystemExit):
         generate.main(["--without", "eyes"])

@@ -122,8 +122,10 @@ def test_yunet_says_where_and_how_certain(model):
 
 @pytest.mark.parametrize(
     ("rule", "red", "passed"),
-    [("one", 0.85, True), ("one", 0.75, False), ("profile", 0.75, True), ("profile", 0.55, None)]
-    + [("covered", 0.55, True), ("covered", 0.45, None)],
+    [
+        *[("one", 0.85, True), ("one", 0.75, False), ("profile", 0.75, True), ("profile", 0.55, None)],
+        *[("covered", 0.55, True), ("covered", 0.45, None)],
+    ],
 )
 def test_yunets_bar_is_lower_for_faces_that_are_hard_to_see(model, rule, red, passed):
     assert verdict(squares((4, 5, red)), detector=YuNet(model), face=rule).passed is passed

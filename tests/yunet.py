@@ -1,4 +1,4 @@
-"""A network with the inputs and outputs of YuNet that takes red squares for faces, so that OpenCV's own code can run."""
+"""A network with YuNet's inputs and outputs that takes red squares for faces, so that OpenCV's own code can run."""
 
 import math
 
