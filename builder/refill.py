@@ -50,6 +50,8 @@ def take_back(folder: Path, plan: Plan) -> int | None:
 def resume(folder: Path, plan: Plan) -> None:
     """Finish what a killed process has left half done; to be called before anything is made."""
     with FileLock(folder / LOCK):
+        for torn in folder.glob(f".{DECIDED}.*.tmp"):
+            torn.unlink(missing_ok=True)
         _carry_out(folder, plan)
 
 
