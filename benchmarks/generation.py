@@ -10,7 +10,6 @@ import dataclasses
 import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -119,7 +118,7 @@ def _matmul_tflops(device: torch.device, side: int = 8192) -> float:
 
 
 def _agreement(ours: Pipeline, theirs: StableDiffusionPipeline, attempts: list[Attempt]) -> Table:
-    """Differences of pixels (0 to 255): ours alone against ours in a batch, and against diffusers fed with ours' input."""
+    """Differences of pixels (0 to 255): ours alone and in a batch, and ours against diffusers fed with the same."""
     table_ = Table("Generation: how far pictures differ, of 255", ["what", "largest", "mean"])
     together = _pixels(result.image for result in ours.generate(attempts))
     alone = _pixels(result.image for attempt in attempts for result in ours.generate([attempt]))

@@ -114,8 +114,7 @@ class Shown:
 
     def __post_init__(self):
         for key in ("shows", "opposite"):
-            if getattr(self, key):
-                rules.words(f"check.{key}", getattr(self, key))
+            rules.words(f"check.{key}", getattr(self, key), empty=True)
         both = bool(self.shows) == bool(self.opposite)
         rules.rule(both, "`check.shows` and `check.opposite` must be given together", list(self.shows))
         for key in ("darker_than", "highlights_over", "threshold", "smallest_face"):
@@ -138,7 +137,9 @@ class Criteria:
 
     def __post_init__(self):
         alone = self.face and self.face.detector == CLASSIFIER and not self.attribute
-        rules.rule(not alone, '[checks.face] with detector = "classifier" needs [checks.attribute]', None)
+        kept = [name for name in KINDS if getattr(self, name)]
+        needs = '[checks.face] with detector = "classifier" needs [checks.attribute]; leave neither out, or both'
+        rules.rule(not alone, needs, kept)
 
     def without(self, names: Iterable[str]) -> Criteria:
         """The same but for some checks. Raises SpecError for one that cannot be left out."""

@@ -30,13 +30,13 @@ def contact_sheet(rows: Mapping[str, list[Image.Image]], side: int = SIDE, colum
 def write_sheets(folder: Path, shards: list[Path]) -> list[str]:
     """Write `<attribute>.webp` with eight pictures of each feature, and `all.webp` with four; returns the names.
 
+    An attribute of which every picture was given up has none.
     They are the first of the plan, which takes turns among all kinds of people. `shards` are in the plan's order.
     """
     attributes: dict[str, dict[str, list[Image.Image]]] = {}
     for shard in shards:
         for row in read_rows(shard):
-            features = attributes.setdefault(row["attribute"], {})
-            images = features.setdefault(row["feature"], [])
+            images = attributes.setdefault(row["attribute"], {}).setdefault(row["feature"], [])
             if len(images) < 8:
                 with Image.open(shard / row["file_name"]) as image:
                     images.append(_thumbnail(image.convert("RGB"), SIDE))

@@ -107,12 +107,13 @@ class Run:
         self.progress = Progress(self.plan.chosen, lambda: (rows(shards), rejected(shards)), self.rank.index == 0)
         try:
             locked = self._build(shards[self.rank.index :: self.rank.count])
-            while not self.stop and self._all_done() and refill.take_back(self.args.raw, self.plan):
+            duplicates = None
+            while not self.stop and self._all_done() and (duplicates := refill.take_back(self.args.raw, self.plan)):
                 locked = self._build(shards)  # whoever found the duplicates makes others, alone
         finally:
             self.progress.close()
             self.stop.over()
-        return self._end(locked)
+        return self._end(locked, complete=duplicates == 0)
 
     def _begin(self) -> None:
         """Settle which exact model it is, and that both folders are this build's."""
@@ -135,6 +136,7 @@ class Run:
         release.require_free(self.args.out, document)
         raw.begin(self.args.raw, document)
         raw.note_asked(self.args.raw, self.plan)
+        refill.resume(self.args.raw, self.plan)
         self.fingerprint = document["fingerprint"]
 
     def _folder(self, shard: Shard) -> Path:
@@ -213,7 +215,7 @@ class Run:
     def _all_done(self) -> bool:
         return all(map(self._is_done, self.plan.shards))
 
-    def _end(self, locked: list[Locked]) -> int:
+    def _end(self, locked: list[Locked], complete: bool) -> int:
         """Say how it ended; where nothing is left to do, make the release."""
         if self.stop:
             print(
@@ -225,7 +227,7 @@ class Run:
             more = f" ({len(locked)} shards)" if len(locked) > 1 else ""
             print(f"generate: {locked[0]}{more}", file=sys.stderr)
             return 2 if self.pipeline is None else 0
-        if self._all_done():
+        if complete:
             census, made = release.make(self.args.raw, self.args.out)
             if made or (self.rank.index == 0 and self.pipeline is None):
                 print(release.summary(census, raw.require(self.args.raw), self.args.out))

@@ -256,6 +256,7 @@ class ShardWriter:
             self.rows = kept
             with atomic(self.folder / ROWS) as file:
                 file.write(_lines(kept))
+            sync_folder(self.folder)
         named = {row["file_name"] for row in self.rows}
         for path in (self.folder / IMAGES).iterdir():
             if path.stem in self.whole and f"{IMAGES}/{path.name}" not in named:

@@ -59,6 +59,15 @@ def picture_of(seed, side=SIDE):
     return patches.resize((side, side), Image.Resampling.BICUBIC)
 
 
+def shown(attempt):
+    """What a stand-in shows at a try: for an eighth of them one of a few pictures that others show too, for a tenth
+    nothing but black, else a picture of its own.
+    """
+    if attempt.seed % 8 == 1:
+        return picture_of(attempt.seed // 8 % 24)
+    return Image.new("RGB", (SIDE, SIDE)) if attempt.seed % 10 == 3 else picture_of(attempt.seed)
+
+
 def refused(attempt):
     """A tenth of all tries is refused."""
     return attempt.seed % 10 == 0

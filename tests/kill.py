@@ -3,7 +3,8 @@
     python tests/kill.py --kills 20
 
 prints a row for 1 and for 2 ranks. A build dies once it has begun to work, at a moment drawn at random, and starts
-again, until it was killed often enough; then it may finish, and is compared with a build that nobody disturbed.
+again, until it was killed often enough: at first while pictures are made, then while duplicates are taken back and made
+again. Then it may finish, and is compared with a build that nobody disturbed.
 """
 
 import argparse
@@ -30,7 +31,7 @@ LAUNCH = {
 """How a build is started, by ranks; 0 is plain python."""
 BATCH = 4
 BUILD = [
-    *["--model", "preview", "--only", "occlusion", "--scale", "0.4"],
+    *["--model", "preview", "--only", "occlusion", "--scale", "0.2"],
     *["--shard-size", "16", "--batch-size", str(BATCH)],
 ]
 STARTED = 60
@@ -77,6 +78,11 @@ def lines(folder, name):
     return found
 
 
+def kept(folder):
+    """Every try whose picture is committed."""
+    return {(row["id"], row["attempt"]) for row in lines(folder, "metadata.jsonl")}
+
+
 def settled(folder):
     """Every try whose outcome is on disk."""
     return {
@@ -84,14 +90,27 @@ def settled(folder):
     }
 
 
-def kill(folder, ranks, rng):
-    """SIGKILL a build at a random moment; returns whether it died of it, and the tries that are not on disk."""
-    before = sum(tries(folder).values())
-    process = start(folder, ranks, delay=0.01)
+def taken_back(folder):
+    """Every try whose picture was a duplicate."""
+    return {(row["id"], row["attempt"]) for row in lines(folder, "rejected.jsonl") if "duplicate" in row["reason"]}
+
+
+def kill(folder, ranks, rng, late=False):
+    """SIGKILL a build at a random moment after its first try, or, `late`, after it began to take duplicates back;
+    returns whether it died of it, and the tries that are not on disk.
+    """
+    before, gone = sum(tries(folder).values()), taken_back(folder)
+    first = late and not gone
+    process = start(folder, ranks, delay=0.0 if first else 0.01)
     limit = time.monotonic() + STARTED
-    while sum(tries(folder).values()) == before and process.poll() is None and time.monotonic() < limit:
+
+    def working():
+        made = not first and sum(tries(folder).values()) > before
+        return made or (late and (any(folder.glob("*/duplicates.json")) or taken_back(folder) != gone))
+
+    while not working() and process.poll() is None and time.monotonic() < limit:
         time.sleep(0.02)
-    time.sleep(rng.uniform(0, 0.7))
+    time.sleep(rng.uniform(0, 0.2 if late else 0.7))
     with contextlib.suppress(ProcessLookupError):  # it may have come to its end
         os.killpg(process.pid, signal.SIGKILL)
     killed = process.wait() == -signal.SIGKILL
@@ -114,10 +133,9 @@ def trial(folder, ranks, kills, rng, undisturbed):
     """A build that is killed `kills` times: what it lost, doubled, tore and made again."""
     committed, seen, most_redone, lost = set(), 0, 0, 0
     while seen < kills:
-        killed, unsettled = kill(folder, ranks, rng)
-        now = {row["id"] for row in lines(folder, "metadata.jsonl")}
-        lost += len(committed - now)
-        committed = now
+        killed, unsettled = kill(folder, ranks, rng, late=seen >= kills // 2)
+        lost += len(committed - kept(folder) - taken_back(folder))
+        committed = kept(folder)
         most_redone = max(most_redone, len(unsettled))
         if not killed:
             break
@@ -129,7 +147,8 @@ def trial(folder, ranks, kills, rng, undisturbed):
         "ranks": ranks,
         "kills": seen,
         "rows": len(ids),
-        "lost": lost + len(committed - set(ids)),
+        "taken back": len(taken_back(folder)),
+        "lost": lost + len(committed - kept(folder) - taken_back(folder)),
         "doubled": sum(ids.values()) - len(ids),
         "torn": len(torn) + (verify.main([str(folder / "agfd30k-raw")]) != 0),
         "most redone": most_redone,

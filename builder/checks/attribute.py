@@ -17,6 +17,8 @@ from builder.spec import Spec
 if TYPE_CHECKING:
     from builder.checks.readers import Descriptions, Reader
 
+OF_AGE = "{} by age"
+"""The label under which an age group is described: a feature may have the group's name, and other descriptions."""
 SOFTNESS = 0.05
 """How fast a score by light changes around its limit."""
 
@@ -45,7 +47,7 @@ class AttributeCheck:
     def _one(self, sample: Sample, image: Image.Image, scores: np.ndarray) -> Verdict:
         read = {label: float(scores[n]) for label, n in self.place.items()}
         feature = feature_score(sample.feature, sample.check, image, read)
-        sex, age = read.get(sample.sex), read.get(sample.age_group)
+        sex, age = read.get(sample.sex), read.get(OF_AGE.format(sample.age_group), read.get(sample.age_group))
         seen = {"attribute_score": feature, "sex_score": sex, "age_score": age}
         least = self.criteria.threshold if sample.check.threshold is None else sample.check.threshold
         limits = (("feature", feature, least), ("sex", sex, self.criteria.person), ("age", age, self.criteria.person))
@@ -85,8 +87,7 @@ def descriptions(spec: Spec) -> Descriptions:
     groups = [group for group in spec.age_groups if group in criteria.age_groups]
     for n, group in enumerate(groups):
         far = _all(criteria.age_groups[other] for place, other in enumerate(groups) if abs(place - n) > 1)
-        if group not in found:
-            found[group] = (criteria.age_groups[group], far)
+        found[OF_AGE.format(group)] = (criteria.age_groups[group], far)
     return {label: (yes, no) for label, (yes, no) in found.items() if yes and no}
 
 

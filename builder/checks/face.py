@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,7 +60,8 @@ class FaceCheck:
         rule = sample.check.face
         if rule == "any":
             return Verdict(None)
-        least = sample.check.smallest_face or self.criteria.smallest
+        own = sample.check.smallest_face
+        least = self.criteria.smallest if own is None else own
         boxes = self.detector.find(np.asarray(image), rule, least)
         seen: dict[str, Any] = {"faces": len(boxes)}
         if boxes:
@@ -88,13 +91,37 @@ class ReadFaceCheck:
         self.place = reader.labels.index(ONE_FACE)
 
     def judge(self, samples: list[Sample], images: list[Image.Image]) -> list[Verdict]:
-        """A verdict for each picture, RGB, in order."""
-        return [self._one(float(score)) for score in self.reader.read(images)[:, self.place]]
+        """A verdict for each picture, RGB, in order; None where the feature says that faces are not looked for."""
+        scores = self.reader.read(images)[:, self.place]
+        return [self._one(sample, float(score)) for sample, score in zip(samples, scores)]
 
-    def _one(self, score: float) -> Verdict:
+    def _one(self, sample: Sample, score: float) -> Verdict:
+        if sample.check.face == "any":
+            return Verdict(None)
         if score < 0.5:
             return Verdict(False, {"face_score": score}, "no single face", f"{score:.2f}, at least 0.5")
         return Verdict(True, {"faces": 1, "face_score": score})
+
+
+class Spare:
+    """Detectors that only one thread at a time may use, for any number of threads; `make` makes one when none is free.
+
+    Threads come and go with every batch, so what they used is kept for the next ones: loading takes as long as looking.
+    """
+
+    def __init__(self, make: Callable[[], Any]):
+        self.make = make
+        self.free: deque = deque()
+
+    @contextmanager
+    def one(self) -> Iterator[Any]:
+        """A detector for this thread alone."""
+        try:
+            taken = self.free.pop()
+        except IndexError:
+            taken = self.make()
+        yield taken
+        self.free.append(taken)
 
 
 class Haar:
@@ -107,7 +134,8 @@ class Haar:
     def __init__(self):
         if not hasattr(cv2, "CascadeClassifier"):
             raise ValueError("this OpenCV has no Haar cascades: pip install 'opencv-python-headless<5'")
-        self.own = threading.local()  # a cascade keeps state while it looks
+        names = ("frontalface_alt2", "profileface")
+        self.cascades = {name: Spare(lambda name=name: _cascade(name)) for name in names}
 
     def find(self, pixels: np.ndarray, rule: str, smallest: float) -> list[Box]:
         """Faces in a picture, uint8 (height, width, 3), RGB, at least `smallest` of its height."""
@@ -121,14 +149,14 @@ class Haar:
         return _distinct(found)
 
     def _run(self, name: str, grey: np.ndarray, rule: str, smallest: float) -> list[Box]:
-        cascades = self.own.__dict__
-        if name not in cascades:
-            cascades[name] = cv2.CascadeClassifier(f"{cv2.data.haarcascades}haarcascade_{name}.xml")
         side = max(20, round(smallest * grey.shape[0]))
-        return [
-            Box(*map(float, box))
-            for box in cascades[name].detectMultiScale(grey, 1.1, NEIGHBOURS[rule], minSize=(side, side))
-        ]
+        with self.cascades[name].one() as cascade:
+            found = cascade.detectMultiScale(grey, 1.1, NEIGHBOURS[rule], minSize=(side, side))
+        return [Box(*map(float, box)) for box in found]
+
+
+def _cascade(name: str) -> cv2.CascadeClassifier:
+    return cv2.CascadeClassifier(f"{cv2.data.haarcascades}haarcascade_{name}.xml")
 
 
 class YuNet:
@@ -142,17 +170,15 @@ class YuNet:
             cv2.FaceDetectorYN.create(str(model), "", (320, 320))
         except cv2.error as error:
             raise ValueError(f"{model}: OpenCV cannot read this model: {' '.join(str(error).split())[:200]}") from None
-        self.model = model
-        self.own = threading.local()  # a network belongs to one thread
+        self.networks = Spare(lambda: cv2.FaceDetectorYN.create(str(model), "", (320, 320)))
 
     def find(self, pixels: np.ndarray, rule: str, smallest: float) -> list[Box]:
         """Faces in a picture, uint8 (height, width, 3), RGB, at least `smallest` of its height."""
         height, width = pixels.shape[:2]
-        if not hasattr(self.own, "network"):
-            self.own.network = cv2.FaceDetectorYN.create(str(self.model), "", (width, height))
-        self.own.network.setInputSize((width, height))
-        self.own.network.setScoreThreshold(CERTAIN[rule])
-        rows = self.own.network.detect(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))[1]
+        with self.networks.one() as network:
+            network.setInputSize((width, height))
+            network.setScoreThreshold(CERTAIN[rule])
+            rows = network.detect(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))[1]
         found = [Box(*map(float, row[:4]), score=float(row[-1])) for row in (() if rows is None else rows)]
         return [box for box in _distinct(found) if box.height >= smallest * height]
 

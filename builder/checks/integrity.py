@@ -64,7 +64,8 @@ def sharpness(grey: np.ndarray) -> float:
     Source: Pech-Pacheco et al., Diatom autofocusing in brightfield microscopy, 2000.
     """
     if max(grey.shape) != SIDE:
-        grey = cv2.resize(grey, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+        kind = cv2.INTER_AREA if max(grey.shape) > SIDE else cv2.INTER_CUBIC  # areas made larger would have edges
+        grey = cv2.resize(grey, (SIDE, SIDE), interpolation=kind)
     return float(cv2.Laplacian(grey, cv2.CV_32F).var())
 
 

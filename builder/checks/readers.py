@@ -10,6 +10,8 @@ import transformers
 from PIL import Image
 from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoModelForImageClassification, AutoTokenizer
 
+from builder import UserError
+
 
 class Reader(Protocol):
     """`read` gives for every picture and label a score from 0 to 1, (pictures, labels); `labels` names the columns."""
@@ -31,7 +33,7 @@ def load(location: str, revision: str | None, descriptions: Descriptions, device
     """
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    where = {"revision": revision} if revision else {}
+    where = {"trust_remote_code": False, **({"revision": revision} if revision else {})}
     config = AutoConfig.from_pretrained(location, **where)
     kinds = config.architectures or []
     if any(kind.endswith("ForImageClassification") for kind in kinds):
@@ -71,7 +73,7 @@ class Classifier(_Model):
     @torch.inference_mode()
     def read(self, images: list[Image.Image]) -> np.ndarray:
         """Scores, (pictures, labels)."""
-        return self.model(self.pixels(images)).logits.float().sigmoid().cpu().numpy()
+        return _scores(self.model(self.pixels(images)).logits.float())
 
 
 class ZeroShot(_Model):
@@ -92,7 +94,7 @@ class ZeroShot(_Model):
     def read(self, images: list[Image.Image]) -> np.ndarray:
         """Scores, (pictures, labels)."""
         seen = _embedding(self.model.get_image_features(pixel_values=self.pixels(images)))
-        return (self.model.logit_scale.float().exp() * seen @ self.directions.T).sigmoid().cpu().numpy()
+        return _scores(self.model.logit_scale.float().exp() * seen @ self.directions.T)
 
     @torch.inference_mode()
     def _mean(self, texts: tuple[str, ...]) -> torch.Tensor:
@@ -103,6 +105,13 @@ class ZeroShot(_Model):
         )
         given = {key: tokens[key].to(self.device) for key in ("input_ids", "attention_mask") if key in tokens}
         return _embedding(self.model.get_text_features(**given)).mean(dim=0)
+
+
+def _scores(logits: torch.Tensor) -> np.ndarray:
+    """Logits as scores from 0 to 1. Raises UserError for numbers that are none: nothing must pass by them."""
+    if not logits.isfinite().all():
+        raise UserError("attribute check: its model gives numbers that are not finite; is it meant for half precision?")
+    return logits.sigmoid().cpu().numpy()
 
 
 def _embedding(output: Any) -> torch.Tensor:
