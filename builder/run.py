@@ -6,83 +6,27 @@ There is no collective in here: ranks meet in the files alone. Whoever finishes 
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
-import signal
 import sys
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
-
-import torch
+from typing import Any
 
 from builder import UserError, models, raw, refill, release
 from builder.checks import Outcome
 from builder.checks import loading as checks
-from builder.plan import Attempt, Plan, Result, Shard
+from builder.plan import Plan, Result, Shard
 from builder.progress import Progress
+from builder.rank import Rank, Stop
 from builder.shards import REJECTED, Locked, ShardWriter, is_done, rejection
+from builder.work import Opened, Try, Work
 
 LIBRARIES = ("torch", "diffusers", "transformers", "accelerate", "datasets", "pillow", "numpy")
-
-
-RANKS = {"RANK": 0, "WORLD_SIZE": 1, "LOCAL_RANK": 0}
-"""Where a launcher says which process this is, and what holds where none does."""
-
-
-class Stop:
-    """True once SIGTERM or Ctrl-C came: the batch at hand is finished and committed, then the run ends.
-
-    The death of `accelerate launch` counts too, since it cannot pass on the signal that killed it.
-    """
-
-    def __init__(self):
-        self.signal: int | None = None
-        self.since = 0.0
-        self.launcher = os.getppid() if "ACCELERATE_MIXED_PRECISION" in os.environ else None
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._note)
-
-    def _note(self, number: int, frame: object) -> None:
-        if self.signal is None:
-            self.signal, self.since = number, time.monotonic()
-            os.write(2, b"\nstopping after this batch (Ctrl-C again: at once, which loses the batch)\n")
-        elif number == signal.SIGINT and time.monotonic() - self.since > 1:  # launchers repeat the first one
-            signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)
-
-    def over(self) -> None:
-        """From here on a signal ends the process at once, as usual."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, signal.SIG_DFL)
-
-    def __bool__(self) -> bool:
-        if self.launcher is not None and os.getppid() != self.launcher:
-            self._note(signal.SIGTERM, None)
-        return self.signal is not None
-
-
-@dataclass(frozen=True)
-class Rank:
-    """Which process this is, of how many, and the device it works on."""
-
-    index: int
-    count: int
-    device: torch.device
-
-    @classmethod
-    def here(cls) -> Rank:
-        """As `accelerate launch` or torchrun says in the environment; alone where nobody says anything.
-
-        No process group is joined: ranks need nothing of each other, so one that dies or starts late holds up nobody.
-        """
-        index, count, local = (int(os.environ.get(name, alone)) for name, alone in RANKS.items())
-        found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-        if found is None or os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true"):
-            return cls(index, count, torch.device("cpu"))
-        return cls(index, count, torch.device(found.type, local % torch.accelerator.device_count()))
+THREADS = min(8, os.cpu_count() or 1)
 
 
 class Run:
@@ -106,8 +50,9 @@ class Run:
         rows, rejected = raw.RowCount(self.args.raw), raw.RowCount(self.args.raw, REJECTED)
         self.progress = Progress(self.plan.chosen, lambda: (rows(shards), rejected(shards)), self.rank.index == 0)
         try:
-            locked = self._build(shards[self.rank.index :: self.rank.count])
-            duplicates = None
+            mine = shards[self.rank.index :: self.rank.count]
+            others = [shard for n, shard in enumerate(shards) if n % self.rank.count != self.rank.index]
+            locked, duplicates = self._build(mine, others), None
             while not self.stop and self._all_done() and (duplicates := refill.take_back(self.args.raw, self.plan)):
                 locked = self._build(shards)  # whoever found the duplicates makes others, alone
         finally:
@@ -145,59 +90,77 @@ class Run:
     def _is_done(self, shard: Shard) -> bool:
         return is_done(self._folder(shard), self.plan.ids(shard))
 
-    def _build(self, mine: list[Shard]) -> list[Locked]:
-        """Work through a share of the shards; returns what was left because another run is writing there."""
-        locked = {}
-        for shard in mine:
-            if self.stop:
-                break
-            if not self._is_done(shard):
-                try:
-                    self._shard(shard)
-                except Locked as error:
-                    locked[shard] = error
-        return [error for shard, error in locked.items() if not self._is_done(shard)]
+    def _build(self, mine: Sequence[Shard], others: Sequence[Shard] = ()) -> list[Locked]:
+        """Work through a share of the shards, then take what slower processes have not begun.
 
-    def _shard(self, shard: Shard) -> None:
-        """One shard, from where it stands to its receipt, or to the end of a batch if told to stop."""
-        asked, started = self.plan.asked(shard), time.monotonic()
+        A batch is checked and written while the next one is made. Returns what was left of the own share because
+        another process is writing there.
+        """
+        shards = itertools.chain(mine, reversed(others))
+        with Work(shards, self.plan, self._open, self._finish) as work, ThreadPoolExecutor(1) as behind:
+            settling: Future | None = None
+            while not self.stop:
+                tries = work.next(self.args.batch_size)
+                if not tries and settling is None:
+                    break
+                results = self._make(tries)
+                if settling:
+                    settling.result()
+                settling = behind.submit(self._settle, work, tries, results) if results else None
+            if settling:
+                settling.result()
+        return [error for shard, error in work.locked.items() if shard in mine and not self._is_done(shard)]
+
+    def _open(self, shard: Shard) -> ShardWriter | None:
+        if self._is_done(shard):
+            return None
         made_by = {"model": self.source.name, "model_revision": self.source.revision}
         whole, ending = self.plan.whole(shard), self.args.image_format
-        with ShardWriter(self._folder(shard), whole, self.plan, ending, made_by) as writer:
-            rows, rejected = len(writer.rows), len(writer.rejected)
-            while pending := writer.pending(asked):
-                if self.pipeline is None:
-                    self.checks = self.build_checks(self.plan.spec, self.check_sources, self.rank.device)
-                    self.pipeline = self._load()
-                if self.stop:
-                    return
-                self._batch(writer, pending[: self.args.batch_size])
-            versions = {"python": sys.version.split()[0], **{name: version(name) for name in LIBRARIES}}
-            finished = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-            writer.finish(fingerprint=self.fingerprint, versions=versions, finished=finished)
-            rows, rejected = len(writer.rows) - rows, len(writer.rejected) - rejected
-        self.progress.shard(shard.name, rows, rejected, time.monotonic() - started)
+        return ShardWriter(self._folder(shard), whole, self.plan, ending, made_by)
 
-    def _batch(self, writer: ShardWriter, attempts: list[Attempt]) -> None:
-        """Generate, check each picture while the next ones are decoded, write what is kept, and commit."""
-        with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-            results = [(result, pool.submit(self._look, result)) for result in self.pipeline.generate(attempts)]
-            made = [result for result, _ in results if result.image]
-            outcomes = [outcome.result() for result, outcome in results if result.image]
-            self.checks.read([r.attempt.sample for r in made], [r.image for r in made], outcomes)
-            rejected = [rejection(r.attempt, r.reason) for r, _ in results if not r.image]
-            writing = []
-            for result, outcome in zip(made, outcomes):
-                if outcome.reason:
-                    rejected.append(rejection(result.attempt, outcome.reason, outcome.detail, outcome.checks))
-                else:
-                    checker = self.pipeline.checker_of(result.attempt.sample)
-                    writing.append(pool.submit(writer.write_picture, result.attempt, result.image, checker, outcome))
-        writer.commit([future.result() for future in writing], rejected)
+    def _finish(self, opened: Opened) -> None:
+        """Write the receipt of a shard of which nothing is left, and say so."""
+        versions = {"python": sys.version.split()[0], **{name: version(name) for name in LIBRARIES}}
+        finished = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        writer = opened.writer
+        writer.finish(fingerprint=self.fingerprint, versions=versions, finished=finished)
+        rows, rejected = len(writer.rows) - opened.rows, len(writer.rejected) - opened.rejected
+        self.progress.shard(opened.shard.name, rows, rejected, time.monotonic() - opened.started)
+
+    def _make(self, tries: list[Try]) -> list[Result]:
+        """The model's part: a result for each try; none if the run was told to stop while the model was loaded."""
+        if tries and self.pipeline is None:
+            self.checks = self.build_checks(self.plan.spec, self.check_sources, self.rank.device)
+            self.pipeline = self._load()
+        return list(self.pipeline.generate([each.attempt for each in tries])) if tries and not self.stop else []
+
+    def _settle(self, work: Work, tries: list[Try], results: list[Result]) -> None:
+        """The rest of a batch: check what was made, write what is kept, and commit, shard by shard."""
+        with ThreadPoolExecutor(THREADS) as pool:
+            outcomes = self._check(pool, results)
+            lines = list(pool.map(self._line, tries, results, outcomes))
+        for opened in {id(each.opened): each.opened for each in tries}.values():
+            own = [(line, outcome) for each, line, outcome in zip(tries, lines, outcomes) if each.opened is opened]
+            kept = [line for line, outcome in own if not outcome.reason]
+            opened.writer.commit(kept, [line for line, outcome in own if outcome.reason])
+        work.settled(tries)
         self.progress.batch()
 
-    def _look(self, result: Result) -> Outcome | None:
-        return self.checks.look(result.attempt.sample, result.image) if result.image else None
+    def _check(self, pool: ThreadPoolExecutor, results: list[Result]) -> list[Outcome]:
+        """What the checks say of each result; where there is no picture the reason is known already."""
+        made = [result for result in results if result.image]
+        samples, images = [result.attempt.sample for result in made], [result.image for result in made]
+        looked = list(pool.map(self.checks.look, samples, images))
+        self.checks.read(samples, images, looked)
+        found = iter(looked)
+        return [next(found) if result.image else Outcome(result.reason) for result in results]
+
+    def _line(self, each: Try, result: Result, outcome: Outcome) -> dict[str, Any]:
+        """The line to commit: a row, its picture being in its place, or a rejected try."""
+        if outcome.reason:
+            return rejection(each.attempt, outcome.reason, outcome.detail, outcome.checks)
+        checker = self.pipeline.checker_of(each.attempt.sample)
+        return each.opened.writer.write_picture(each.attempt, result.image, checker, outcome)
 
     def _load(self):
         checked = self.plan.minors or not self.args.unchecked_adults
@@ -223,10 +186,11 @@ class Run:
                 file=sys.stderr,
             )
             return 128 + self.stop.signal
-        if locked:
+        alone = self.rank.count == 1
+        if locked and (alone or self.pipeline is None):  # one of several may find that the others did its share
             more = f" ({len(locked)} shards)" if len(locked) > 1 else ""
             print(f"generate: {locked[0]}{more}", file=sys.stderr)
-            return 2 if self.pipeline is None else 0
+            return 2 if alone and self.pipeline is None else 0
         if complete:
             census, made = release.make(self.args.raw, self.args.out)
             if made or (self.rank.index == 0 and self.pipeline is None):

@@ -101,7 +101,7 @@ def lock(folder: Path) -> FileLock:
     try:
         taken.acquire(timeout=0)
     except Timeout:
-        raise Locked(f"{folder}: another run is writing here; wait for it, or stop it and run again") from None
+        raise Locked(f"{folder}: another process is writing here; wait for it, or stop it and run again") from None
     return taken
 
 

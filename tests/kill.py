@@ -152,7 +152,7 @@ def trial(folder, ranks, kills, rng, undisturbed):
         "doubled": sum(ids.values()) - len(ids),
         "torn": len(torn) + (verify.main([str(folder / "agfd30k-raw")]) != 0),
         "most redone": most_redone,
-        "allowed": BATCH * ranks,
+        "allowed": 2 * BATCH * ranks,
         "as undisturbed": content(folder) == undisturbed,
     }
 

@@ -25,7 +25,7 @@ ROOMS = [
     *["checks.verdict", "checks.integrity", "checks.readers", "checks.face", "checks.attribute", "checks.duplicates"],
     *["checks", "checks.loading"],
     *["marks", "shards", "raw", "census", "figures", "charts", "calibration", "card", "parquet", "release"],
-    *["verify", "progress", "refill", "run", "generate", "lint_files", "lint_data", "lint"],
+    *["verify", "progress", "refill", "rank", "work", "run", "generate", "lint_files", "lint_data", "lint"],
     *["album", "judgements", "questions", "judge", "votes", "calibrate"],
     *["report_data", "report_pictures", "report"],
     *["patience", "hub", "readback", "upload"],
@@ -38,8 +38,9 @@ ROOMS = [
 """Every module, in import order: a module imports only from its left."""
 
 TORCH = {
-    *["pipeline", "loading", "checks.readers", "checks.loading", "run", "preview.nets", "preview.data", "preview.loop"],
-    *["preview.compression", "preview.stages", "preview.train", "preview.verifier", "preview.agreement"],
+    *["pipeline", "loading", "checks.readers", "checks.loading", "rank", "preview.nets", "preview.data"],
+    *["preview.loop", "preview.compression", "preview.stages", "preview.train", "preview.verifier"],
+    "preview.agreement",
 }
 
 

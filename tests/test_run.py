@@ -191,7 +191,7 @@ def test_a_shard_that_another_run_is_writing_is_left_to_it(tmp_path):
     first = start(tmp_path, 0, delay=0.3, arguments=single)
     while sum(tries(tmp_path).values()) < 5:
         time.sleep(0.02)
-    assert "another run is writing here" in one_line(run(tmp_path, *single))
+    assert "another process is writing here" in one_line(run(tmp_path, *single))
     assert first.wait() == 0
     assert len(lines(tmp_path, "metadata.jsonl")) == 72
 

@@ -104,7 +104,7 @@ def test_a_wider_choice_reopens_a_finished_shard_and_keeps_its_rows(tmp_path):
 
 
 def test_a_shard_that_another_run_writes_is_refused(tmp_path):
-    with opened(tmp_path), pytest.raises(Locked, match="another run is writing here"), opened(tmp_path):
+    with opened(tmp_path), pytest.raises(Locked, match="another process is writing here"), opened(tmp_path):
         pass
 
 
