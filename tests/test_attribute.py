@@ -120,11 +120,11 @@ def test_light_is_measured_whatever_the_model_says(check, image, passed):
 
 
 def test_a_score_by_light_is_a_half_at_its_limit_and_grows_with_the_light_asked_for():
-    assert by_light(asked(darker_than=100 / 255), grey(100)) == pytest.approx(0.5)
-    assert by_light(asked(highlights_over=0.2), grey(100, white=0.2)) == pytest.approx(0.5)
-    scores = [by_light(asked(darker_than=0.3), grey(value)) for value in range(0, 256, 5)]
+    assert by_light(asked(darker_than=100 / 255).check, grey(100)) == pytest.approx(0.5)
+    assert by_light(asked(highlights_over=0.2).check, grey(100, white=0.2)) == pytest.approx(0.5)
+    scores = [by_light(asked(darker_than=0.3).check, grey(value)) for value in range(0, 256, 5)]
     assert scores == sorted(scores, reverse=True) and 0 <= scores[-1] < scores[0] <= 1
-    assert by_light(asked(), grey(100)) is None
+    assert by_light(asked().check, grey(100)) is None
 
 
 # What a CLIP or SigLIP model is told.
