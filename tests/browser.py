@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import contextmanager
 from functools import partial
 
@@ -18,6 +19,7 @@ FLAGS = [
 START = "import os, sys; r, w, *run = sys.argv[1:]; os.dup2(int(r), 3); os.dup2(int(w), 4); os.execv(run[0], run)"
 """Chromium reads commands at descriptor 3 and answers at 4."""
 KEYS = {"Tab": 9, "Enter": 13, "Escape": 27, "PageUp": 33, "PageDown": 34, "End": 35, "Home": 36}
+PATIENCE = 60
 KEYS |= {"ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40}
 
 
@@ -68,11 +70,19 @@ class Page:
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
 
+    def wait(self, script):
+        """Wait until a JavaScript expression is true."""
+        until = time.monotonic() + PATIENCE
+        while not self.run(script):
+            assert time.monotonic() < until, f"never true: {script}"
+            time.sleep(0.05)
+
     def press(self, *keys):
-        """Press some of KEYS, one after the other."""
+        """Press letters or some of KEYS, one after the other."""
         for key in keys:
-            known = {"key": key, "code": key, "windowsVirtualKeyCode": KEYS[key]}
-            self.call("Input.dispatchKeyEvent", type="keyDown", text="\r" if key == "Enter" else "", **known)
+            known = {"key": key, "code": key, "windowsVirtualKeyCode": KEYS.get(key) or ord(key.upper())}
+            text = "\r" if key == "Enter" else key if len(key) == 1 else ""
+            self.call("Input.dispatchKeyEvent", type="keyDown", text=text, **known)
             self.call("Input.dispatchKeyEvent", type="keyUp", **known)
 
     def window(self, width, height, dark=False):

@@ -11,7 +11,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-import chromium
+import browser
 import pytest
 from builds import own_table, write_raw
 from filelock import FileLock
@@ -379,20 +379,21 @@ def test_a_damaged_file_is_one_line(folder, tmp_path):
 # In a browser.
 
 
-@pytest.mark.skipif(chromium.PROGRAM is None, reason="no Chromium on this machine")
+@pytest.mark.skipif(browser.find() is None, reason="no Chromium on this machine")
 def test_keys_alone_are_enough(serve):
     """y, n, s and u do what they say, and the file holds it."""
     client = serve("--each", "2")
-    with chromium.Chromium(width=390, height=844) as page:
+    with browser.page() as page:
+        page.window(390, 844)
         page.open(client.address)
         for number, key in enumerate("ysnuy"):
             page.wait("typeof ready !== 'undefined' && ready && !busy")
-            before = page.js("JSON.stringify(state)")
+            before = page.run("JSON.stringify(state)")
             page.press(key)
             page.wait(f"JSON.stringify(state) !== {json.dumps(before)}")
-            assert page.js("document.querySelector('h1').textContent").startswith("Does this picture show: "), number
-        assert page.js("document.documentElement.scrollWidth") == 390
-        assert page.js("document.getElementById('count').textContent") == "2 of 8, 1 skipped"
+            assert page.run("document.querySelector('h1').textContent").startswith("Does this picture show: "), number
+        assert page.run("document.documentElement.scrollWidth") == 390
+        assert page.run("document.getElementById('count').textContent") == "2 of 8, 1 skipped"
     expected = [(0, "yes"), (2, "no"), (2, "undone"), (2, "yes")]
     assert [(line["id"], line["feature"], line["answer"]) for line in client.lines()] == [
         (*client.about(number), answer) for number, answer in expected
