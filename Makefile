@@ -5,12 +5,13 @@ VENV := .venv
 OLD := .venv-datasets3
 LAUNCH := $(VENV)/bin/accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no
 
-.PHONY: demo test slow network quality style
+.PHONY: demo test slow network bench quality style
 
 demo: $(VENV)/ready
 	$(LAUNCH) builder/generate.py --model preview --scale 0.005 --raw agfd30k-preview-raw
-	$(VENV)/bin/python builder/upload.py agfd30k --repo-id you/AGFD-30K --allow-preview --dry-run
-	@echo "a preview of patterns, not faces; the real model: accelerate launch builder/generate.py"
+	$(VENV)/bin/python -m builder.report agfd30k
+	$(VENV)/bin/python builder/upload.py agfd30k --repo-id you/AGFD-30K --allow-preview --allow-incomplete --dry-run
+	@echo "drawn faces, to show the tool: look at agfd30k-report.html; the real model: accelerate launch builder/generate.py"
 
 test: $(VENV)/ready $(OLD)/ready
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -q
@@ -21,6 +22,11 @@ slow: $(VENV)/ready
 
 network: $(VENV)/ready
 	$(VENV)/bin/python -m pytest -q -m network
+
+# Tables of speed and memory, beside peers and limits: minutes; RESULTS.md keeps the last of each kind of machine.
+bench: $(VENV)/ready
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[bench]"
+	OMP_NUM_THREADS=1 $(VENV)/bin/python benchmarks --results benchmarks/RESULTS.md
 
 quality: $(VENV)/ready
 	$(VENV)/bin/ruff check .

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from harness import Table, machine
 
-TOPICS = ("host", "encoding", "release", "growth", "scaling", "generation")
+TOPICS = ("host", "encoding", "checks", "release", "report", "growth", "scaling", "generation")
 
 
 def main() -> int:

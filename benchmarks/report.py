@@ -1,6 +1,6 @@
 """Report of a release of many tiny pictures: how long it takes, how large the page is, and how quick it is to use.
 
-    python benchmarks/report.py                   # --rows 3000 for a first look
+    python benchmarks report --scale 10           # of 30,000 rows
 
 The pictures, of 96 pixels, come from their seeds, no model and no torch: random patches with noise, which take more
 bytes than a face does. Plan, shards, release and report are the real ones. Where there is a Chromium, the page is
@@ -9,18 +9,22 @@ another feature, layout included. The two columns after them are the time that t
 all was ready, and for a filter: what counts on a machine that is busy with other things.
 """
 
-import argparse
+from __future__ import annotations
+
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 
-from hundred_thousand import ROOT, scaled
-from lint import run
+from growth import scaled
+from harness import ROOT, Table, process
 
 sys.path.insert(0, str(ROOT / "tests"))
 import browser
 
+ROWS = 3_000
+START = "from pathlib import Path\n"
 MAKE = """
 import builds, numpy as np, reports
 from PIL import Image
@@ -48,29 +52,29 @@ FILTER = """(() => {
     return performance.now() - started;
   });
 })()"""
-HEAD = ("seconds", "of CPU", "peak MiB", "MB", "first paint", "filter", "load CPU", "filter CPU")
+MILLISECONDS = ["first paint ms", "filter ms", "load, thread ms", "filter, thread ms"]
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=30_000, help="of the release (default: 30000)")
-    parser.add_argument("--folder", type=Path, help="where to work (default: a temporary folder, removed at the end)")
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
-        Path(folder, "table.toml").write_text(scaled(arguments.rows / 30_000))
-        run(MAKE, folder)
-        print(f"{'thumbnails':>10}" + "".join(f"{name:>12}" for name in HEAD))
+def run(scale: float = 1.0) -> Iterator[Table]:
+    """One table: a row for each number of thumbnails."""
+    rows = max(200, int(ROWS * scale))
+    table = Table(f"Report: {rows:,} rows", ["thumbnails", "s", "of computing", "peak MiB", "MB", *MILLISECONDS])
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "table.toml").write_text(scaled(rows / 30_000))
+        process(["-c", START + MAKE], folder)
         for thumbnails in (0, 1000, 3000):
-            cost = run(WRITE.replace("THUMBNAILS", str(thumbnails)), folder)
-            page = Path(folder, "page.html")
-            numbers = [f"{number:.1f}" for number in (*cost, page.stat().st_size / 1e6)]
-            print(f"{thumbnails:>10,}" + "".join(f"{text:>12}" for text in (*numbers, *measured(page))), flush=True)
+            cost = process(["-c", START + WRITE.replace("THUMBNAILS", str(thumbnails))], folder)
+            page = folder / "page.html"
+            size = page.stat().st_size / 1e6
+            table.add(thumbnails, cost.seconds, cost.computing, cost.peak, size, *measured(page))
+    yield table
 
 
-def measured(page):
-    """The page's own columns, in milliseconds; nothing without a Chromium."""
+def measured(page: Path) -> list[float | None]:
+    """The page's own columns; None without a Chromium."""
     if browser.find() is None:
-        return []
+        return [None] * len(MILLISECONDS)
     runs = []
     for _ in range(3):
         with browser.page() as tab:
@@ -80,14 +84,10 @@ def measured(page):
             paint, loaded = tab.run(PAINT), busy(tab)
             filters = tab.run(FILTER)
             runs.append((paint, median(filters), loaded, (busy(tab) - loaded) / len(filters)))
-    return [f"{min(values):.0f} ms" for values in zip(*runs)]
+    return [float(min(values)) for values in zip(*runs)]
 
 
-def busy(tab):
+def busy(tab: browser.Page) -> float:
     """Milliseconds that the main thread has worked."""
     found = {metric["name"]: metric["value"] for metric in tab.call("Performance.getMetrics")["metrics"]}
     return found["TaskDuration"] * 1000
-
-
-if __name__ == "__main__":
-    sys.exit(main())
