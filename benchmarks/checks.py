@@ -1,4 +1,4 @@
-"""What each check costs: milliseconds for a picture of 512×512 on one CPU thread, and all pairs of a build's hashes.
+"""What each check costs: milliseconds for a picture of 512×512 on one CPU thread, and the near pairs of many hashes.
 
     python benchmarks/checks.py                     # --without-clip needs no gigabyte of memory
     python benchmarks/checks.py --pictures FOLDER   # on pictures of your own, else on drawn faces
@@ -56,7 +56,7 @@ def main():
         check.judge(samples, images)
         spent = min(timed(lambda check=check: check.judge(samples, images)) for _ in range(arguments.repeats))
         print(f"{name:<36}{1000 * spent / BATCH:>13.1f}{BATCH / spent:>12.1f}", flush=True)
-    print(f"\n{'pairs of hashes':<18}" + "".join(f"{f'radius {radius}':>12}" for radius in radii()))
+    print(f"\n{'random hashes':<18}" + "".join(f"{f'radius {radius}':>12}" for radius in radii()))
     for count in (10_000, 30_000, 100_000):
         hashes = np.random.default_rng(0).integers(0, 2**64, count, dtype=np.uint64)
         spent = [statistics.median(timed(lambda r=r, h=hashes: pairs(h, r)) for _ in range(3)) for r in radii()]
