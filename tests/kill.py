@@ -34,8 +34,8 @@ BUILD = [
     *["--model", "preview", "--only", "occlusion", "--scale", "0.2"],
     *["--shard-size", "16", "--batch-size", str(BATCH)],
 ]
-STARTED = 60
-"""Seconds within which a build must have begun to work."""
+STARTED = 180
+"""Seconds within which a build must have come to where it is killed."""
 
 
 def start(folder, ranks=1, delay=0.0, arguments=BUILD):
@@ -95,18 +95,24 @@ def taken_back(folder):
     return {(row["id"], row["attempt"]) for row in lines(folder, "rejected.jsonl") if "duplicate" in row["reason"]}
 
 
+def refilling(folder):
+    """Has the build begun to take duplicates back?"""
+    return any(folder.glob("*/duplicates.json")) or bool(taken_back(folder))
+
+
 def kill(folder, ranks, rng, late=False):
     """SIGKILL a build at a random moment after its first try, or, `late`, after it began to take duplicates back;
     returns whether it died of it, and the tries that are not on disk.
     """
     before, gone = sum(tries(folder).values()), taken_back(folder)
-    first = late and not gone
+    first = late and not refilling(folder)
     process = start(folder, ranks, delay=0.0 if first else 0.01)
     limit = time.monotonic() + STARTED
 
     def working():
-        made = not first and sum(tries(folder).values()) > before
-        return made or (late and (any(folder.glob("*/duplicates.json")) or taken_back(folder) != gone))
+        if first:
+            return refilling(folder)
+        return sum(tries(folder).values()) > before or taken_back(folder) != gone
 
     while not working() and process.poll() is None and time.monotonic() < limit:
         time.sleep(0.02)
@@ -131,7 +137,7 @@ def content(folder):
 
 def trial(folder, ranks, kills, rng, undisturbed):
     """A build that is killed `kills` times: what it lost, doubled, tore and made again."""
-    committed, seen, most_redone, lost = set(), 0, 0, 0
+    committed, seen, most_redone, lost, late = set(), 0, 0, 0, 0
     while seen < kills:
         killed, unsettled = kill(folder, ranks, rng, late=seen >= kills // 2)
         lost += len(committed - kept(folder) - taken_back(folder))
@@ -140,12 +146,14 @@ def trial(folder, ranks, kills, rng, undisturbed):
         if not killed:
             break
         seen += 1
+        late += refilling(folder)
     finish(folder, ranks)
     ids = Counter(row["id"] for row in lines(folder, "metadata.jsonl"))
     torn = [path for path in folder.rglob("*.tmp") if path.is_file()]
     return {
         "ranks": ranks,
         "kills": seen,
+        "refilling": late,
         "rows": len(ids),
         "taken back": len(taken_back(folder)),
         "lost": lost + len(committed - kept(folder) - taken_back(folder)),
