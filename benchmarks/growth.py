@@ -10,12 +10,18 @@ ones. Time and memory are those of a whole process; what it takes to start is a 
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
-from harness import ROOT, Process, Table, process
+from harness import ROOT, Process, Table, alternating, process
+
+from builder import table
+from builder.plan import Plan
 
 SIZES = (300, 1_000, 3_000)
+PLANNED = (30_000, 1_000_000, 100_000_000)
 STANDIN = str(ROOT / "tests" / "standin.py")
 LINT = """
 import sys
@@ -27,8 +33,9 @@ sys.exit("\\n".join(map(str, found[:5])) or None)
 
 
 def run(scale: float = 1.0) -> Iterator[Table]:
-    """One table: a row for every command and size."""
-    table = Table("Growth: whole processes", ["command", "pictures", "s", "of computing", "peak MiB", "ms a picture"])
+    """Two tables: the plan at sizes that only a plan can have, and a row for every command and size."""
+    yield _plans()
+    found = Table("Growth: whole processes", ["command", "pictures", "s", "of computing", "peak MiB", "ms a picture"])
     sizes = [max(64, int(size * scale)) for size in SIZES]
     took: dict[str, list[Process]] = {}
     with tempfile.TemporaryDirectory() as name:
@@ -38,9 +45,25 @@ def run(scale: float = 1.0) -> Iterator[Table]:
     for what, spent in took.items():
         for number, (size, one) in enumerate(zip(sizes, spent)):
             slope = (one.seconds - spent[number - 1].seconds) / (size - sizes[number - 1]) if number else None
-            table.add(what, size, one.seconds, one.computing, one.peak, slope and 1000 * slope)
-    table.notes.append("ms a picture: what each further picture adds to the size before.")
-    yield table
+            found.add(what, size, one.seconds, one.computing, one.peak, slope and 1000 * slope)
+    found.notes.append("ms a picture: what each further picture adds to the size before.")
+    yield found
+
+
+def _plans() -> Table:
+    """A plan is computed, not stored: what it takes at a million and at a hundred million pictures."""
+    found = Table("Growth: the plan", ["pictures", "shards", "plan s", "last sample ms", "a shard's samples ms"])
+    with tempfile.TemporaryDirectory() as name:
+        for size in PLANNED:
+            path = Path(name, "table.toml")
+            path.write_text(scaled(size / 30_000))
+            started = time.perf_counter()
+            plan = Plan(table.load(path))
+            shards, took = plan.shards, time.perf_counter() - started
+            work = {"last": partial(plan.sample, len(plan) - 1), "shard": partial(plan.asked, shards[len(shards) // 2])}
+            spent = alternating(work, 1)
+            found.add(len(plan), len(shards), took, 1000 * spent["last"], 1000 * spent["shard"])
+    return found
 
 
 def _commands(folder: Path, size: int) -> Iterator[tuple[str, Process]]:
