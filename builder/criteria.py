@@ -83,7 +83,7 @@ class Duplicates:
     """
 
     radius: int = 2
-    radius_in_cell: int = 4
+    radius_in_cell: int = 2
 
     def __post_init__(self):
         rules.whole("checks.duplicates.radius", self.radius, 0, 16)
