@@ -22,7 +22,8 @@ from builder.checks import loading as checks
 from builder.plan import Plan, Result, Shard
 from builder.progress import Progress
 from builder.rank import Rank, Stop
-from builder.shards import REJECTED, Locked, ShardWriter, is_done, rejection
+from builder.rows import rejection
+from builder.shards import REJECTED, Locked, ShardWriter, is_done
 from builder.work import Opened, Try, Work
 
 LIBRARIES = ("torch", "diffusers", "transformers", "accelerate", "datasets", "pillow", "numpy")

@@ -19,6 +19,7 @@ import agfd30k
 from builder import UserError, cli, raw
 from builder.files import atomic, sha256
 from builder.plan import Plan, Sample
+from builder.rows import picture_fault, rejection_fault, row_fault
 from builder.shards import (
     IMAGES,
     RECEIPT,
@@ -26,11 +27,8 @@ from builder.shards import (
     ROWS,
     Damaged,
     lock,
-    picture_fault,
     receipt,
-    rejection_fault,
     require_sound,
-    row_fault,
 )
 
 SET_ASIDE = "faulty"

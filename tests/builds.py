@@ -7,7 +7,8 @@ from builder import raw, table
 from builder.checks import Outcome
 from builder.models import Source
 from builder.plan import Plan
-from builder.shards import ShardWriter, rejection
+from builder.rows import rejection
+from builder.shards import ShardWriter
 
 SIDE = 16
 SOURCE = Source("preview", "stand-in", "preview", "built-in")

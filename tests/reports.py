@@ -14,7 +14,7 @@ from builder.checks import Outcome
 from builder.checks.duplicates import HashCheck, perceptual_hash
 from builder.checks.verdict import Verdict
 from builder.models import Source
-from builder.shards import rejection
+from builder.rows import rejection
 
 HUB = Source("hub", "someone/stand-in", "someone/stand-in", "0123456789abcdef0123456789abcdef01234567")
 CHECKS = ("integrity", "face", "attribute", "duplicates")

@@ -24,7 +24,7 @@ ROOMS = [
     *["preview", "dry_run", "balance", "intervals", "files", "models", "pipeline", "loading"],
     *["checks.verdict", "checks.integrity", "checks.readers", "checks.face", "checks.attribute", "checks.duplicates"],
     *["checks", "checks.loading"],
-    *["marks", "shards", "raw", "census", "figures", "charts", "calibration", "card", "parquet", "release"],
+    *["marks", "rows", "shards", "raw", "census", "figures", "charts", "calibration", "card", "parquet", "release"],
     *["verify", "progress", "refill", "rank", "work", "run", "generate", "lint_files", "lint_data", "lint"],
     *["album", "judgements", "questions", "judge", "votes", "calibrate"],
     *["report_data", "report_pictures", "report"],

@@ -13,7 +13,8 @@ from PIL import Image
 from builder import table
 from builder.checks import Outcome
 from builder.plan import Plan
-from builder.shards import KEYS, Damaged, Locked, ShardWriter, encode, is_done, receipt, rejection
+from builder.rows import KEYS, rejection
+from builder.shards import Damaged, Locked, ShardWriter, encode, is_done, receipt
 
 PLAN = Plan(table.load(), only=["occlusion"], scale=0.05, shard_size=16)
 SHARD = PLAN.shards[0]

@@ -5,7 +5,8 @@ import pytest
 
 from builder import table
 from builder.plan import Plan
-from builder.shards import Locked, ShardWriter, rejection
+from builder.rows import rejection
+from builder.shards import Locked, ShardWriter
 from builder.work import Work
 
 PLAN = Plan(table.load(), only=["hair/blond"], scale=0.1, shard_size=16)
