@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
@@ -33,18 +34,31 @@ def write_sheets(folder: Path, shards: list[Path]) -> list[str]:
     An attribute of which every picture was given up has none.
     They are the first of the plan, which takes turns among all kinds of people. `shards` are in the plan's order.
     """
-    attributes: dict[str, dict[str, list[Image.Image]]] = {}
+    attributes: dict[str, dict[str, list[Path]]] = {}
     for shard in shards:
         for row in read_rows(shard):
-            images = attributes.setdefault(row["attribute"], {}).setdefault(row["feature"], [])
-            if len(images) < 8:
-                with Image.open(shard / row["file_name"]) as image:
-                    images.append(_thumbnail(image.convert("RGB"), SIDE))
-    for attribute, rows in attributes.items():
-        contact_sheet(rows).save(folder / f"{attribute}.webp", quality=90, method=4)
-    all_rows = {name: images[:4] for rows in attributes.values() for name, images in rows.items()}
-    contact_sheet(all_rows, columns=2 if len(all_rows) > 1 else 1).save(folder / "all.webp", quality=90, method=4)
-    return [*attributes, "all"]
+            paths = attributes.setdefault(row["attribute"], {}).setdefault(row["feature"], [])
+            if len(paths) < 8:
+                paths.append(shard / row["file_name"])
+    with ThreadPoolExecutor() as pool:
+        rows = {name: pool.map(_small, paths) for features in attributes.values() for name, paths in features.items()}
+        images = {name: list(found) for name, found in rows.items()}
+        sheets = {attribute: {name: images[name] for name in features} for attribute, features in attributes.items()}
+        sheets["all"] = {name: found[:4] for name, found in images.items()}
+        for _ in pool.map(lambda name: _save(folder / f"{name}.webp", name, sheets[name]), sheets):
+            pass
+    return list(sheets)
+
+
+def _save(path: Path, name: str, rows: dict[str, list[Image.Image]]) -> None:
+    sheet = contact_sheet(rows, columns=2 if name == "all" and len(rows) > 1 else 1)
+    sheet.save(path, quality=90, method=4)
+
+
+def _small(path: Path) -> Image.Image:
+    """A picture as it stands in a sheet."""
+    with Image.open(path) as image:
+        return _thumbnail(image.convert("RGB"), SIDE)
 
 
 def _thumbnail(image: Image.Image, side: int) -> Image.Image:

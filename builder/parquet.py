@@ -34,24 +34,26 @@ class ReleaseWriter:
         self.sizes: dict[str, dict[str, tuple[int, int]]] = {}
         self.downloads: Counter = Counter()
 
-    def add(self, attribute: str, shard: Path) -> None:
-        """Append a shard's rows, in their order, each to the file of its split."""
-        by_split: dict[str, list[dict]] = {split: [] for split in SPLITS}
-        for row in agfd30k.read_rows(shard):
-            by_split[row["split"]].append(row)
-        for split, rows in by_split.items():
-            if not rows:
-                continue
-            labels = agfd30k.to_table(rows, [], self.label_schema)
-            self._files("metadata", split, self.label_schema, LABEL_ROWS_A_GROUP).write(labels)
+    def add_pictures(self, attribute: str, shard: Path) -> None:
+        """Append a shard's rows, in their order, each to its split's file of its attribute.
+
+        Different attributes may be written by different threads.
+        """
+        for split, rows in _by_split(shard).items():
             files = self._files(attribute, split, self.schema, ROWS_A_GROUP)
             for start in range(0, len(rows), ROWS_A_GROUP):
                 part = rows[start : start + ROWS_A_GROUP]
                 images = [_picture(shard, row) for row in part]
                 files.write(agfd30k.to_table(part, images, self.schema))
 
+    def add_labels(self, shard: Path) -> None:
+        """Append a shard's rows, in their order and without pictures, each to its split's file of all attributes."""
+        for split, rows in _by_split(shard).items():
+            labels = agfd30k.to_table(rows, [], self.label_schema)
+            self._files("metadata", split, self.label_schema, LABEL_ROWS_A_GROUP).write(labels)
+
     def close(self, name: str) -> None:
-        """Finish the files of a config and note their sizes."""
+        """Finish the files of a config, or of `metadata`, and note their sizes."""
         for split in SPLITS:
             files = self.open.pop((name, split), None)
             if files is not None:
@@ -60,7 +62,6 @@ class ReleaseWriter:
 
     def configs(self) -> dict[str, dict]:
         """What the card says of every config; attributes without a picture have none."""
-        self.close("metadata")
         attributes = [name for name in self.labels["attribute"] if name in self.sizes]
         found = {name: self._config(name, f"data/{name}", [name]) for name in attributes}
         found["all"] = self._config("all", "data/*", attributes)
@@ -164,6 +165,14 @@ def _leaves(field: pa.Field) -> Iterator[str]:
         yield f"{field.name}.list.element"
     else:
         yield field.name
+
+
+def _by_split(shard: Path) -> dict[str, list[dict]]:
+    """A shard's rows by split; splits without a row are not there."""
+    found: dict[str, list[dict]] = {}
+    for row in agfd30k.read_rows(shard):
+        found.setdefault(row["split"], []).append(row)
+    return {split: found[split] for split in SPLITS if split in found}
 
 
 def _picture(shard: Path, row: dict) -> dict[str, Any]:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from filelock import FileLock
@@ -24,6 +26,8 @@ from builder.parquet import ReleaseWriter
 from builder.shards import receipt
 
 OURS = {"README.md", "recipe.toml", "data", "metadata", "assets"}
+THREADS = min(4, os.cpu_count() or 1)
+"""Attributes packed at a time; each takes some 100 MB of memory."""
 TALLY = "checks.json"
 IGNORED = {".gitattributes", ".cache", ".DS_Store"}
 MARK = re.compile(r"<!-- built from (?P<rows>\S+), recipe (?P<recipe>\S+), model (?P<kind>\S+)(, calibration \S+)? -->")
@@ -110,17 +114,11 @@ def _write(
     folder: Path, name: str, recipe: dict, shards: list[Path], census: Census, calibrated: Kept | None, mark: str
 ) -> None:
     folder.mkdir()
-    files = ReleaseWriter(folder, recipe["labels"])
-    parts = {name: [s for s in shards if _attribute(s) == name] for name in recipe["labels"]["attribute"]}
-    with tqdm(total=len(shards), desc="release", unit="shard", disable=not sys.stderr.isatty()) as bar:
-        for attribute, part in parts.items():
-            for shard in part:
-                files.add(attribute, shard)
-                bar.update()
-            files.close(attribute)
-    configs = files.configs()
     (folder / "assets").mkdir()
-    sheets = figures.write_sheets(folder / "assets", [shard for part in parts.values() for shard in part])
+    parts = {name: [s for s in shards if _attribute(s) == name] for name in recipe["labels"]["attribute"]}
+    with ThreadPoolExecutor(1) as one:
+        sheets = one.submit(figures.write_sheets, folder / "assets", [s for part in parts.values() for s in part])
+        configs, sheets = _pack(folder, recipe["labels"], parts), sheets.result()
     charts.write(folder / "assets", recipe, census)
     with atomic(folder / "assets" / TALLY) as file:
         file.write(json.dumps(census.tally(recipe), indent=1).encode())
@@ -138,6 +136,29 @@ def _is_current(out: Path, mark: str, recipe: dict) -> bool:
     """True where a release is already what its mark and its table shall say."""
     there = _mark(out)
     return bool(there) and there[0] == mark and (out / "recipe.toml").read_text("utf-8") == _recipe_toml(recipe)
+
+
+def _pack(folder: Path, labels: dict[str, list[str]], parts: dict[str, list[Path]]) -> dict[str, dict]:
+    """Write the Parquet files, several attributes at a time; returns what the card says of every config."""
+    files = ReleaseWriter(folder, labels)
+    with (
+        tqdm(total=sum(map(len, parts.values())), desc="release", unit="shard", disable=not sys.stderr.isatty()) as bar,
+        ThreadPoolExecutor(THREADS) as pool,
+    ):
+
+        def pack(attribute: str) -> None:
+            for shard in parts[attribute]:
+                files.add_pictures(attribute, shard)
+                bar.update()
+            files.close(attribute)
+
+        work = [pool.submit(pack, attribute) for attribute in sorted(parts, key=lambda name: -len(parts[name]))]
+        for shard in (shard for part in parts.values() for shard in part):
+            files.add_labels(shard)
+        files.close("metadata")
+        for done in work:
+            done.result()
+    return files.configs()
 
 
 def _attribute(shard: Path) -> str:
