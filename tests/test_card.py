@@ -101,7 +101,7 @@ def test_checks_are_told_with_their_models_and_limits(tmp_path, monkeypatch):
     assert "at least 0.3 of the picture's height" in text and "for `tea` | OpenCV's Haar cascades |" in text
     scores = "score of the feature at least 0.4 (`tea` 0.7), scores of sex and age at least 0.2"
     assert f"| `attribute` | {scores}; what fails is kept and not verified | some/clip, revision `c0ffee` |" in text
-    assert "more than 2 of 64 bits from any other's, more than 4 within a feature and sex | none |" in text
+    assert "more than 2 of 64 bits from any other's, more than 2 within a feature and sex | none |" in text
     found = re.search(r"\| banana \| 20 \| 20 \| 7 \| 6 \| 0 \| (\S+) \| (\d) refused \|", text)
     assert float(found[1]) == (20 + int(found[2])) / 20
     assert "**`verified` is one model's opinion**" in text and "is a wish" in text
