@@ -55,9 +55,12 @@ phrases = ["a cup of tea"]
 
 
 def picture_of(seed, side=SIDE):
-    """A small picture, all its own, that follows from the seed alone: smooth patches, as a photograph is smooth."""
-    patches = Image.fromarray(np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8))
-    return patches.resize((side, side), Image.Resampling.BICUBIC)
+    """A small picture, all its own, that follows from the seed alone: smooth patches, and grain that takes bytes."""
+    rng = np.random.default_rng(seed)
+    patches = Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8))
+    smooth = np.asarray(patches.resize((side, side), Image.Resampling.BICUBIC), dtype=np.int16)
+    grain = rng.integers(-60, 61, smooth.shape)
+    return Image.fromarray((smooth + grain).clip(0, 255).astype(np.uint8))
 
 
 def shown(attempt):

@@ -64,6 +64,8 @@ def reject(attempt, reason):
 def make(folder, source=HUB, toml=builds.OWN_TABLE, checks=CHECKS, **patched):
     """A release of small pictures with checks, by the real code; `patched` replaces functions of `builds`."""
     folder.mkdir(parents=True)
+    sections = [f"[checks.{name}]\n" + ('model = "some/clip"\n' if name == "attribute" else "") for name in checks]
+    toml = toml if "[checks" in toml else toml.replace("[people]", "".join(sections) + "\n[people]", 1)
     (folder / "table.toml").write_text(toml)
     noted = [{"name": name, "version": 1, "model": None} for name in checks]
     document = raw.document

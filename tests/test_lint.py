@@ -252,12 +252,12 @@ def test_files_of_two_releases(out):
 
 def test_too_many_files(out, monkeypatch):
     monkeypatch.setattr(lint_files, "MOST_FILES", 5)
-    assert faults(out) == ["names: 16 files, the Hub wants at most 5"]
+    assert faults(out) == ["names: 17 files, the Hub wants at most 5"]
 
 
 def test_too_many_files_in_a_folder(out, monkeypatch):
     monkeypatch.setattr(lint_files, "MOST_ENTRIES", 4)
-    assert faults(out) == ["names: assets: 5 files in one folder, the Hub wants at most 4"]
+    assert faults(out) == ["names: assets: 6 files in one folder, the Hub wants at most 4"]
     monkeypatch.setattr(lint_files, "MOST_ENTRIES", 1)
     assert "names: the top: 2 files in one folder, the Hub wants at most 1" in faults(out)
 

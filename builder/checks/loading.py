@@ -83,6 +83,8 @@ def reader_again(spec: Spec, recorded: list[dict[str, Any]], place: str = "") ->
             f"attribute check: {source.name} is at revision {source.revision}, the build was checked with "
             f"{was['name']} at {was['revision']}"
         )
+    import torch  # which a finished build does without
+
     found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     return _reader(spec, source, found or torch.device("cpu"))
 
