@@ -17,10 +17,12 @@ VERIFIER = WEIGHTS / "verifier"
 """A transformers folder: an image classifier that was trained apart from the model and reads every feature."""
 GUIDANCE = 3.5
 """The guidance scale that suits the model; those of a table are meant for Stable Diffusion."""
+ATTEMPTS = 30
+"""Tries for one picture: some features the model draws badly."""
 
 
 def fitted(spec: Spec) -> Spec:
-    """The table with the preview's guidance scale in every row, and its checks done by the preview's own verifier."""
+    """The table as the preview needs it: its guidance scale in every row, checks by its own verifier, more tries."""
     plain = {"darker_than": None, "highlights_over": None, "threshold": None}
     features = tuple(
         dataclasses.replace(feature, guidance_scale=GUIDANCE, check=dataclasses.replace(feature.check, **plain))
@@ -30,5 +32,5 @@ def fitted(spec: Spec) -> Spec:
     if checks.attribute:
         face = checks.face and dataclasses.replace(checks.face, detector=CLASSIFIER)
         checks = dataclasses.replace(checks, attribute=dataclasses.replace(checks.attribute, model=NAME), face=face)
-    recipe = dataclasses.replace(spec.recipe, guidance_scale=GUIDANCE)
+    recipe = dataclasses.replace(spec.recipe, guidance_scale=GUIDANCE, max_attempts=ATTEMPTS)
     return dataclasses.replace(spec, recipe=recipe, features=features, checks=checks)
