@@ -54,7 +54,8 @@ def _loaded(spec: Spec, device: torch.device) -> tuple[Pipeline, StableDiffusion
     else:
         source = models.resolve(preview.NAME, "main")
         ours = loading.load(source, spec.recipe, device)
-        pipe = StableDiffusionPipeline.from_pretrained(source.location, safety_checker=None, use_safetensors=True)
+        options = {"safety_checker": None, "use_safetensors": True, "dtype": torch.float32}
+        pipe = StableDiffusionPipeline.from_pretrained(source.location, **options)
     pipe.set_progress_bar_config(disable=True)
     return ours, pipe
 

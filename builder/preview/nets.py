@@ -47,7 +47,8 @@ def tokenizer(texts: Iterable[str]) -> CLIPTokenizer:
     letters = [chr(byte) for byte in printable] + [chr(256 + n) for n in range(256 - len(printable))]
     joined = [first + second for first, second in merges]
     vocabulary = [*letters, *(f"{letter}</w>" for letter in letters), *joined, "<|startoftext|>", "<|endoftext|>"]
-    return CLIPTokenizer(vocab={token: n for n, token in enumerate(dict.fromkeys(vocabulary))}, merges=merges)
+    numbered = {token: n for n, token in enumerate(dict.fromkeys(vocabulary))}
+    return CLIPTokenizer(vocab=numbered, merges=merges, model_max_length=77)
 
 
 def text_encoder(words: CLIPTokenizer) -> CLIPTextModel:
