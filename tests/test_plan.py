@@ -140,8 +140,8 @@ def test_a_choice_from_the_table(options):
 @quick
 @given(small)
 def test_limit_and_scale(case):
-    """Scale keeps at least 1 picture of each cell that is wanted; a limit is met exactly, and takes rounds in which every
-    cell gives in proportion to what it has, so that no cell is more than a round ahead of another.
+    """Scale keeps at least 1 picture of each cell that is wanted; a limit is met exactly, and takes rounds in which
+    every cell gives in proportion to what it has, so that no cell is more than a round ahead of another.
     """
     spec, options = case
     limit = options.pop("limit") or 1
