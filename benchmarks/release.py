@@ -49,6 +49,7 @@ def _packing(folder: Path) -> Table:
     work = {
         "copy of the files (limit)": lambda: _copy(folder),
         "ours: release.make": lambda: release.make(folder / "raw", folder / "release", anew=True),
+        "ours: the Parquet files of it alone": lambda: _parquet(folder),
         "datasets: from_generator + to_parquet": lambda: _from_generator(folder, features),
         "datasets: imagefolder + to_parquet": lambda: _imagefolder(folder),
         "webdataset: TarWriter": lambda: _tar(folder),
@@ -77,6 +78,13 @@ def _fresh(folder: Path, work: Callable) -> Callable:
         work()
 
     return run
+
+
+def _parquet(folder: Path) -> None:
+    labels = raw.require(folder / "raw")["labels"]
+    shards = raw.shard_folders(folder / "raw")
+    parts = {name: [s for s in shards if s.name.startswith(f"{name}-")] for name in labels["attribute"]}
+    release.pack(folder / "out", labels, parts)
 
 
 def _copy(folder: Path) -> None:

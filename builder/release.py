@@ -118,7 +118,7 @@ def _write(
     parts = {name: [s for s in shards if _attribute(s) == name] for name in recipe["labels"]["attribute"]}
     with ThreadPoolExecutor(1) as one:
         sheets = one.submit(figures.write_sheets, folder / "assets", [s for part in parts.values() for s in part])
-        configs, sheets = _pack(folder, recipe["labels"], parts), sheets.result()
+        configs, sheets = pack(folder, recipe["labels"], parts), sheets.result()
     charts.write(folder / "assets", recipe, census)
     with atomic(folder / "assets" / TALLY) as file:
         file.write(json.dumps(census.tally(recipe), indent=1).encode())
@@ -138,7 +138,7 @@ def _is_current(out: Path, mark: str, recipe: dict) -> bool:
     return bool(there) and there[0] == mark and (out / "recipe.toml").read_text("utf-8") == _recipe_toml(recipe)
 
 
-def _pack(folder: Path, labels: dict[str, list[str]], parts: dict[str, list[Path]]) -> dict[str, dict]:
+def pack(folder: Path, labels: dict[str, list[str]], parts: dict[str, list[Path]]) -> dict[str, dict]:
     """Write the Parquet files, several attributes at a time; returns what the card says of every config."""
     files = ReleaseWriter(folder, labels)
     with (

@@ -79,6 +79,8 @@ class Work:
             chosen += [Try(opened, attempt) for attempt, _ in zip(left, range(size - len(chosen)))]
             if len(chosen) == size:
                 break
+        if not chosen:
+            self._finish()  # of what was opened just now nothing may be left but its receipt
         self.busy |= {each.attempt.sample.id for each in chosen}
         return chosen
 

@@ -70,6 +70,15 @@ def test_a_shard_is_not_finished_while_one_of_its_tries_is_out(work):
     assert work.finished == [SHARDS[0].name]
 
 
+def test_a_shard_that_lacks_nothing_but_its_receipt_is_finished(work, tmp_path):
+    """A process may have died between the last row and the receipt."""
+    for shard in SHARDS:
+        with ShardWriter(tmp_path / shard.name, PLAN.whole(shard), PLAN, "png", builds.MADE_BY) as writer:
+            writer.commit([builds.write(writer, attempt) for attempt in writer.pending(PLAN.asked(shard))], [])
+    assert work.next(5) == []
+    assert work.finished == [shard.name for shard in SHARDS] and work.open == []
+
+
 def test_a_shard_that_another_process_has_is_left_out_and_named(work, tmp_path):
     shard = SHARDS[1]
     with ShardWriter(tmp_path / shard.name, PLAN.whole(shard), PLAN, "png", builds.MADE_BY):
