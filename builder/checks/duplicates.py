@@ -21,7 +21,7 @@ from builder.criteria import Duplicates
 from builder.plan import Sample
 
 BITS = 64
-AT_ONCE = 4_000_000
+AT_ONCE = 1_000_000
 """Pairs that are compared at once."""
 
 
