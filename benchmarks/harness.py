@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import statistics
@@ -76,23 +77,32 @@ class Process:
     peak: float
 
 
+LAUNCHER = """
+import json, resource, subprocess, sys, time
+started = time.perf_counter()
+done = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL)
+spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+found = [time.perf_counter() - started, spent.ru_utime + spent.ru_stime, spent.ru_maxrss]
+print(json.dumps(found))
+sys.exit(done.returncode)
+"""
+"""Starts a process from a small one: what a large one starts is said to have its memory."""
+
+
 def process(command: list[str], folder: Path, **environment: str) -> Process:
     """Run Python with some arguments in a folder; raises RuntimeError where it fails."""
-    started = time.perf_counter()
     paths = os.pathsep.join(map(str, (ROOT, ROOT / "tests")))
-    child = subprocess.Popen(
-        [sys.executable, *command],
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", LAUNCHER, sys.executable, *command],
         cwd=folder,
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths, **environment},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
+        capture_output=True,
+        text=True,
     )
-    said = child.stderr.read()
-    _, status, usage = os.wait4(child.pid, 0)
-    if status:
-        raise RuntimeError(f"{' '.join(command)[:200]}: status {status}: {said.decode()[-500:]}")
-    peak = usage.ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
-    return Process(time.perf_counter() - started, usage.ru_utime + usage.ru_stime, peak)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)[:200]}: status {done.returncode}: {done.stderr[-500:]}")
+    seconds, computing, peak = json.loads(done.stdout)
+    return Process(seconds, computing, peak / (1024 if sys.platform != "darwin" else 1024**2))
 
 
 def machine() -> dict[str, str]:
