@@ -16,7 +16,7 @@ from inside import build
 from kill import lines
 from scipy.stats import binom
 
-from builder import raw, table
+from builder import preview, raw, table
 from builder.checks import Checks
 from builder.checks.attribute import AttributeCheck
 from builder.intervals import wilson
@@ -219,7 +219,8 @@ def given_up(folder, feature="mustache", attempts=4):
     kept = Counter(row["feature"] for row in lines(folder, "metadata.jsonl"))
     others = {feature.name: feature for feature in table.load().attributes["others"]}
     asked = {name: round(f.male * 0.01) + round(f.female * 0.01) for name, f in others.items()}
-    if kept[feature] or len(rejected) != asked[feature] or set(rejected.values()) != {attempts}:
+    tries = attempts * preview.TRIES
+    if kept[feature] or len(rejected) != asked[feature] or set(rejected.values()) != {tries}:
         yield f"{feature}: {kept[feature]} kept, {len(rejected)} of {asked[feature]} given up, tries {rejected}"
     (line,) = (line for line in said.splitlines() if line.startswith(feature))
     if line.split()[1:5] != [str(asked[feature]), "0", "0", str(asked[feature])]:

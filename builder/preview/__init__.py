@@ -17,8 +17,8 @@ VERIFIER = WEIGHTS / "verifier"
 """A transformers folder: an image classifier that was trained apart from the model and reads every feature."""
 GUIDANCE = 3.5
 """The guidance scale that suits the model; those of a table are meant for Stable Diffusion."""
-ATTEMPTS = 30
-"""Tries for one picture: some features the model draws badly."""
+TRIES = 3
+"""How many times the table's tries a picture gets: some features the model draws badly."""
 
 
 def fitted(spec: Spec) -> Spec:
@@ -32,5 +32,5 @@ def fitted(spec: Spec) -> Spec:
     if checks.attribute:
         face = checks.face and dataclasses.replace(checks.face, detector=CLASSIFIER)
         checks = dataclasses.replace(checks, attribute=dataclasses.replace(checks.attribute, model=NAME), face=face)
-    recipe = dataclasses.replace(spec.recipe, guidance_scale=GUIDANCE, max_attempts=ATTEMPTS)
+    recipe = dataclasses.replace(spec.recipe, guidance_scale=GUIDANCE, max_attempts=TRIES * spec.recipe.max_attempts)
     return dataclasses.replace(spec, recipe=recipe, features=features, checks=checks)
