@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from datasets import Features
 
 import agfd30k
 from agfd30k import SPLITS
@@ -41,16 +42,14 @@ class ReleaseWriter:
         """
         for split, rows in _by_split(shard).items():
             files = self._files(attribute, split, self.schema, ROWS_A_GROUP)
-            for start in range(0, len(rows), ROWS_A_GROUP):
-                part = rows[start : start + ROWS_A_GROUP]
-                images = [_picture(shard, row) for row in part]
-                files.write(agfd30k.to_table(part, images, self.schema))
+            for row in rows:
+                files.add(row, _picture(shard, row))
 
     def add_labels(self, shard: Path) -> None:
         """Append a shard's rows, in their order and without pictures, each to its split's file of all attributes."""
         for split, rows in _by_split(shard).items():
-            labels = agfd30k.to_table(rows, [], self.label_schema)
-            self._files("metadata", split, self.label_schema, LABEL_ROWS_A_GROUP).write(labels)
+            files = self._files("metadata", split, self.label_schema, LABEL_ROWS_A_GROUP)
+            files.write(agfd30k.to_table(rows, [], self.label_schema))
 
     def close(self, name: str) -> None:
         """Finish the files of a config, or of `metadata`, and note their sizes."""
@@ -85,22 +84,30 @@ class ReleaseWriter:
         if (name, split) not in self.open:
             folder = self.folder / ("metadata" if name == "metadata" else f"data/{name}")
             folder.mkdir(parents=True, exist_ok=True)
-            self.open[name, split] = _Files(folder, split, schema.arrow_schema, group)
+            self.open[name, split] = _Files(folder, split, schema, group)
         return self.open[name, split]
 
 
 class _Files:
     """One split's Parquet files: rows are buffered to full row groups, files are cut at FILE_BYTES."""
 
-    def __init__(self, folder: Path, split: str, schema: pa.Schema, group: int):
+    def __init__(self, folder: Path, split: str, features: Features, group: int):
         self.folder = folder
         self.split = split
-        self.schema = schema
+        self.features = features
+        self.schema = features.arrow_schema
         self.group = group
         self.rows = self.bytes = self.waiting = 0
+        self.pictures: list[tuple[dict, dict]] = []
         self.buffer: list[pa.Table] = []
         self.paths: list[Path] = []
         self.writer: pq.ParquetWriter | None = None
+
+    def add(self, row: dict, image: dict[str, Any]) -> None:
+        """A row and its picture; pictures become a table a whole row group at a time, so that none is copied again."""
+        self.pictures.append((row, image))
+        if len(self.pictures) == self.group:
+            self._write_pictures()
 
     def write(self, table: pa.Table) -> None:
         self.rows += len(table)
@@ -112,11 +119,18 @@ class _Files:
 
     def close(self) -> int:
         """Write what is left and give the files their final names; returns their size in bytes."""
+        if self.pictures:
+            self._write_pictures()
         self._flush(whole_groups=False)
         self._end_file()
         for number, path in enumerate(self.paths):
             path.rename(self.folder / f"{self.split}-{number:05d}-of-{len(self.paths):05d}.parquet")
         return sum(path.stat().st_size for path in self.folder.glob(f"{self.split}-*.parquet"))
+
+    def _write_pictures(self) -> None:
+        rows, images = zip(*self.pictures)
+        self.pictures = []
+        self.write(agfd30k.to_table(rows, images, self.features))
 
     def _flush(self, whole_groups: bool) -> None:
         if not self.waiting:
