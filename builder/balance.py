@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
-from builder import UserError, cli, table
+from builder import cli, table
 from builder.plan import Plan, Sample, seed
 from builder.spec import Spec
 
@@ -25,11 +25,10 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--spec", metavar="FILE", type=Path, default=table.DEFAULT, help="the table, TOML")
     args = parser.parse_args(argv)
-    try:
-        spec = table.load(args.spec)
-    except UserError as error:
-        print(f"balance: {error}", file=sys.stderr)
-        return 2
+    return cli.status("balance", lambda: _print(table.load(args.spec)))
+
+
+def _print(spec: Spec) -> None:
     plan = Plan(spec)
     samples = [plan.sample(number) for number in range(len(plan))]
     print("largest count minus smallest, over every (feature, sex):\n")
@@ -41,7 +40,6 @@ def main(argv: list[str] | None = None) -> int:
     print(f"\n{len(samples):,} pictures, repeated ids {len(samples) - len({s.id for s in samples})}", end=", ")
     print(f"repeated seeds {len(seeds) - len(set(seeds))}", end=", ")
     print(f"in the 32 bits that torch uses {len(seeds) - len({number % 2**32 for number in seeds})}")
-    return 0
 
 
 def spread(spec: Spec, samples: Iterable[Sample]) -> dict[str, int]:

@@ -25,21 +25,17 @@ THRESHOLDS = tuple(step / 10 for step in range(1, 10))
 def main(argv: list[str] | None = None) -> int:
     """The command; returns the exit status."""
     args = _parser().parse_args(argv)
-    try:
-        rules.number("--target", args.target, 0, 1)
-        found = calibrate(args.folder, args.judgements, args.target, args.reader)
-        out = args.out or _out(args.folder)
-        with atomic(out) as file:
-            file.write(json.dumps(found.document(), indent=1).encode())
-        print("\n".join(found.lines()))
-        print(f"\nwritten to {out}")
-        return 0
-    except (UserError, OSError) as error:
-        print(f"calibrate: {error}", file=sys.stderr)
-    except KeyboardInterrupt:
-        print("calibrate: stopped, nothing was written", file=sys.stderr)
-        return 130
-    return 2
+    return cli.status("calibrate", lambda: _calibrate(args), stopped="stopped, nothing was written")
+
+
+def _calibrate(args: argparse.Namespace) -> None:
+    rules.number("--target", args.target, 0, 1)
+    found = calibrate(args.folder, args.judgements, args.target, args.reader)
+    out = args.out or _out(args.folder)
+    with atomic(out) as file:
+        file.write(json.dumps(found.document(), indent=1).encode())
+    print("\n".join(found.lines()))
+    print(f"\nwritten to {out}")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,8 +1,12 @@
-"""What the commands have in common: help that shows defaults and keeps its example on one line."""
+"""What the commands have in common: help that shows defaults and ends in an example; errors in one line; the status."""
 
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Callable
+
+from builder import UserError
 
 
 class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -18,3 +22,15 @@ def parser(prog: str, description: str, example: str) -> argparse.ArgumentParser
     return argparse.ArgumentParser(
         prog=prog, description=description, epilog=f"example: {example}", formatter_class=_Help, allow_abbrev=False
     )
+
+
+def status(name: str, work: Callable[[], int | None], stopped: str = "stopped") -> int:
+    """Do a command's work; returns its exit status: the work's own or 0, 2 after an error in one line, 130 after ^C."""
+    try:
+        return work() or 0
+    except (UserError, OSError) as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"{name}: {stopped}", file=sys.stderr)
+        return 130

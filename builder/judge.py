@@ -35,19 +35,17 @@ ANSWERS = {"yes": True, "no": False, "skip": None}
 def main(argv: list[str] | None = None) -> int:
     """The command; returns the exit status."""
     args = _parser().parse_args(argv)
+    return cli.status("judge", lambda: _judge(args))
+
+
+def _judge(args: argparse.Namespace) -> None:
     try:
         with FileLock(args.out.parent / f".{args.out.name}.lock", timeout=0):
             pictures = album.load(args.folder)
             server = Server(_session(args, pictures), pictures, args.port)
             _serve(server, args.out)
-        return 0
     except Timeout:
-        print(f"judge: {args.out}: another page writes into it; close that one, or give another --out", file=sys.stderr)
-    except (UserError, OSError) as error:
-        print(f"judge: {error}", file=sys.stderr)
-    except KeyboardInterrupt:  # before there was a page
-        return 130
-    return 2
+        raise UserError(f"{args.out}: another page writes into it; close that one, or give another --out") from None
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +17,7 @@ from builder import people
 from builder.cells import Cell, cells_of, choose
 from builder.criteria import Shown
 from builder.design import design
+from builder.order import Order
 from builder.spec import Spec
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class Plan:
         self.shard_size = shard_size
         self.cells = cells_of(spec, choose(spec, only, scale, limit))
         self.orders = {
-            attribute: _Order([cell for cell in self.cells if cell.feature.attribute == attribute])
+            attribute: Order([cell for cell in self.cells if cell.feature.attribute == attribute])
             for attribute in spec.attributes
         }
 
@@ -225,43 +225,3 @@ class Shards(Sequence):
 
     def _of(self, attribute: str) -> int:
         return -(-self.places[attribute][0] // self.size)
-
-
-class _Order:
-    """Plan order within an attribute: rounds to which every cell adds its share, so that any prefix is a fair sample.
-
-    A cell of the largest quota adds a picture to every round, the others now and then, first of all to the first.
-    """
-
-    def __init__(self, cells: list[Cell]):
-        self.cells = cells
-        self.rounds = max(cell.quota for cell in cells)
-
-    def __len__(self) -> int:
-        return sum(cell.quota for cell in self.cells)
-
-    def before(self, turn: int) -> int:
-        """How many pictures come before a round."""
-        return sum(self._index(cell, turn) for cell in self.cells)
-
-    def walk(self, start: int, stop: int) -> Iterator[tuple[Cell, int]]:
-        """The cell, and the index within it, of every picture from place `start` to before `stop`."""
-        first = bisect_right(range(self.rounds), start, key=self.before) - 1
-        place = self.before(first)
-        for turn in range(first, self.rounds):
-            for cell in self.cells:
-                for index in range(self._index(cell, turn), self._index(cell, turn + 1)):
-                    if place >= stop:
-                        return
-                    if place >= start:
-                        yield cell, index
-                    place += 1
-
-    def reach(self) -> int:
-        """The place behind the last round in which something is chosen."""
-        last = max(((cell.chosen - 1) * self.rounds // cell.quota for cell in self.cells if cell.chosen), default=-1)
-        return self.before(last + 1)
-
-    def _index(self, cell: Cell, turn: int) -> int:
-        """How many pictures a cell has added before a round."""
-        return -(-turn * cell.quota // self.rounds)

@@ -46,18 +46,17 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--partial", action="store_true", help="release what is done of a build that is not complete")
     args = parser.parse_args(argv)
-    try:
-        left = raw.unfinished(args.raw)
-        if left and not args.partial:
-            raise UserError(
-                f"{args.raw}: {len(left)} shards are not done ({left[0]} first); run the builder again to finish them, "
-                "or release what is done with --partial"
-            )
-        print(summary(make(args.raw, args.out, anew=True)[0], raw.require(args.raw), args.out))
-        return 0
-    except (UserError, OSError) as error:
-        print(f"release: {error}", file=sys.stderr)
-        return 2
+    return cli.status("release", lambda: _release(args.raw, args.out, args.partial))
+
+
+def _release(raw_folder: Path, out: Path, partial: bool) -> None:
+    left = raw.unfinished(raw_folder)
+    if left and not partial:
+        raise UserError(
+            f"{raw_folder}: {len(left)} shards are not done ({left[0]} first); run the builder again to finish them, "
+            "or release what is done with --partial"
+        )
+    print(summary(make(raw_folder, out, anew=True)[0], raw.require(raw_folder), out))
 
 
 def summary(census: Census, recipe: dict, out: Path) -> str:

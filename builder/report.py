@@ -47,12 +47,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--side", metavar="PIXELS", type=_number(*SIDES), default=96, help="their width and height")
     args = parser.parse_args(argv)
     folder = args.release.resolve()
-    try:
-        print(make(folder, args.out or folder.parent / f"{folder.name}-report.html", args.thumbnails, args.side))
-        return 0
-    except (UserError, OSError) as error:
-        print(f"report: {error}", file=sys.stderr)
-        return 2
+    out = args.out or folder.parent / f"{folder.name}-report.html"
+    return cli.status("report", lambda: print(make(folder, out, args.thumbnails, args.side)))
 
 
 def _number(least: int, most: int):

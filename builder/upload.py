@@ -15,7 +15,7 @@ from pathlib import Path
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
-from builder import UserError, cli, hub, lint, patience, readback
+from builder import UserError, cli, hub, lint, outgoing, patience, readback
 from builder.lint_files import Release
 
 REPO_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]{0,95}")
@@ -82,7 +82,7 @@ class Upload:
             print(self._would_send())
             return
         say(f"reading {len(self.release.files)} files")
-        local = hub.Local(self.release.folder, self.release.files)
+        local = outgoing.Local(self.release.folder, self.release.files)
         user = self.remote.user()
         if self.args.verify_only:
             commit = self.remote.head()
@@ -91,7 +91,7 @@ class Upload:
             self._require_tag(commit)
         else:
             self._prepare(user)
-            self._require_tag(self.remote.head(), changes=any(hub.differences(local, self.remote.tree())))
+            self._require_tag(self.remote.head(), changes=any(outgoing.differences(local, self.remote.tree())))
             commit = self._send(local)
         self._verify(local, commit)
         self._finish(commit)
@@ -111,7 +111,7 @@ class Upload:
     def _would_send(self) -> str:
         names = self.release.files
         sizes = {name: (self.release.folder / name).stat().st_size for name in names}
-        commits = len(hub.batches(names, first=True))
+        commits = len(outgoing.batches(names, first=True))
         lines = [f"  {size:>15,}  {name}" for name, size in sizes.items()]
         made = f"{len(names)} files, {sum(sizes.values()):,} bytes, {commits} commit{'s' * (commits > 1)}"
         return "\n".join([*lines, f"would send to {self.args.repo_id} at most {made}; nothing was sent"])
@@ -140,13 +140,13 @@ class Upload:
         if tagged and (changes or tagged != head):
             raise UserError(f"{self.args.repo_id}: the tag {tag} stands for another commit already; choose a new one")
 
-    def _send(self, local: hub.Local) -> str:
+    def _send(self, local: outgoing.Local) -> str:
         """Send what is missing; returns the commit that holds the release."""
         tree = self.remote.tree()
-        missing, old = hub.differences(local, tree)
+        missing, old = outgoing.differences(local, tree)
         kept = len(local.files) - len(missing)
         say(f"{kept} of {len(local.files)} files are there; {len(missing)} to send, {local.bytes(missing):,} bytes")
-        commit, parts = self.remote.head(), hub.batches(missing, first="README.md" not in tree)
+        commit, parts = self.remote.head(), outgoing.batches(missing, first="README.md" not in tree)
         if len(parts) > 1 and "README.md" in tree and self.remote.revision == "main" and not self.args.create_pr:
             self.remote.stage()  # the card that is there would show old and new files side by side
         pace = Pace(local.bytes(missing))
@@ -162,8 +162,8 @@ class Upload:
             commit = self.remote.commit((), old, "Release")
         return self.remote.merge() if self.remote.staged else commit
 
-    def _verify(self, local: hub.Local, commit: str) -> None:
-        wrong, old = hub.differences(local, self.remote.tree(commit))
+    def _verify(self, local: outgoing.Local, commit: str) -> None:
+        wrong, old = outgoing.differences(local, self.remote.tree(commit))
         if wrong or old:
             others = [*wrong, *old]
             count = f"{len(others)} files differ" if len(others) > 1 else "one file differs"

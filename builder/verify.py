@@ -16,7 +16,7 @@ from PIL import Image
 from tqdm import tqdm
 
 import agfd30k
-from builder import UserError, cli, raw
+from builder import cli, raw
 from builder.files import atomic, sha256
 from builder.plan import Plan, Sample
 from builder.rows import picture_fault, rejection_fault, row_fault
@@ -48,14 +48,13 @@ def main(argv: list[str] | None = None) -> int:
         help=f"move what is faulty into {SET_ASIDE}/ of its shard, so that the next run makes it again",
     )
     args = parser.parse_args(argv)
-    try:
-        recipe = raw.require(args.raw)
-        made_by = {"model": recipe["model"]["name"], "model_revision": recipe["model"]["revision"]}
-        plan = Plan(raw.spec_of(recipe), shard_size=recipe["settings"]["shard_size"])
-        return _report(args.raw, plan, made_by, args.repair)
-    except (UserError, OSError) as error:
-        print(f"verify: {error}", file=sys.stderr)
-        return 2
+    return cli.status("verify", lambda: _verify(args.raw, args.repair))
+
+
+def _verify(folder: Path, repair: bool) -> int:
+    recipe = raw.require(folder)
+    made_by = {"model": recipe["model"]["name"], "model_revision": recipe["model"]["revision"]}
+    return _report(folder, Plan(raw.spec_of(recipe), shard_size=recipe["settings"]["shard_size"]), made_by, repair)
 
 
 def _report(folder: Path, plan: Plan, made_by: dict[str, str], repair: bool) -> int:

@@ -233,7 +233,7 @@ def test_several_commits_bring_the_mark_first_and_the_card_last(publish, hub, re
 
 
 def test_a_first_upload_that_was_killed_between_commits_is_ours(publish, hub, releases, monkeypatch):
-    folder, patches = releases["tiny"], [NO_READBACK, "hub.FILES_A_COMMIT = 3"]
+    folder, patches = releases["tiny"], [NO_READBACK, "outgoing.FILES_A_COMMIT = 3"]
     fault = hub.fault("POST /commit/", after=1, delay=1, reset=True)
 
     def stop(hub, process):

@@ -59,7 +59,7 @@ socket.socket = Small
 """Hardly anything is on its way that the Hub has not read: what a process has sent when it dies did not all arrive."""
 PROGRAM = """
 import sys, time, types
-from builder import hub, patience, readback, upload
+from builder import hub, outgoing, patience, readback, upload
 {}
 sys.exit(upload.main())
 """

@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from builder import UserError, cli, loading, models, preview, table
+from builder import cli, loading, models, preview, table
 from builder.intervals import wilson
 from builder.plan import Attempt, Plan, Sample
 from builder.preview.data import NO_FACE, random_look, spoil
@@ -42,18 +42,17 @@ OFTEN_THERE = {*AGES, *NATURAL}
 def main(argv: list[str] | None = None) -> int:
     """The command; returns the exit status."""
     args = parser().parse_args(argv)
-    try:
-        models.resolve_reader(str(args.verifier), "main")
-        verifier = Verifier(args.verifier)
-        made = Generated(args.model)
-        drawings = drawn(made.spec, verifier, args.drawn)
-        lines = table_lines(verifier.labels, drawings, made.features(verifier, args.each))
-        for line in itertools.chain(lines, made.spread(verifier)):
-            print(line)
-        return 0
-    except (UserError, OSError) as error:
-        print(f"agreement: {error}", file=sys.stderr)
-        return 2
+    return cli.status("agreement", lambda: _print(args))
+
+
+def _print(args: argparse.Namespace) -> None:
+    models.resolve_reader(str(args.verifier), "main")
+    verifier = Verifier(args.verifier)
+    made = Generated(args.model)
+    drawings = drawn(made.spec, verifier, args.drawn)
+    lines = table_lines(verifier.labels, drawings, made.features(verifier, args.each))
+    for line in itertools.chain(lines, made.spread(verifier)):
+        print(line)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 from transformers import CLIPTokenizer
 
-from builder import UserError, cli, figures, loading, models, preview, table
+from builder import cli, figures, loading, models, preview, table
 from builder.plan import Plan
 from builder.preview import compression, nets, stages
 from builder.preview.captions import random_caption
@@ -53,12 +53,11 @@ def main(argv: list[str] | None = None) -> int:
     option("--workers", metavar="N", type=int, default=max(1, (os.cpu_count() or 2) - 1), help="processes that draw")
     option("--last", choices=list(STAGES), default="unet", help="stage after which to stop")
     args = parser.parse_args(argv)
-    try:
-        Training(args.out, args.share, args.workers).run(args.last)
-        return 0
-    except (UserError, OSError) as error:
-        print(f"train: {error}", file=sys.stderr)
-        return 2
+    return cli.status(
+        "train",
+        lambda: Training(args.out, args.share, args.workers).run(args.last),
+        stopped="stopped; run it again to go on",
+    )
 
 
 class Training:
