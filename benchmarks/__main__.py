@@ -27,7 +27,7 @@ def main() -> int:
     parser.add_argument("topics", nargs="*", metavar="TOPIC", help=f"of {', '.join(TOPICS)} (default: all)")
     parser.add_argument("--scale", type=float, default=1.0, help="share of the usual work (default: 1.0)")
     parser.add_argument(
-        "--results", metavar="FILE", type=Path, help="Markdown; its section of this machine is replaced"
+        "--results", metavar="FILE", type=Path, help="Markdown; its tables of this machine are replaced"
     )
     parser.add_argument("--json", metavar="FILE", type=Path, help="the numbers as JSON")
     args = parser.parse_args()
@@ -49,12 +49,15 @@ def main() -> int:
 
 
 def write_results(path: Path, facts: dict[str, str], tables: list[Table]) -> None:
-    """Put the tables in the place of those of the same kind of machine, and leave the others as they are."""
-    title = f"## {facts['accelerator'] if facts['accelerator'] != 'none' else 'CPU: ' + facts['processor']}"
-    body = "\n".join([title, "", ", ".join(f"{k} {v}" for k, v in facts.items()), "", *map(str, tables)])
+    """Put each table in the place of the one of its title and kind of machine; leave all others as they are."""
+    title = facts["accelerator"] if facts["accelerator"] != "none" else f"CPU: {facts['processor']}"
     head, *sections = ("\n" + path.read_text()).split("\n## ") if path.exists() else ["\n# Results\n"]
-    kept = [f"## {section}" for section in sections if f"## {section}".splitlines()[0] != title]
-    path.write_text("\n".join([head.strip(), "", body, *kept]).rstrip() + "\n")
+    by_machine = {section.splitlines()[0]: section for section in sections}
+    kept = {part.splitlines()[0]: part for part in by_machine.get(title, "").split("\n### ")[1:]}
+    kept |= {table.title: str(table).removeprefix("### ") for table in tables}
+    body = [title, "", ", ".join(f"{key} {value}" for key, value in facts.items())]
+    by_machine[title] = "\n".join([*body, *(f"\n### {part.strip()}" for part in kept.values())])
+    path.write_text("\n\n## ".join(part.strip() for part in (head, *by_machine.values())) + "\n")
 
 
 if __name__ == "__main__":

@@ -35,8 +35,9 @@ sys.exit("\\n".join(map(str, found[:5])) or None)
 def run(scale: float = 1.0) -> Iterator[Table]:
     """Two tables: the plan at sizes that only a plan can have, and a row for every command and size."""
     yield _plans()
-    found = Table("Growth: whole processes", ["command", "pictures", "s", "of computing", "peak MiB", "ms a picture"])
     sizes = [max(64, int(size * scale)) for size in SIZES]
+    title = "Growth: whole processes" + (f", to {max(sizes):,} pictures" if scale > 1 else "")
+    found = Table(title, ["command", "pictures", "s", "of computing", "peak MiB", "ms a picture"])
     took: dict[str, list[Process]] = {}
     with tempfile.TemporaryDirectory() as name:
         for size in sizes:

@@ -53,6 +53,17 @@ def test_results_of_one_machine_leave_those_of_the_others(bench, tmp_path):
     assert text.count("## CPU: Some, 2 cores") == 1 and "2.00" in text and "1.00" not in text
 
 
+def test_results_of_one_topic_leave_those_of_the_others(bench, tmp_path):
+    path = tmp_path / "RESULTS.md"
+    for title, value in (("Speed", 1.0), ("Size", 5.0), ("Speed", 3.0)):
+        table = bench.Table(title, ["number"], notes=["A note."])
+        table.add(value)
+        bench.write_results(path, {"accelerator": "none", "processor": "Some"}, [table])
+    titles = [line for line in path.read_text().splitlines() if line.startswith("#")]
+    assert titles == ["# Results", "## CPU: Some", "### Speed", "### Size"]
+    assert "3.00" in path.read_text() and "1.00" not in path.read_text() and path.read_text().count("A note.") == 2
+
+
 def test_a_larger_table_is_the_default_one_with_more_pictures(bench):
     growth = importlib.import_module("growth")
     default, larger = tomllib.loads(growth.scaled(1)), tomllib.loads(growth.scaled(10))
