@@ -1,11 +1,13 @@
 """Several processes with pictures at a fixed rate: how much of each one's time is lost, and what a slow one does.
 
-The stand-in for the model sleeps instead of computing, so a machine of few cores can run many of them.
+The stand-in for the model sleeps instead of computing, so a machine of few cores can run many of them. The peer is the
+example of diffusers' documentation, which gives each process an equal part beforehand.
 """
 
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -24,6 +26,7 @@ BUILD = [
     *[str(Path(__file__).with_name("standin.py")), "--model", "preview", "--only", "pose/left_right"],
     *["--shard-size", "16", "--batch-size", "4"],
 ]
+SPLIT = [str(Path(__file__).with_name("split.py"))]
 
 
 def run(scale: float = 1.0) -> Iterator[Table]:
@@ -34,16 +37,20 @@ def run(scale: float = 1.0) -> Iterator[Table]:
         ["processes", "s", "pictures/s", "efficiency", "made twice"],
         notes=[f"{count} pictures, {1 / DELAY:.0f} tries/s a process; from the first picture to the last."],
     )
+    build, split = [*BUILD, "--limit", str(count)], [*SPLIT, str(count)]
+    slow = [DELAY, 3 * DELAY]
     trials = {
-        "1": ([DELAY], False),
-        "2": ([DELAY] * 2, False),
-        "4": ([DELAY] * 4, False),
-        "2, one of them at a third of the rate": ([DELAY, 3 * DELAY], False),
-        "2 that know nothing of each other, one folder": ([DELAY] * 2, True),
+        "1": (build, [DELAY], False),
+        "2": (build, [DELAY] * 2, False),
+        "4": (build, [DELAY] * 4, False),
+        "2, one of them at a third of the rate": (build, slow, False),
+        "2 that know nothing of each other, one folder": (build, [DELAY] * 2, True),
+        "diffusers' documented example: 2": (split, [DELAY] * 2, False),
+        "diffusers' documented example: 2, one at a third of the rate": (split, slow, False),
     }
     alone = None
-    for name, (delays, strangers) in trials.items():
-        seconds, made, tries = _trial(delays, strangers, count)
+    for name, (command, delays, strangers) in trials.items():
+        seconds, made, tries = _trial(command, delays, strangers)
         rate = made / seconds
         alone = alone or rate * DELAY
         most = alone * sum(1 / delay for delay in delays)
@@ -51,16 +58,16 @@ def run(scale: float = 1.0) -> Iterator[Table]:
     yield table
 
 
-def _trial(delays: list[float], strangers: bool, count: int) -> tuple[float, int, int]:
+def _trial(command: list[str], delays: list[float], strangers: bool) -> tuple[float, int, int]:
     """Seconds between the first and the last picture, pictures, and tries that were made more than once."""
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        limit, start = ["--limit", str(count)], time.time() + START * len(delays) / (os.cpu_count() or 1)
+        folder, port = Path(name), _free_port()
+        start = time.time() + START * len(delays) / (os.cpu_count() or 1)
         started = [
             subprocess.Popen(
-                [sys.executable, *BUILD, *limit],
+                [sys.executable, *command],
                 cwd=folder,
-                env=_environment(delay, 0 if strangers else rank, 1 if strangers else len(delays), start),
+                env=_environment(delay, 0 if strangers else rank, 1 if strangers else len(delays), start, port),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
             )
@@ -68,14 +75,22 @@ def _trial(delays: list[float], strangers: bool, count: int) -> tuple[float, int
         ]
         if sum(process.wait() != 0 for process in started):
             raise RuntimeError(f"a process of {len(delays)} failed")
-        times = sorted(path.stat().st_mtime for path in folder.glob("agfd30k-raw/shards/*/images/*.png"))
-        tries = (folder / "tries.log").read_text().splitlines()
+        times = sorted(path.stat().st_mtime for path in folder.rglob("images/*.png"))
+        log = folder / "tries.log"
+        tries = log.read_text().splitlines() if log.exists() else []
         return times[-1] - times[0], len(times), len(tries) - len(set(tries))
 
 
-def _environment(delay: float, rank: int, count: int, start: float) -> dict[str, str]:
+def _environment(delay: float, rank: int, count: int, start: float, port: int) -> dict[str, str]:
     """As a launcher sets it, but for the delay, which is each process's own. Nobody begins before all have started."""
     paths = os.pathsep.join(map(str, (ROOT, ROOT / "tests")))
     own = {"STANDIN_DELAY": str(delay), "STANDIN_SMALL": "1", "STANDIN_START": str(start)}
-    ranks = {"RANK": str(rank), "WORLD_SIZE": str(count), "LOCAL_RANK": "0"}
-    return {**os.environ, **own, **ranks, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
+    ranks = {"RANK": str(rank), "WORLD_SIZE": str(count), "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": str(count)}
+    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    return {**os.environ, **own, **ranks, **meeting, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
