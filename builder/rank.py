@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import torch
 
+from builder import UserError
+
 RANKS = {"RANK": 0, "WORLD_SIZE": 1, "LOCAL_RANK": 0}
 """Where a launcher says which process this is, and what holds where none does."""
 
@@ -58,9 +60,22 @@ class Rank:
         """As `accelerate launch` or torchrun says in the environment; alone where nobody says anything.
 
         No process group is joined: ranks need nothing of each other, so one that dies or starts late holds up nobody.
+        Raises UserError for what is not a rank.
         """
-        index, count, local = (int(os.environ.get(name, alone)) for name, alone in RANKS.items())
+        index, count, local = (_number(name, alone) for name, alone in RANKS.items())
+        if not 0 <= index < count:
+            raise UserError(
+                f"RANK is {index} and WORLD_SIZE {count}: RANK must be 0 to {count - 1}; unset both to work alone"
+            )
         found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
         if found is None or os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true"):
             return cls(index, count, torch.device("cpu"))
         return cls(index, count, torch.device(found.type, local % torch.accelerator.device_count()))
+
+
+def _number(name: str, alone: int) -> int:
+    """A variable of the environment as a number that is not negative, or `alone` where it is not set."""
+    text = os.environ.get(name, str(alone))
+    if not text.isdecimal():
+        raise UserError(f"the environment says {name}={text!r}: give it a whole number, or unset it to work alone")
+    return int(text)

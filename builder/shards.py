@@ -89,8 +89,11 @@ def lock(folder: Path) -> FileLock:
 
 def require_sound(folder: Path) -> None:
     """Raise Damaged where a finished shard's rows are not those that its receipt was written for."""
+    facts = receipt(folder)
+    if facts is None:
+        raise Damaged(f"{folder}: another process is writing here; wait for it, then run again", folder)
     try:
-        found = receipt(folder)["sha256"], receipt(folder)["rejections"]
+        found = facts["sha256"], facts["rejections"]
         now = sha256(folder / ROWS), sha256(folder / REJECTED)
     except OSError as error:
         raise Damaged(f"{error.filename}: {error.strerror}", folder) from None

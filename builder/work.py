@@ -75,7 +75,8 @@ class Work:
         self._finish()
         chosen: list[Try] = []
         for opened in self._shards():
-            left = (a for a in opened.writer.pending(opened.asked) if a.sample.id not in self.busy)
+            busy = set(self.busy)  # as it was before the rows are read: what is settled meanwhile stays out
+            left = (a for a in opened.writer.pending(opened.asked) if a.sample.id not in busy)
             chosen += [Try(opened, attempt) for attempt, _ in zip(left, range(size - len(chosen)))]
             if len(chosen) == size:
                 break

@@ -75,17 +75,37 @@ def near(hashes, cells, criteria, i, j):
 @settings(max_examples=150, deadline=None)
 @given(build=builds())
 def test_what_stays_has_no_duplicates_and_what_goes_is_one_of_a_picture_that_stays(build):
-    """No two that stay are one; whatever goes has an earlier one that stays, the nearest of them; again the same."""
+    """No two that stay are one; whatever goes has an earlier one that stays, the nearest of those that the first
+    picture of its hash and cell had, or that first picture itself; again the same.
+    """
     hashes, cells, criteria = build
     found = twins(hashes, cells, criteria)
     gone = {twin.place for twin in found}
     stays = [n for n in range(len(hashes)) if n not in gone]
     assert not any(near(*build, i, j) for i in stays for j in stays if i < j)
     for twin in found:
-        earlier = [n for n in stays if n < twin.place and near(*build, n, twin.place)]
+        same = next(n for n in range(len(hashes)) if (hashes[n], cells[n]) == (hashes[twin.place], cells[twin.place]))
+        earlier = [n for n in stays if n <= same and n < twin.place and near(*build, n, twin.place)]
         distances = {n: int(hashes[n] ^ hashes[twin.place]).bit_count() for n in earlier}
         assert twin.of in earlier and twin.distance == distances[twin.of] == min(distances.values())
     assert found == twins(hashes, cells, criteria) and [twin.place for twin in found] == sorted(gone)
+
+
+@settings(max_examples=100, deadline=None)
+@given(build=builds(), settled=st.integers(0, 32))
+def test_what_is_settled_stays_and_makes_others_go(build, settled):
+    """Pictures that cannot be made again stay, also beside each other; of the others none that stays is one of them."""
+    hashes, cells, criteria = build
+    gone = {twin.place for twin in twins(hashes, cells, criteria, settled)}
+    stays = [n for n in range(len(hashes)) if n not in gone]
+    assert stays[:settled] == list(range(min(settled, len(hashes))))
+    assert not any(near(*build, i, j) for i in stays for j in stays if i < j and j >= settled)
+
+
+def test_thousands_of_one_picture_take_no_longer_than_others():
+    """The pairs of 40,000 equal hashes would fill 20 GB."""
+    hashes, cells = np.full(40_000, 7, dtype=np.uint64), np.arange(40_000) % 64
+    assert [twin.of for twin in twins(hashes, cells, Duplicates(2, 4))] == [0] * 39_999
 
 
 @settings(max_examples=100, deadline=None)

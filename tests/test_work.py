@@ -93,3 +93,19 @@ def test_locks_are_let_go_at_the_end(work, tmp_path):
     for shard in SHARDS:
         with ShardWriter(tmp_path / shard.name, PLAN.whole(shard), PLAN, "png", builds.MADE_BY):
             pass
+
+
+def test_what_is_settled_while_the_next_batch_is_chosen_is_not_chosen_again(work, monkeypatch):
+    """A batch is committed by another thread, just when the rows have been read that lack it."""
+    first = work.next(4)
+    read = ShardWriter.pending
+
+    def pending(writer, asked):
+        found = read(writer, asked)
+        if first[0].attempt.sample.id in work.busy:
+            settle(work, first)
+        return found
+
+    monkeypatch.setattr(ShardWriter, "pending", pending)
+    second = work.next(4)
+    assert not {each.attempt.sample.id for each in second} & {each.attempt.sample.id for each in first}

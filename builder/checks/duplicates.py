@@ -84,18 +84,27 @@ class Twin:
     distance: int
 
 
-def twins(hashes: np.ndarray, cells: np.ndarray, criteria: Duplicates) -> list[Twin]:
+def twins(hashes: np.ndarray, cells: np.ndarray, criteria: Duplicates, settled: int = 0) -> list[Twin]:
     """The pictures to be taken out so that no two are the same, sorted by place: the first of any two stays.
 
     `hashes` is uint64 (n,), `cells` int (n,), one number a (feature, sex). Only a picture that stays can make another
-    one a duplicate of it.
+    one a duplicate of it. The first `settled` pictures stay, whatever they show.
+
+    Thousands of pictures with one hash cost no more than one: in a cell, all but the first of them share its fate.
     """
+    kinds = np.stack([hashes, cells.astype(np.uint64)])
+    _, first, kind = np.unique(kinds, axis=1, return_index=True, return_inverse=True)
+    firsts, places = np.sort(first), np.arange(len(hashes))
     found: dict[int, Twin] = {}
-    for i, j, distance in zip(*map(np.ndarray.tolist, pairs(hashes, criteria.radius_in_cell))):
-        if distance > criteria.radius and cells[i] != cells[j]:
+    for i, j, distance in zip(*map(np.ndarray.tolist, pairs(hashes[firsts], criteria.radius_in_cell))):
+        i, j = int(firsts[i]), int(firsts[j])
+        if j < settled or (distance > criteria.radius and cells[i] != cells[j]):
             continue
         if i not in found and (j not in found or distance < found[j].distance):
             found[j] = Twin(j, i, distance)
+    for place in places[(first[kind.ravel()] != places) & (places >= settled)].tolist():
+        same = int(first[kind.ravel()[place]])
+        found[place] = Twin(place, found[same].of, found[same].distance) if same in found else Twin(place, same, 0)
     return [found[place] for place in sorted(found)]
 
 
