@@ -44,17 +44,21 @@ def main() -> int:
     if args.json:
         args.json.write_text(json.dumps({"machine": facts, "tables": [table.as_dict() for table in found]}, indent=1))
     if args.results:
-        write_results(args.results, facts, found)
+        write_results(args.results, facts, found, args.scale)
     return 0
 
 
-def write_results(path: Path, facts: dict[str, str], tables: list[Table]) -> None:
-    """Put each table in the place of the one of its title and kind of machine; leave all others as they are."""
+def write_results(path: Path, facts: dict[str, str], tables: list[Table], scale: float = 1.0) -> None:
+    """Put each table in the place of the one of its title and kind of machine; leave all others as they are.
+
+    Every table says when it was measured, and with how much of the usual work.
+    """
     title = facts["accelerator"] if facts["accelerator"] != "none" else f"CPU: {facts['processor']}"
     head, *sections = ("\n" + path.read_text()).split("\n## ") if path.exists() else ["\n# Results\n"]
     by_machine = {section.splitlines()[0]: section for section in sections}
     kept = {part.splitlines()[0]: part for part in by_machine.get(title, "").split("\n### ")[1:]}
-    kept |= {table.title: str(table).removeprefix("### ") for table in tables}
+    when = f"\nMeasured {time.strftime('%Y-%m-%d', time.gmtime())}" + (f", --scale {scale:g}." if scale != 1 else ".")
+    kept |= {table.title: str(table).removeprefix("### ") + when for table in tables}
     body = [title, "", ", ".join(f"{key} {value}" for key, value in facts.items())]
     by_machine[title] = "\n".join([*body, *(f"\n### {part.strip()}" for part in kept.values())])
     path.write_text("\n\n## ".join(part.strip() for part in (head, *by_machine.values())) + "\n")

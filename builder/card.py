@@ -28,11 +28,13 @@ def render(
     calibrated: Kept | None,
     mark: str,
     name: str,
+    searched: bool = True,
 ) -> str:
     """The whole README.md.
 
     `configs` maps a config to {"features", "patterns": {split: glob}, "splits": {split: (rows, bytes)}, "download"};
-    `sheets` names the contact sheets in assets/, `calibrated` is how far people agree with the verifier.
+    `sheets` names the contact sheets in assets/, `calibrated` is how far people agree with the verifier, `searched`
+    says whether duplicates were looked for in these very pictures.
     """
     environment = Environment(
         loader=FileSystemLoader(TEMPLATE.parent), undefined=StrictUndefined, keep_trailing_newline=True
@@ -46,7 +48,7 @@ def render(
         splits=SPLITS,
         census=census,
         composition=census.features(recipe),
-        checks=[_check(check, recipe["spec"]) for check in recipe["checks"]],
+        checks=[_check(check, recipe["spec"], searched) for check in recipe["checks"]],
         calibrated=calibrated.content if calibrated else None,
         sheets=[sheet for sheet in sheets if sheet != "all"],
         versions={name: ", ".join(sorted(found)) for name, found in sorted(census.versions.items())},
@@ -87,14 +89,15 @@ def _wishes(recipe: dict[str, Any], census: Census) -> list[dict[str, Any]]:
     return rows
 
 
-def _check(check: dict[str, Any], spec: dict[str, Any]) -> dict[str, str]:
+def _check(check: dict[str, Any], spec: dict[str, Any], searched: bool) -> dict[str, str]:
     """A check that was made: its name, what it asks for, with which limits, and the model that it looks with."""
     name, limits = check["name"], spec["checks"][check["name"]]
     says = {"integrity": _integrity, "face": _face, "attribute": _attribute, "duplicates": _duplicates}[name]
     model = check["model"] and "{name}, revision `{revision}`".format(**check["model"])
     if name == "face" and not model:
         model = "OpenCV's Haar cascades" if limits["detector"] == HAAR else "that of `attribute`"
-    return {"name": name, "says": says(limits, spec["features"]), "model": model or "none"}
+    said = says(limits, spec["features"]) if searched or name != "duplicates" else "a perceptual hash; not compared yet"
+    return {"name": name, "says": said, "model": model or "none"}
 
 
 def _integrity(limits: dict[str, Any] | None, features: list[dict[str, Any]]) -> str:

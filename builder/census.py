@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from agfd30k import SPLITS, read_rows
-from builder.shards import REJECTED, receipt, require_sound
+from builder.shards import REJECTED, require_sound
 from builder.spec import ADULT
 
 SCORES = 20
@@ -42,14 +42,13 @@ class Census:
         """Count finished shards. Raises Damaged for one whose rows are not those its receipt was written for."""
         counts = cls()
         for shard in shards:
-            require_sound(shard)
+            facts = require_sound(shard)
             for row in read_rows(shard):
                 counts.made[row["attribute"], row["feature"], row["split"]] += 1
                 counts.people[row["sex"], row["ethnicity"], row["age_group"]] += 1
                 counts.minors[row["age_group"]] += row["age"] < ADULT
                 counts.unchecked += not row["safety_checker"]
                 counts.verified[row["feature"], row["verified"]] += 1
-            facts = receipt(shard)
             counts.unfilled.update(_feature(id) for id in facts["unfilled"])
             for name, version in facts["versions"].items():
                 counts.versions.setdefault(name, set()).add(version)

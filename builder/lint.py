@@ -66,6 +66,7 @@ def _of_data(release: Release, thorough: bool, incomplete: bool) -> Iterator[Fau
         if faults:
             left = f"{len(faults)} features lack pictures" if len(faults) > 1 else "a feature lacks pictures"
             yield Fault("quotas", f"{left}: run the builder again, or send it as it is with --allow-incomplete")
+        yield from _found("unsearched", lint_files.unsearched, release)
 
 
 def _found(name: str, rule: Callable[..., Iterable[str]], *arguments: object) -> Iterator[Fault]:

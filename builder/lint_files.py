@@ -72,6 +72,12 @@ class Release:
             return {}, ""
 
     @property
+    def searched(self) -> bool:
+        """True unless the card says that duplicates were not looked for."""
+        mark = MARK.search(self.card[1])
+        return not (mark and mark["unsearched"])
+
+    @property
     def preview(self) -> bool:
         """True when the pictures are those of the preview model."""
         mark = MARK.search(self.card[1])
@@ -193,6 +199,12 @@ def quotas(release: Release, made: Counter) -> Iterator[str]:
         wanted = feature.male + feature.female
         if made[feature.name] < wanted:
             yield f"{feature.name}: {made[feature.name]:,} of {wanted:,} pictures"
+
+
+def unsearched(release: Release) -> Iterator[str]:
+    """Duplicates were looked for in the pictures that are there."""
+    if not release.searched:
+        yield "duplicates were not looked for: run the builder again, or send it as it is with --allow-incomplete"
 
 
 def listed(release: Release, made: Counter) -> Iterator[str]:

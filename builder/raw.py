@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
@@ -14,12 +15,16 @@ from builder import UserError, criteria
 from builder.files import atomic, sync_folder
 from builder.models import Source
 from builder.plan import Plan, Shard
-from builder.shards import ROWS, is_done
+from builder.shards import ROWS, is_done, receipt
 from builder.spec import Feature, Recipe, Spec, fingerprint
 
 RECIPE = "recipe.json"
 ASKED = "asked.json"
 SHARDS = "shards"
+LOCK = ".release.lock"
+"""Held while the whole folder is read, or pictures are taken back."""
+SEARCHED = "searched.json"
+"""Which rows are known to hold no duplicates."""
 KEYS = {"spec", "model", "checks", "settings", "labels", "toml", "fingerprint"}
 
 
@@ -139,6 +144,32 @@ def shard_folders(raw: Path) -> list[Path]:
     """Every shard folder, in plan order within its attribute."""
     found = [path for path in (raw / SHARDS).glob("*-*") if path.is_dir()]
     return sorted(found, key=lambda path: (path.name.rpartition("-")[0], len(path.name), path.name))
+
+
+def finished(raw: Path) -> dict[Path, str]:
+    """Every shard folder that has its receipt, in the order of `shard_folders`, and the digest of its rows."""
+    receipts = {folder: receipt(folder) for folder in shard_folders(raw)}
+    return {folder: facts["sha256"] for folder, facts in receipts.items() if facts is not None}
+
+
+def digest(shards: dict[Path, str]) -> str:
+    """One digest of all that some finished shards hold."""
+    lines = "".join(f"{folder.name} {rows}\n" for folder, rows in shards.items())
+    return f"sha256:{hashlib.sha256(lines.encode()).hexdigest()}"
+
+
+def note_searched(raw: Path, shards: dict[Path, str]) -> None:
+    """Remember that no two pictures of these shards, which are all there are, show the same."""
+    with atomic(raw / SEARCHED) as file:
+        file.write(json.dumps({"rows": digest(shards)}).encode())
+
+
+def is_searched(raw: Path, criteria: Any, shards: dict[Path, str]) -> bool:
+    """True when duplicates were looked for in these very shards, or the table's `criteria` ask for no such search."""
+    try:
+        return criteria is None or json.loads((raw / SEARCHED).read_text(encoding="utf-8"))["rows"] == digest(shards)
+    except (FileNotFoundError, ValueError, LookupError, TypeError):
+        return False
 
 
 class RowCount:

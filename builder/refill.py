@@ -1,16 +1,17 @@
 """Pictures that are another one again go back: their tries count as rejected, and the next try gets a new seed.
 
-They are looked for once everything asked for is there, over all of it in plan order. What goes is written down before
-the first one goes, so that what stays depends neither on the number of processes nor on batches, and not on when a run
-was killed.
+They are looked for once everything asked for is there, over the whole folder. What goes is written down before the
+first one goes, so that what stays depends neither on the number of processes nor on batches, and not on when a run was
+killed.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from filelock import FileLock
@@ -25,7 +26,6 @@ from builder.shards import ShardWriter, is_done, require_sound
 
 DECIDED = "duplicates.json"
 """While duplicates are taken back: which, by shard. Whoever finds it finishes the work."""
-LOCK = ".release.lock"
 
 
 def take_back(folder: Path, plan: Plan) -> int | None:
@@ -33,49 +33,82 @@ def take_back(folder: Path, plan: Plan) -> int | None:
 
     None where the plan is not finished: another process is making pictures, and will look by itself. A crash at any
     moment leaves each picture either as it was or taken back, and the next run, see `resume`, goes on with the rest.
-    Nothing is done where the table has no check for duplicates. Memory: some 200 bytes a picture.
+    Nothing is done where the table has no check for duplicates, or they were looked for since the last picture was
+    made. Memory: some 400 bytes a picture.
     """
     if plan.spec.checks.duplicates is None:
         return 0
-    with FileLock(folder / LOCK):
+    with FileLock(folder / raw.LOCK):
         if not (folder / DECIDED).exists():
             if not all(is_done(folder / raw.SHARDS / shard.name, plan.ids(shard)) for shard in plan.shards):
                 return None
-            if decided := _decide(folder, plan):
-                with atomic(folder / DECIDED) as file:
-                    file.write(json.dumps(decided).encode())
-                sync_folder(folder)
+            finished = raw.finished(folder)
+            if raw.is_searched(folder, plan.spec.checks.duplicates, finished):
+                return 0
+            if not (decided := _decide(folder, plan, finished)):
+                raw.note_searched(folder, finished)
+                return 0
+            with atomic(folder / DECIDED) as file:
+                file.write(json.dumps(decided).encode())
+            sync_folder(folder)
         return _carry_out(folder, plan)
 
 
 def resume(folder: Path, plan: Plan) -> None:
     """Finish what a killed process has left half done; to be called before anything is made."""
-    with FileLock(folder / LOCK):
-        for torn in folder.glob(f".{DECIDED}.*.tmp"):
+    with FileLock(folder / raw.LOCK):
+        for torn in (*folder.glob(f".{DECIDED}.*.tmp"), *folder.glob(f".{raw.SEARCHED}.*.tmp")):
             torn.unlink(missing_ok=True)
         _carry_out(folder, plan)
 
 
-def _decide(folder: Path, plan: Plan) -> list[dict[str, Any]]:
-    """The duplicates among a finished plan's pictures, by shard: for each id its attempt, a reason and a detail."""
+class _Picture(NamedTuple):
+    """What is known of a picture that may be a duplicate; `shard` is None where the plan does not make it."""
+
+    shard: Shard | None
+    id: str
+    attempt: int
+    digest: str
+    hash: str
+    cell: int
+
+
+def _decide(folder: Path, plan: Plan, finished: Collection[Path]) -> list[dict[str, Any]]:
+    """The duplicates among a finished plan's pictures, by shard: for each id its attempt, a reason and a detail.
+
+    They are compared with all that is there; what this plan would not make again, another run's pictures, stays.
+    """
+    pictures, settled = _pictures(folder, plan, finished)
+    cells = np.array([picture.cell for picture in pictures], dtype=np.int64)
+    hashes = numbers([picture.hash for picture in pictures])
+    by_shard: dict[Shard, dict[str, tuple[int, str, str]]] = {}
+    for twin in twins(hashes, cells, plan.spec.checks.duplicates, settled):
+        own, other = pictures[twin.place], pictures[twin.of]
+        reason = "duplicate" if own.digest == other.digest else "near duplicate"
+        detail = f"of {other.id}, {twin.distance} bits of 64"
+        by_shard.setdefault(own.shard, {})[own.id] = (own.attempt, reason, detail)
+    return [{"shard": asdict(shard), "losers": losers} for shard, losers in by_shard.items()]
+
+
+def _pictures(folder: Path, plan: Plan, finished: Collection[Path]) -> tuple[list[_Picture], int]:
+    """Every finished picture, those first that the plan does not make; and how many these are."""
+    planned = {folder / raw.SHARDS / shard.name: shard for shard in plan.shards}
     cells: dict[tuple[str, str], int] = {}
-    rows, hashes = [], []
-    for shard in plan.shards:
-        wanted, path = set(plan.ids(shard)), folder / raw.SHARDS / shard.name
+    own: list[_Picture] = []
+    others: list[_Picture] = []
+    strangers = [path for path in finished if path not in planned]
+    for path in [*(path for path in planned if path in finished), *strangers]:
+        shard = planned.get(path)
+        wanted = set(plan.ids(shard)) if shard else ()
         require_sound(path)
         for row in read_rows(path):
-            if row["id"] in wanted:
-                cell = cells.setdefault((row["feature"], row["sex"]), len(cells))
-                rows.append((shard, row["id"], row["attempt"], row["sha256"], cell))
-                hashes.append(row["checks"]["hash"])
-    found = twins(numbers(hashes), np.array([row[-1] for row in rows], dtype=np.int64), plan.spec.checks.duplicates)
-    by_shard: dict[Shard, dict[str, tuple[int, str, str]]] = {}
-    for twin in found:
-        shard, id, attempt, digest, _ = rows[twin.place]
-        reason = "duplicate" if digest == rows[twin.of][3] else "near duplicate"
-        detail = f"of {rows[twin.of][1]}, {twin.distance} bits of 64"
-        by_shard.setdefault(shard, {})[id] = (attempt, reason, detail)
-    return [{"shard": asdict(shard), "losers": losers} for shard, losers in by_shard.items()]
+            cell = cells.setdefault((row["feature"], row["sex"]), len(cells))
+            mine = row["id"] in wanted
+            found = _Picture(
+                shard if mine else None, row["id"], row["attempt"], row["sha256"], row["checks"]["hash"], cell
+            )
+            (own if mine else others).append(found)
+    return others + own, len(others)
 
 
 def _carry_out(folder: Path, plan: Plan) -> int:

@@ -6,7 +6,6 @@ the number of pictures.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -23,14 +22,16 @@ from builder.calibration import Kept
 from builder.census import Census
 from builder.files import atomic, sync_folder
 from builder.parquet import ReleaseWriter
-from builder.shards import receipt
 
 OURS = {"README.md", "recipe.toml", "data", "metadata", "assets"}
 THREADS = min(4, os.cpu_count() or 1)
 """Attributes packed at a time; each takes some 100 MB of memory."""
 TALLY = "checks.json"
 IGNORED = {".gitattributes", ".cache", ".DS_Store"}
-MARK = re.compile(r"<!-- built from (?P<rows>\S+), recipe (?P<recipe>\S+), model (?P<kind>\S+)(, calibration \S+)? -->")
+MARK = re.compile(
+    r"<!-- built from (?P<rows>\S+), recipe (?P<recipe>\S+), model (?P<kind>\S+)"
+    r"(, calibration \S+)?(?P<unsearched>, unsearched)? -->"
+)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -56,6 +57,12 @@ def _release(raw_folder: Path, out: Path, partial: bool) -> None:
             f"{raw_folder}: {len(left)} shards are not done ({left[0]} first); run the builder again to finish them, "
             "or release what is done with --partial"
         )
+    limits = raw.require(raw_folder)["spec"]["checks"]["duplicates"]
+    if not (partial or raw.is_searched(raw_folder, limits, raw.finished(raw_folder))):
+        raise UserError(
+            f"{raw_folder}: duplicates have not been looked for since the last picture was made; run the builder "
+            "again, or release what is there with --partial"
+        )
     print(summary(make(raw_folder, out, anew=True)[0], raw.require(raw_folder), out))
 
 
@@ -74,21 +81,22 @@ def make(raw_folder: Path, out: Path, anew: bool = False) -> tuple[Census, bool]
     where `out` holds anything else than a release of this recipe, or where a picture or row is damaged.
     """
     recipe = raw.require(raw_folder)
-    shards = [folder for folder in raw.shard_folders(raw_folder) if receipt(folder) is not None]
-    census = Census.of(shards)
-    if not census.made:
-        raise UserError(f"{raw_folder}: no shard with pictures is done yet; run the builder again to go on")
     calibrated = calibration.load(raw_folder, recipe["fingerprint"])
-    mark = _mark_of(shards, recipe, calibrated)
     out = out.absolute()
     out.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(raw_folder / ".release.lock"):
+    with FileLock(raw_folder / raw.LOCK):
+        shards = raw.finished(raw_folder)
+        census = Census.of(list(shards))
+        if not census.made:
+            raise UserError(f"{raw_folder}: no shard with pictures is done yet; run the builder again to go on")
+        searched = raw.is_searched(raw_folder, recipe["spec"]["checks"]["duplicates"], shards)
+        mark = _mark_of(shards, recipe, calibrated, searched)
         require_free(out, recipe)
         stale = anew or not _is_current(out, mark, recipe)
         if stale:
             temporary = out.parent / f".{out.name}.tmp"
             shutil.rmtree(temporary, ignore_errors=True)
-            _write(temporary, out.name, recipe, shards, census, calibrated, mark)
+            _write(temporary, out.name, recipe, list(shards), census, calibrated, mark, searched)
             _swap(temporary, out)
     return census, stale
 
@@ -110,7 +118,14 @@ def require_free(out: Path, recipe: dict) -> None:
 
 
 def _write(
-    folder: Path, name: str, recipe: dict, shards: list[Path], census: Census, calibrated: Kept | None, mark: str
+    folder: Path,
+    name: str,
+    recipe: dict,
+    shards: list[Path],
+    census: Census,
+    calibrated: Kept | None,
+    mark: str,
+    searched: bool,
 ) -> None:
     folder.mkdir()
     (folder / "assets").mkdir()
@@ -118,6 +133,9 @@ def _write(
     with ThreadPoolExecutor(1) as one:
         sheets = one.submit(figures.write_sheets, folder / "assets", [s for part in parts.values() for s in part])
         configs, sheets = pack(folder, recipe["labels"], parts), sheets.result()
+    packed = {split: rows for split, (rows, _) in configs["all"]["splits"].items()}
+    if packed != {split: rows for split, rows in census.splits().items() if rows}:
+        raise UserError(f"{shards[0].parent.parent}: was changed while it was read; wait for who writes there")
     charts.write(folder / "assets", recipe, census)
     with atomic(folder / "assets" / TALLY) as file:
         file.write(json.dumps(census.tally(recipe), indent=1).encode())
@@ -127,7 +145,7 @@ def _write(
     with atomic(folder / "recipe.toml") as file:
         file.write(_recipe_toml(recipe).encode())
     with atomic(folder / "README.md") as file:
-        file.write(card.render(recipe, configs, census, sheets, calibrated, mark, name).encode())
+        file.write(card.render(recipe, configs, census, sheets, calibrated, mark, name, searched).encode())
     sync_folder(folder)
 
 
@@ -184,12 +202,11 @@ def _section(lines: list[str]) -> str:
     return next((line for line in reversed(lines) if line.startswith("[")), "")
 
 
-def _mark_of(shards: list[Path], recipe: dict, calibrated: Kept | None) -> str:
+def _mark_of(shards: dict[Path, str], recipe: dict, calibrated: Kept | None, searched: bool) -> str:
     """The line of a README that says what its release was built from."""
-    lines = "".join(f"{shard.name} {receipt(shard)['sha256']}\n" for shard in shards)
-    rows = f"sha256:{hashlib.sha256(lines.encode()).hexdigest()}"
-    judged = f", calibration {calibrated.digest}" if calibrated else ""
-    return f"<!-- built from {rows}, recipe {recipe['fingerprint']}, model {recipe['model']['kind']}{judged} -->"
+    more = (f", calibration {calibrated.digest}" if calibrated else "") + ("" if searched else ", unsearched")
+    rows, fingerprint = raw.digest(shards), recipe["fingerprint"]
+    return f"<!-- built from {rows}, recipe {fingerprint}, model {recipe['model']['kind']}{more} -->"
 
 
 def _mark(out: Path) -> re.Match[str] | None:

@@ -87,8 +87,8 @@ def lock(folder: Path) -> FileLock:
     return taken
 
 
-def require_sound(folder: Path) -> None:
-    """Raise Damaged where a finished shard's rows are not those that its receipt was written for."""
+def require_sound(folder: Path) -> dict[str, Any]:
+    """A finished shard's receipt. Raises Damaged where the rows are not those that it was written for."""
     facts = receipt(folder)
     if facts is None:
         raise Damaged(f"{folder}: another process is writing here; wait for it, then run again", folder)
@@ -100,6 +100,7 @@ def require_sound(folder: Path) -> None:
     for name, one, other in zip((ROWS, REJECTED), found, now):
         if one != other:
             raise Damaged(f"{folder / name}: not what the receipt was written for", folder)
+    return facts
 
 
 def is_done(folder: Path, ids: Iterable[str]) -> bool:

@@ -105,6 +105,7 @@ def write_raw(folder, spec=None, toml="", only=(), scale=1.0, limit=None, **sett
     raw.note_asked(folder, plan)
     for shard in plan.shards:
         write_shard(folder, plan, shard, ending=settings["image_format"])
+    raw.note_searched(folder, raw.finished(folder))
     return plan
 
 

@@ -9,7 +9,8 @@ from types import SimpleNamespace
 import pytest
 from builds import MADE_BY, SETTINGS, SOURCE, picture_of
 
-from builder import UserError, raw, refill, table, verify
+from builder import UserError, lint, raw, refill, release, table, verify
+from builder import lint_files as release_folder
 from builder.checks import Outcome
 from builder.checks.duplicates import HashCheck
 from builder.plan import Plan
@@ -162,11 +163,59 @@ def test_a_shard_of_nothing_but_duplicates_is_made_again(tmp_path):
     assert end(folder, PLAN, copies) == [8] and len(lines(folder, "metadata.jsonl")) == 24
 
 
-def test_what_another_run_made_beyond_the_plan_is_left_alone(tmp_path):
-    """A narrower run looks at its own pictures only, and the wider one's stay."""
+def test_what_another_run_made_beyond_the_plan_stays_and_is_compared_with(tmp_path):
+    """A narrower run makes its own pictures again where they are the wider one's, which it could not make."""
     folder, narrow = begin(tmp_path, PLAN), Plan(SPEC, only=["occlusion"], limit=8, shard_size=8)
-    assert refill.take_back(folder, narrow) == 1
-    assert [row["id"] for row in lines(folder, "rejected.jsonl")] == [EARLY]
+    assert refill.take_back(folder, narrow) == 3
+    found = {row["id"]: row["detail"] for row in lines(folder, "rejected.jsonl")}
+    assert found == {
+        FIRST: f"of {IDS[10]}, 0 bits of 64",
+        IDS[2]: f"of {IDS[22]}, 0 bits of 64",
+        EARLY: f"of {IDS[10]}, 0 bits of 64",
+    }
+
+
+def test_attributes_that_were_built_one_after_the_other_share_no_picture(tmp_path):
+    """The second run looks at the first one's pictures too, which lie in other shards."""
+    copies = {("pose-left_right-female-00000", 0): FIRST}
+    pose = Plan(SPEC, only=["pose/left_right"], limit=8, shard_size=8)
+    folder = begin(tmp_path, PLAN, {})
+    assert end(folder, PLAN, {}) == []
+    assert copies.keys() & {(id, 0) for shard in pose.shards for id in pose.ids(shard)}
+    make(folder, pose, copies)
+    assert end(folder, pose, copies) == [1]
+    rows = lines(folder, "metadata.jsonl")
+    assert len(rows) == 32 == len({row["sha256"] for row in rows})
+
+
+def test_what_was_searched_is_searched_again_only_when_something_was_made(undisturbed, tmp_path, monkeypatch):
+    folder = shutil.copytree(undisturbed, tmp_path / "raw")
+    monkeypatch.setattr(refill, "_decide", lambda *_: pytest.fail("looked again"))
+    assert refill.take_back(folder, PLAN) == 0
+    monkeypatch.undo()
+    make(folder, Plan(SPEC, only=["base"], limit=2, shard_size=8), {})
+    assert not raw.is_searched(folder, PLAN.spec.checks.duplicates, raw.finished(folder))
+
+
+@pytest.mark.parametrize("when", ["never looked", "while they go back", "searched", "torn"])
+def test_a_release_of_what_was_not_searched_wants_to_be_asked_for(begun, tmp_path, capsys, when):
+    """After a kill every picture may be there, and duplicates too."""
+    folder, out = shutil.copytree(begun, tmp_path / "raw"), tmp_path / "out"
+    raw.note_asked(folder, PLAN)
+    arguments = ["--raw", str(folder), "--out", str(out)]
+    if when == "while they go back":
+        (folder / refill.DECIDED).write_text("[]")
+    if when in ("searched", "torn"):
+        assert end(folder, PLAN) == [5, 1]
+    if when == "torn":
+        (folder / raw.SEARCHED).write_text("{")
+    assert release.main(arguments) == (0 if when == "searched" else 2)
+    said = capsys.readouterr().err
+    assert ("duplicates have not been looked for" in said) == (when != "searched") and said.count("\n") <= 1
+    assert release.main([*arguments, "--partial"]) == 0
+    assert release_folder.Release(out).searched == (when == "searched")
+    unsearched = [str(fault) for fault in lint.check(release_folder.Release(out), allow_incomplete=False)]
+    assert any("duplicates were not looked for" in fault for fault in unsearched) == (when != "searched")
 
 
 def test_without_the_check_nothing_is_looked_for(begun):
