@@ -32,7 +32,7 @@ from upload_faults import (
 )
 
 from builder import hub as product
-from builder import parquet, patience, readback, release, upload
+from builder import outgoing, parquet, patience, readback, release, upload
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # the client's own
 OLD_DATASETS = Path(__file__).parents[1] / ".venv-datasets3" / "bin" / "python"
@@ -222,7 +222,7 @@ def test_a_new_release_sends_what_changed_and_takes_away_what_is_gone(publish, h
 
 
 def test_several_commits_bring_the_mark_first_and_the_card_last(publish, hub, releases, monkeypatch):
-    monkeypatch.setattr(product, "FILES_A_COMMIT", 3)
+    monkeypatch.setattr(outgoing, "FILES_A_COMMIT", 3)
     publish(releases["tiny"], "--tag", "v1")
     made = own_commits(hub, REPO)
     assert [commit["message"] for commit in made] == ["Data, part 1 of 3", "Data, part 2 of 3", "Release"]
@@ -242,7 +242,7 @@ def test_a_first_upload_that_was_killed_between_commits_is_ours(publish, hub, re
 
     assert upload_faults.upload(hub, folder, patches=patches, stop=stop).status == -signal.SIGKILL
     assert set(hub.files(REPO)) >= {"recipe.toml"} and "README.md" not in hub.files(REPO)
-    monkeypatch.setattr(product, "FILES_A_COMMIT", 3)
+    monkeypatch.setattr(outgoing, "FILES_A_COMMIT", 3)
     first = hub.files(REPO)
     publish(folder)
     sent = {path: content for path, content in files_of(folder).items() if path not in first}
@@ -274,7 +274,7 @@ def test_a_pull_request_leaves_the_branch_alone(publish, hub, older_and_newer):
 
 
 def test_several_commits_go_to_one_pull_request(publish, hub, older_and_newer, monkeypatch):
-    monkeypatch.setattr(product, "FILES_A_COMMIT", 10)
+    monkeypatch.setattr(outgoing, "FILES_A_COMMIT", 10)
     older, newer = older_and_newer
     publish(older)
     publish(newer, "--create-pr")
@@ -285,7 +285,7 @@ def test_several_commits_go_to_one_pull_request(publish, hub, older_and_newer, m
 @pytest.mark.parametrize("lost", ["", "POST /commit/", "/merge"])
 def test_several_commits_replace_a_release_at_once(publish, hub, older_and_newer, monkeypatch, lost):
     """Whoever looks sees the old release or the new one: no commit of the branch holds a part, nor is made twice."""
-    monkeypatch.setattr(product, "FILES_A_COMMIT", 3)
+    monkeypatch.setattr(outgoing, "FILES_A_COMMIT", 3)
     older, newer = older_and_newer
     publish(older)
     if lost:
