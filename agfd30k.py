@@ -125,7 +125,7 @@ def features(labels=LABELS, config="all"):
 
 
 def to_table(rows, images, schema):
-    """Arrow table of raw rows (dicts) under a schema; `images` are {"bytes", "path"} dicts, one a row.
+    """Arrow table of raw rows (dicts) under a schema; `images` are {"bytes", "path"}, one a row.
 
     Raises ValueError for a label that the schema does not know.
     """

@@ -6,14 +6,15 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Features
 
 import agfd30k
 from agfd30k import SPLITS
+from builder import UserError
 from builder.files import sync
 from builder.shards import Damaged
 
@@ -43,7 +44,7 @@ class ReleaseWriter:
         for split, rows in _by_split(shard).items():
             files = self._files(attribute, split, self.schema, ROWS_A_GROUP)
             for row in rows:
-                files.add(row, _picture(shard, row))
+                files.add(shard, row)
 
     def add_labels(self, shard: Path) -> None:
         """Append a shard's rows, in their order and without pictures, each to its split's file of all attributes."""
@@ -98,14 +99,14 @@ class _Files:
         self.schema = features.arrow_schema
         self.group = group
         self.rows = self.bytes = self.waiting = 0
-        self.pictures: list[tuple[dict, dict]] = []
+        self.pictures: list[tuple[Path, dict]] = []
         self.buffer: list[pa.Table] = []
         self.paths: list[Path] = []
         self.writer: pq.ParquetWriter | None = None
 
-    def add(self, row: dict, image: dict[str, Any]) -> None:
-        """A row and its picture; pictures become a table a whole row group at a time, so that none is copied again."""
-        self.pictures.append((row, image))
+    def add(self, shard: Path, row: dict) -> None:
+        """A shard's row with its picture; pictures are read a whole row group at a time, and not copied again."""
+        self.pictures.append((shard, row))
         if len(self.pictures) == self.group:
             self._write_pictures()
 
@@ -128,7 +129,7 @@ class _Files:
         return sum(path.stat().st_size for path in self.folder.glob(f"{self.split}-*.parquet"))
 
     def _write_pictures(self) -> None:
-        rows, images = zip(*self.pictures)
+        rows, images = [row for _, row in self.pictures], _images(self.pictures)
         self.pictures = []
         self.write(agfd30k.to_table(rows, images, self.features))
 
@@ -189,13 +190,32 @@ def _by_split(shard: Path) -> dict[str, list[dict]]:
     return {split: found[split] for split in SPLITS if split in found}
 
 
-def _picture(shard: Path, row: dict) -> dict[str, Any]:
-    """A row's picture as it lies on disk. Raises Damaged where it is lost or not the one that was committed."""
+def _images(pictures: list[tuple[Path, dict]]) -> pa.StructArray:
+    """The rows' pictures as they lie on disk, {"bytes", "path"}, read into one block of memory.
+
+    Raises Damaged where one is lost or not the one that was committed.
+    """
+    paths = [_path(shard, row) for shard, row in pictures]
+    ends = np.cumsum([0, *(path.stat().st_size for path in paths)])
+    if ends[-1] > np.iinfo(np.int32).max:
+        raise UserError(
+            f"{paths[0]} and the {len(paths) - 1} pictures after it are more than 2 GB, the most of a row group"
+        )
+    block = pa.allocate_buffer(int(ends[-1]))
+    for (shard, row), path, start, end in zip(pictures, paths, ends, ends[1:]):
+        part = memoryview(block)[start:end]
+        with open(path, "rb", buffering=0) as file:
+            file.readinto(part)
+        if hashlib.sha256(part).hexdigest() != row["sha256"]:
+            raise Damaged(f"{path}: not the picture that was committed", shard)
+    data = pa.BinaryArray.from_buffers(pa.binary(), len(paths), [None, pa.py_buffer(ends.astype(np.int32)), block])
+    return pa.StructArray.from_arrays([data, pa.array([path.name for path in paths])], ["bytes", "path"])
+
+
+def _path(shard: Path, row: dict) -> Path:
     try:
         path = agfd30k.picture(shard, row)
-        data = path.read_bytes()
+        path.stat()
+        return path
     except (OSError, ValueError) as error:
         raise Damaged(f"{shard}: the picture of {row['id']} cannot be read ({error})", shard) from None
-    if hashlib.sha256(data).hexdigest() != row["sha256"]:
-        raise Damaged(f"{path}: not the picture that was committed", shard)
-    return {"bytes": data, "path": path.name}

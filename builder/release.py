@@ -7,7 +7,6 @@ the number of pictures.
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import sys
@@ -24,8 +23,8 @@ from builder.files import atomic, sync_folder
 from builder.parquet import ReleaseWriter
 
 OURS = {"README.md", "recipe.toml", "data", "metadata", "assets"}
-THREADS = min(4, os.cpu_count() or 1)
-"""Attributes packed at a time; each takes some 100 MB of memory."""
+THREADS = 4
+"""Attributes packed at a time; each takes some 100 MB of memory, and waits for the disk a part of the time."""
 TALLY = "checks.json"
 IGNORED = {".gitattributes", ".cache", ".DS_Store"}
 MARK = re.compile(
