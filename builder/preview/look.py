@@ -172,7 +172,7 @@ def _colours(rng, ethnicity: str, age: int) -> dict:
 
 def _face(rng, female: bool, age: int) -> dict:
     young = float(np.interp(age, [1, 3, 8, 15, 20], [1.0, 0.92, 0.64, 0.3, 0.0]))
-    old = float(np.interp(age, [38, 45, 55, 60, 80, 100], [0, 0.33, 0.45, 0.72, 0.88, 1.0]))
+    old = float(np.interp(age, [38, 45, 55, 59, 60, 80, 100], [0, 0.33, 0.45, 0.5, 0.72, 0.88, 1.0]))
     u = rng.uniform
 
     def by_sex(man: tuple[float, float], woman: tuple[float, float], child: float) -> float:

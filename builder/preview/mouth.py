@@ -46,12 +46,12 @@ def _neutral(own: Pen, look: Look, colour) -> None:
 
 
 def _smile(own: Pen, look: Look, colour) -> None:
-    w, line = look.mouth_w * 1.35, darker(look.skin, 0.45)
-    _lips(own, replace(look, mouth_w=w), colour, 0.13)
+    w, line = look.mouth_w * 1.5, darker(look.skin, 0.45)
+    _lips(own, replace(look, mouth_w=w), colour, 0.19)
     for s in (-1, 1):
         blush(own, s * (w + 0.1), -0.24, 0.16)
         own.line(
-            [(s * (w + 0.01), -0.2), (s * (w + 0.06), -0.13), (s * (w + 0.03), -0.05)], 0.025, line, ends=(0.3, 0.3)
+            [(s * (w + 0.01), -0.28), (s * (w + 0.07), -0.19), (s * (w + 0.04), -0.09)], 0.036, line, ends=(0.3, 0.3)
         )
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from builder.preview.canvas import Pen, darker, lighter, luminance, mix, smooth
 from builder.preview.look import Look
 from builder.preview.mouth import lip_colour
-from builder.preview.skin import DARK, WHITE
+from builder.preview.skin import DARK, OLD, WHITE
 
 
 def profile(pen: Pen, look: Look) -> None:
@@ -86,14 +86,19 @@ def _face(pen: Pen, look: Look) -> None:
 
 def _wrinkles(pen: Pen, look: Look) -> None:
     if look.wrinkles > 0:
-        line, strength = darker(look.skin, 0.5), 0.38 + 0.5 * look.wrinkles
+        line, strength, shade = darker(look.skin, 0.5), 0.45 + 0.5 * look.wrinkles, darker(look.skin, 0.34)
+        fold = [(0.48, look.nose_y), (0.36, look.nose_y + 0.14), (0.32, look.mouth_y + 0.06), (0.4, look.mouth_y - 0.02)]
+        pen.blob(fold, shade, 0.3 + 0.3 * look.wrinkles)
+        if look.wrinkles > OLD:
+            pen.blob([(0.02, 0.14), (0.28, 0.26), (0.26, 0.5), (0.0, 0.5)], shade, 0.5)
+            pen.blob([(0.34, look.mouth_y + 0.1), (0.42, look.mouth_y + 0.1), (0.36, 0.9), (0.22, 0.92)], shade, 0.6)
         for n in range(1 + int(look.wrinkles * 2.9)):
             y = look.eye_y + (n - 1) * 0.06
-            pen.line([(0.26, y), (0.15, y + (n - 1) * 0.05)], 0.022, line, strength)
+            pen.line([(0.26, y), (0.15, y + (n - 1) * 0.05)], 0.036, line, strength)
             pen.line(
-                [(0.25, look.eye_y - 0.42 - 0.1 * n), (0.54, look.eye_y - 0.4 - 0.1 * n)], 0.022, line, strength * 0.8
+                [(0.25, look.eye_y - 0.42 - 0.1 * n), (0.54, look.eye_y - 0.4 - 0.1 * n)], 0.036, line, strength * 0.8
             )
-        pen.line([(0.48, look.nose_y + 0.02), (0.38, look.nose_y + 0.16), (0.36, look.mouth_y)], 0.026, line, strength)
+        pen.line([(0.48, look.nose_y + 0.02), (0.38, look.nose_y + 0.16), (0.36, look.mouth_y)], 0.038, line, strength)
 
 
 def _ear(pen: Pen, look: Look) -> None:

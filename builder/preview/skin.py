@@ -15,6 +15,8 @@ from builder.preview.look import Look
 ROSE = (196, 60, 70)
 DARK = (34, 22, 24)
 WHITE = (250, 248, 244)
+OLD = 0.6
+"""Wrinkles from which a face is that of someone over sixty; see `look`."""
 
 
 def outline(look: Look) -> np.ndarray:
@@ -87,29 +89,51 @@ def _freckles(pen: Pen, look: Look) -> None:
 
 
 def wrinkles(pen: Pen, look: Look) -> None:
-    """Lines of the forehead, of the eyes' corners and around the mouth, and bags under the eyes, as age has them."""
-    if look.wrinkles <= 0:
-        return
+    """The signs of age: soft shades first, wide enough to be read in a small picture, then the lines in them."""
+    if look.wrinkles > 0:
+        _sagging(pen, look)
+        _lines(pen, look)
+
+
+def _sagging(pen: Pen, look: Look) -> None:
+    """The fold between nose and mouth, bags under the eyes, and, in the old, hollow cheeks and jowls."""
+    amount, shade = look.wrinkles, darker(look.skin, 0.34)
+    x, ey, mw, my = look.nose_w, look.eye_y, look.mouth_w, look.mouth_y
+    for s in (-1, 1):
+        fold = [(s * x, look.nose_y - 0.06), (s * (x + 0.16), look.nose_y + 0.14), (s * (mw + 0.1), my + 0.06)]
+        pen.blob([*fold, (s * (mw + 0.02), my - 0.02), (s * (x + 0.07), look.nose_y + 0.1)], shade, 0.3 + 0.3 * amount)
+        if amount > 0.3:
+            under = [(s * look.eye_x + k * look.eye_w, ey + dy) for k, dy in ((-1, 0.07), (0, 0.11), (1, 0.06))]
+            over = [(s * look.eye_x + k * look.eye_w, ey + dy) for k, dy in ((0.6, 0.17), (0, 0.2), (-0.6, 0.18))]
+            pen.blob(under + over, shade, 0.25 + 0.3 * amount)
+        if amount > OLD:
+            w = look.width
+            pen.blob([(s * 0.9 * w, 0.1), (s * 0.5 * w, 0.3), (s * 0.52 * w, 0.52), (s * 0.8 * w, 0.5)], shade, 0.5)
+            pen.blob([(s * mw, my + 0.1), (s * (mw + 0.12), my + 0.1), (s * 1.4 * mw, 0.93), (s * mw, 0.9)], shade, 0.6)
+
+
+def _lines(pen: Pen, look: Look) -> None:
+    """Lines of the forehead, of the eyes' corners and around the mouth, and under the eyes."""
     amount, line = look.wrinkles, darker(look.skin, 0.5)
-    strength = 0.38 + 0.5 * amount
+    strength = 0.45 + 0.5 * amount
     ex, ey, ends = look.eye_x, look.eye_y, (0.2, 0.2)
     for n in range(1 + int(amount * 3)):
-        y = ey - 0.4 - 0.11 * n
-        pen.line([(-0.34, y + 0.02), (-0.1, y), (0.12, y + 0.01), (0.35, y + 0.03)], 0.022, line, strength * 0.8, ends)
+        y = ey - 0.4 - 0.13 * n
+        pen.line([(-0.36, y + 0.02), (-0.1, y), (0.12, y + 0.01), (0.37, y + 0.03)], 0.036, line, strength, ends)
     for s in (-1, 1):
         corner = s * (ex + look.eye_w)
         for k in range(1 + int(amount * 2.9)):
-            dy = (k - 1) * 0.06
+            dy = (k - 1) * 0.07
             pen.line(
-                [(corner + s * 0.03, ey + dy * 0.5), (corner + s * 0.13, ey + dy * 1.7)], 0.02, line, strength, ends
+                [(corner + s * 0.03, ey + dy * 0.5), (corner + s * 0.15, ey + dy * 1.7)], 0.03, line, strength, ends
             )
         x, y = s * (look.nose_w + 0.03), look.nose_y
         pen.line(
-            [(x, y - 0.04), (x + s * 0.1, y + 0.12), (x + s * 0.12, look.mouth_y - 0.02)], 0.026, line, strength, ends
+            [(x, y - 0.04), (x + s * 0.1, y + 0.12), (x + s * 0.12, look.mouth_y - 0.02)], 0.038, line, strength, ends
         )
         if amount > 0.3:
-            bag = [(s * ex - 0.12, ey + 0.1), (s * ex, ey + 0.16), (s * ex + 0.12, ey + 0.11)]
-            pen.line(bag, 0.024, line, strength * 0.8, ends)
-        if amount > 0.55:
-            jowl = [(s * look.mouth_w, look.mouth_y + 0.08), (s * look.mouth_w * 1.2, look.mouth_y + 0.22)]
-            pen.line(jowl, 0.024, line, strength, ends)
+            bag = [(s * ex - 0.13, ey + 0.12), (s * ex, ey + 0.18), (s * ex + 0.13, ey + 0.13)]
+            pen.line(bag, 0.032, line, strength, ends)
+        if amount > OLD:
+            jowl = [(s * look.mouth_w, look.mouth_y + 0.08), (s * look.mouth_w * 1.25, look.mouth_y + 0.26)]
+            pen.line(jowl, 0.04, line, strength, ends)
