@@ -87,7 +87,8 @@ def _face(pen: Pen, look: Look) -> None:
 def _wrinkles(pen: Pen, look: Look) -> None:
     if look.wrinkles > 0:
         line, strength, shade = darker(look.skin, 0.5), 0.45 + 0.5 * look.wrinkles, darker(look.skin, 0.34)
-        fold = [(0.48, look.nose_y), (0.36, look.nose_y + 0.14), (0.32, look.mouth_y + 0.06), (0.4, look.mouth_y - 0.02)]
+        fold = [(0.48, look.nose_y), (0.36, look.nose_y + 0.14), (0.32, look.mouth_y + 0.06)]
+        fold.append((0.4, look.mouth_y - 0.02))
         pen.blob(fold, shade, 0.3 + 0.3 * look.wrinkles)
         if look.wrinkles > OLD:
             pen.blob([(0.02, 0.14), (0.28, 0.26), (0.26, 0.5), (0.0, 0.5)], shade, 0.5)
