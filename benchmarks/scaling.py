@@ -17,10 +17,10 @@ from pathlib import Path
 
 from harness import ROOT, Table
 
-PICTURES = 640
+PICTURES = 480
 DELAY = 0.04
 """Seconds that the stand-in takes for each try."""
-START = 12
+START = 9
 """Seconds a process has to start, so that all begin together."""
 BUILD = [
     *[str(Path(__file__).with_name("standin.py")), "--model", "preview", "--only", "pose/left_right"],
