@@ -1,0 +1,9 @@
+"""What every test run needs, however it was started."""
+
+from __future__ import annotations
+
+import signal
+
+# A shell's background job ignores ^C, and so would every command that the tests start and stop with it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
