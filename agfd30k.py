@@ -124,8 +124,8 @@ def features(labels=LABELS, config="all"):
     return datasets.Features(columns)
 
 
-def to_table(rows, images, schema):
-    """Arrow table of raw rows (dicts) under a schema; `images` are {"bytes", "path"}, one a row.
+def to_table(rows, images, schema, arrow_schema):
+    """Arrow table of raw rows (dicts) under a schema, given in both forms; `images` are {"bytes", "path"}, one a row.
 
     Raises ValueError for a label that the schema does not know.
     """
@@ -137,7 +137,7 @@ def to_table(rows, images, schema):
             columns[name] = [kind.str2int(row[name]) for row in rows]
         else:
             columns[name] = [row[name] for row in rows]
-    return pa.Table.from_pydict(columns, schema=schema.arrow_schema)
+    return pa.Table.from_pydict(columns, schema=arrow_schema)
 
 
 def read_rows(shard):
@@ -282,7 +282,7 @@ def _raw_tables(shard, split, schema):
     for start in range(0, len(rows), ROWS_A_TABLE):
         part = rows[start : start + ROWS_A_TABLE]
         images = [{"bytes": None, "path": str(picture(shard, row))} for row in part]
-        yield to_table(part, images, schema)
+        yield to_table(part, images, schema, schema.arrow_schema)
 
 
 def _parquet_tables(path):

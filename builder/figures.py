@@ -52,7 +52,7 @@ def write_sheets(folder: Path, shards: list[Path]) -> list[str]:
 
 def _save(path: Path, name: str, rows: dict[str, list[Image.Image]]) -> None:
     sheet = contact_sheet(rows, columns=2 if name == "all" and len(rows) > 1 else 1)
-    sheet.save(path, quality=90, method=4)
+    sheet.save(path, quality=90, method=2)
 
 
 def _small(path: Path) -> Image.Image:

@@ -50,7 +50,7 @@ class ReleaseWriter:
         """Append a shard's rows, in their order and without pictures, each to its split's file of all attributes."""
         for split, rows in _by_split(shard).items():
             files = self._files("metadata", split, self.label_schema, LABEL_ROWS_A_GROUP)
-            files.write(agfd30k.to_table(rows, [], self.label_schema))
+            files.write(rows, None)
 
     def close(self, name: str) -> None:
         """Finish the files of a config, or of `metadata`, and note their sizes."""
@@ -110,7 +110,9 @@ class _Files:
         if len(self.pictures) == self.group:
             self._write_pictures()
 
-    def write(self, table: pa.Table) -> None:
+    def write(self, rows: list[dict], images: pa.StructArray | None) -> None:
+        """Rows with their pictures, or without where the schema has none."""
+        table = agfd30k.to_table(rows, images, self.features, self.schema)
         self.rows += len(table)
         self.bytes += table.nbytes
         self.buffer.append(table)
@@ -131,7 +133,7 @@ class _Files:
     def _write_pictures(self) -> None:
         rows, images = [row for _, row in self.pictures], _images(self.pictures)
         self.pictures = []
-        self.write(agfd30k.to_table(rows, images, self.features))
+        self.write(rows, images)
 
     def _flush(self, whole_groups: bool) -> None:
         if not self.waiting:

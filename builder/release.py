@@ -129,13 +129,13 @@ def _write(
     folder.mkdir()
     (folder / "assets").mkdir()
     parts = {name: [s for s in shards if _attribute(s) == name] for name in recipe["labels"]["attribute"]}
-    with ThreadPoolExecutor(1) as one:
-        sheets = one.submit(figures.write_sheets, folder / "assets", [s for part in parts.values() for s in part])
-        configs, sheets = pack(folder, recipe["labels"], parts), sheets.result()
+    with ThreadPoolExecutor(2) as beside:
+        sheets = beside.submit(figures.write_sheets, folder / "assets", [s for part in parts.values() for s in part])
+        drawn = beside.submit(charts.write, folder / "assets", recipe, census)
+        configs, sheets, _ = pack(folder, recipe["labels"], parts), sheets.result(), drawn.result()
     packed = {split: rows for split, (rows, _) in configs["all"]["splits"].items()}
     if packed != {split: rows for split, rows in census.splits().items() if rows}:
         raise UserError(f"{shards[0].parent.parent}: was changed while it was read; wait for who writes there")
-    charts.write(folder / "assets", recipe, census)
     with atomic(folder / "assets" / TALLY) as file:
         file.write(json.dumps(census.tally(recipe), indent=1).encode())
     if calibrated:
