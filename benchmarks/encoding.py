@@ -1,4 +1,8 @@
-"""Which file format and level for 512×512 pictures: the reason for the builder's defaults."""
+"""What each file format and level costs for 512×512 pictures, to choose `--image-format` by.
+
+The default is PNG, which every tool reads, at level 1: higher levels cost more time than the bytes that they save.
+Lossless WebP is smaller and quicker both ways.
+"""
 
 from __future__ import annotations
 

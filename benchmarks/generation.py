@@ -6,7 +6,6 @@ is the same). Elsewhere the same code runs the preview model, which proves the c
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +14,8 @@ import numpy as np
 import torch
 from diffusers import StableDiffusionPipeline
 from harness import ROOT, Table, alternating
+from PIL import Image
+from torch.utils.flop_counter import FlopCounterMode
 
 from builder import loading, models, preview, table
 from builder.pipeline import Pipeline
@@ -22,8 +23,6 @@ from builder.plan import Attempt, Plan
 from builder.spec import Spec
 
 sys.path.insert(0, str(ROOT / "tests"))
-TFLOP_A_PICTURE = 34.9
-"""20 steps with guidance at 154 tokens and the decoding, of Stable Diffusion 1.5 at 512×512."""
 BATCHES = {"cuda": (1, 2, 4, 8, 16, 32), "cpu": (1, 4)}
 REPEATS = 3
 
@@ -31,7 +30,7 @@ REPEATS = 3
 def run(scale: float = 1.0) -> Iterator[Table]:
     """Speed by batch size beside diffusers' pipeline, and by how much pictures differ."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    spec = preview.fitted(table.load())
+    spec = table.load() if device.type == "cuda" else preview.fitted(table.load())
     ours, theirs = _loaded(spec, device)
     plan = Plan(spec)
     most = max(BATCHES[device.type])
@@ -50,7 +49,7 @@ def _loaded(spec: Spec, device: torch.device) -> tuple[Pipeline, StableDiffusion
         from test_full_size import full_size
 
         pipe = full_size().to(device, torch.float16)
-        ours = Pipeline(pipe, dataclasses.replace(spec.recipe, guidance_scale=7.0), device)
+        ours = Pipeline(pipe, spec.recipe, device)
     else:
         source = models.resolve(preview.NAME, "main")
         ours = loading.load(source, spec.recipe, device)
@@ -66,26 +65,71 @@ def _speed(ours: Pipeline, theirs: StableDiffusionPipeline, attempts: list[Attem
     table_ = Table(title, ["way", "batch", "pictures/s", "× diffusers at batch 1"])
     first = None
     if device.type == "cuda":
-        floor = _matmul_tflops(device) / TFLOP_A_PICTURE
-        table_.add("limit: the device's matrix products alone", None, floor, None)
+        reached, tokens = _matmul_tflops(device), max(len(_encoded(ours, attempt)) for attempt in attempts)
+        each = tflop(theirs, tokens, ours.recipe.steps)
+        table_.add("limit: the device's matrix products alone", None, reached / each, None)
+        table_.notes.append(
+            f"Ours encodes all {tokens} tokens: {each:.1f} TFLOP a picture. The device: {reached:.0f}/s."
+        )
     for batch in BATCHES[device.type]:
         part = attempts[:batch]
         work = {
             "diffusers' pipeline": _synchronised(device, lambda part=part: _theirs(theirs, part, ours)),
             "ours": _synchronised(device, lambda part=part: _ours(ours, part)),
         }
-        for run in work.values():
-            run()  # the first call chooses kernels
-        for way, seconds in alternating(work, repeats).items():
-            first = first or batch / seconds
-            table_.add(way, batch, batch / seconds, batch / seconds / first)
+        fits = {way: run for way, run in work.items() if _fits(run)}  # the first call chooses kernels, too
+        found = alternating(fits, repeats)
+        for way in work:
+            rate = batch / found[way] if way in found else None
+            first = first or rate
+            table_.add(way, batch, rate, rate and rate / first)
+    if device.type == "cuda":
+        table_.notes.append("Without a number: the batch does not fit into the device's memory.")
     return table_
 
 
+def _fits(run: Callable[[], object]) -> bool:
+    try:
+        run()
+    except torch.OutOfMemoryError:
+        torch.cuda.empty_cache()
+        return False
+    return True
+
+
 def _ours(ours: Pipeline, attempts: list[Attempt]) -> None:
-    """Our pictures, with nothing remembered of their prompts."""
+    """Our pictures, no prompt remembered. Raises OutOfMemoryError where the batch had to be cut."""
     ours.encode.cache_clear()
-    list(ours.generate(attempts))
+    ours.most = None
+    _made(ours, attempts)
+    if ours.most is not None:
+        raise torch.OutOfMemoryError("the batch was cut")
+
+
+def _made(ours: Pipeline, attempts: list[Attempt]) -> list[Image.Image]:
+    """Our pictures. Raises RuntimeError where one is not finite."""
+    results = list(ours.generate(attempts))
+    for result in results:
+        if result.image is None:
+            raise RuntimeError(f"no picture of {result.attempt.sample.id}: {result.reason}")
+    return [result.image for result in results]
+
+
+def _encoded(ours: Pipeline, attempt: Attempt) -> torch.Tensor:
+    return ours.embeddings(attempt.sample.prompt, attempt.sample.negative_prompt)[0]
+
+
+def tflop(pipe: StableDiffusionPipeline, tokens: int, steps: int) -> float:
+    """A picture's arithmetic, in TFLOP: each step with and without the prompt, and the decoding. Counted, not timed."""
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        unet, vae = (type(part).from_config(part.config) for part in (pipe.unet, pipe.vae))
+        side, width = unet.config.sample_size, unet.config.cross_attention_dim
+        latents = torch.empty(1, unet.config.in_channels, side, side)
+        unet(latents, torch.empty(()), encoder_hidden_states=torch.empty(1, tokens, width))
+        once = counter.get_total_flops()
+        vae.decode(latents)
+        decoding = counter.get_total_flops() - once
+    return (2 * steps * once + decoding) / 1e12
 
 
 def _theirs(pipe: StableDiffusionPipeline, attempts: list[Attempt], ours: Pipeline, **more):
@@ -127,8 +171,8 @@ def _matmul_tflops(device: torch.device, side: int = 8192) -> float:
 def _agreement(ours: Pipeline, theirs: StableDiffusionPipeline, attempts: list[Attempt]) -> Table:
     """Differences of pixels (0 to 255): ours alone and in a batch, and ours against diffusers fed with the same."""
     table_ = Table("Generation: how far pictures differ, of 255", ["what", "largest", "mean"])
-    together = _pixels(result.image for result in ours.generate(attempts))
-    alone = _pixels(result.image for attempt in attempts for result in ours.generate([attempt]))
+    together = _pixels(_made(ours, attempts))
+    alone = _pixels(image for attempt in attempts for image in _made(ours, [attempt]))
     table_.add("ours alone, ours in a batch", *_difference(alone, together))
     table_.add("diffusers with our sampler and prompts, ours", *_difference(_fed(ours, theirs, attempts), together))
     return table_
@@ -143,7 +187,7 @@ def _fed(ours: Pipeline, theirs: StableDiffusionPipeline, attempts: list[Attempt
         images += theirs(
             prompt_embeds=prompt[None],
             negative_prompt_embeds=negative[None],
-            latents=ours.noise([attempt.seed]).to(prompt.dtype),
+            latents=ours.noise([attempt.seed]).to(prompt.dtype),  # diffusers keeps them in the weights' type
             num_inference_steps=ours.recipe.steps,
             guidance_scale=attempt.sample.guidance_scale,
         ).images

@@ -35,9 +35,9 @@ sys.exit("\\n".join(map(str, found[:5])) or None)
 def run(scale: float = 1.0) -> Iterator[Table]:
     """Two tables: the plan at sizes that only a plan can have, and a row for every command and size."""
     yield _plans()
-    sizes = [max(64, int(size * scale)) for size in SIZES]
+    sizes = [max(64 * number, int(size * scale)) for number, size in enumerate(SIZES, 1)]
     title = "Growth: whole processes" + (f", to {max(sizes):,} pictures" if scale > 1 else "")
-    found = Table(title, ["command", "pictures", "s", "of computing", "peak MiB", "ms a picture"])
+    found = Table(title, ["command", "pictures", "s", "of computing", "peak MiB", "ms a further picture"])
     took: dict[str, list[Process]] = {}
     with tempfile.TemporaryDirectory() as name:
         for size in sizes:
@@ -45,9 +45,9 @@ def run(scale: float = 1.0) -> Iterator[Table]:
                 took.setdefault(what, []).append(spent)
     for what, spent in took.items():
         for number, (size, one) in enumerate(zip(sizes, spent)):
-            slope = (one.seconds - spent[number - 1].seconds) / (size - sizes[number - 1]) if number else None
+            slope = (one.computing - spent[number - 1].computing) / (size - sizes[number - 1]) if number else None
             found.add(what, size, one.seconds, one.computing, one.peak, slope and 1000 * slope)
-    found.notes.append("ms a picture: what each further picture adds to the size before.")
+    found.notes.append("ms a further picture: of computing, what each adds to the size before.")
     yield found
 
 

@@ -57,13 +57,21 @@ def _text(cell) -> str:
     return f"{cell:,}" if isinstance(cell, int) else str(cell) if cell is not None else "-"
 
 
-def alternating(work: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Median seconds of each piece of work; they take turns, so that a noisy moment falls on all alike."""
-    seconds: dict[str, list[float]] = {name: [] for name in work}
-    for _ in range(repeats):
-        for name, run in work.items():
+def alternating(
+    work: dict[str, Callable[[], object]], repeats: int, prepare: Callable[[], object] = lambda: None
+) -> dict[str, float]:
+    """Median seconds of each piece of work; they take turns, so that a noisy moment falls on all alike.
+
+    Each round begins with another one, and before each `prepare` is called, which is not timed.
+    """
+    names = list(work)
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    for number in range(repeats):
+        first = number % len(names)
+        for name in names[first:] + names[:first]:
+            prepare()
             started = time.perf_counter()
-            run()
+            work[name]()
             seconds[name].append(time.perf_counter() - started)
     return {name: statistics.median(found) for name, found in seconds.items()}
 

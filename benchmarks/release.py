@@ -1,7 +1,7 @@
 """Packing a release, beside what one would otherwise use on the same files; and reading it back.
 
 Peers: `datasets`' `from_generator` and `to_parquet`, its ImageFolder and `to_parquet`, webdataset's TarWriter and
-reader, a plain loop with Pillow, and a plain copy of the files as the limit.
+reader, and a plain loop with Pillow. The limit: the same pictures written one after another into one file.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import datasets
 import numpy as np
-import webdataset
 from harness import Table, alternating
 from pictures import raw_build
 from PIL import Image
@@ -35,15 +35,19 @@ def run(scale: float = 1.0) -> Iterator[Table]:
     """Packing, then what loading takes."""
     with tempfile.TemporaryDirectory() as name:
         builds = [Path(name, str(size)) for size in SIZES]
-        for folder, size in zip(builds, SIZES):
-            raw_build(folder / "raw", max(64, int(size * scale)))
+        for number, (folder, size) in enumerate(zip(builds, SIZES), 1):
+            raw_build(folder / "raw", max(64 * number, int(size * scale)))
         yield _packing(builds)
         yield from _loading(builds[0])
 
 
 def rows(folder: Path) -> Iterator[dict]:
     """Every row of the raw build with its picture's bytes."""
-    for shard in raw.shard_folders(folder / "raw"):
+    return _rows(raw.shard_folders(folder / "raw"))
+
+
+def _rows(shards: list[Path]) -> Iterator[dict]:
+    for shard in shards:
         for row in agfd30k.read_rows(shard):
             yield row | {"image": {"bytes": (shard / row["file_name"]).read_bytes(), "path": row["file_name"]}}
 
@@ -59,45 +63,61 @@ def _packing(builds: list[Path]) -> Table:
         all_in, each = large[PEER] / time, further[PEER] / further[name]
         table.add(name, time, counts[1] / time, size / time / 1e6, all_in, 1000 * further[name], each)
     table.notes.append(
-        "Each way until its bytes are on the disk. Ours also verifies every picture's digest; release.make draws "
-        "contact sheets and charts too, which takes as long for any number of pictures. A further picture is one "
-        f"beyond {counts[0]:,}."
+        "Each way until its output is on the disk; caches need not be. Ours also verifies every picture's digest, and "
+        f"packs {release.THREADS} attributes at a time; release.make draws contact sheets and charts too. A further "
+        f"picture is one beyond {counts[0]:,}."
     )
     return table
 
 
 def _packed(folder: Path) -> dict[str, float]:
-    """Median seconds of every way to pack a build, until its bytes are on the disk."""
-    features = agfd30k.features(raw.require(folder / "raw")["labels"])
-    work = {
-        "copy of the files (limit)": lambda: _copy(folder),
-        "ours: release.make": lambda: release.make(folder / "raw", folder / "release", anew=True),
+    """Median seconds of every way to pack a build, until its output is on the disk."""
+    least = sum(path.stat().st_size for path in _pictures(folder))
+    work = {name: partial(_whole, name, run, folder / "out", least) for name, run in ways(folder).items()}
+    return alternating(work, REPEATS, partial(_clear, folder))
+
+
+def ways(folder: Path) -> dict[str, Callable[[], object]]:
+    """Every way to pack the build in folder/raw into folder/out; caches go to folder/cache."""
+    return {
+        "limit: the pictures into one file": lambda: _one_file(folder),
+        "ours: release.make": lambda: release.make(folder / "raw", folder / "out" / "release"),
         "ours: the Parquet files of it alone": lambda: _parquet(folder),
-        PEER: lambda: _from_generator(folder, features),
-        "datasets: imagefolder + to_parquet": lambda: _imagefolder(folder),
+        PEER: lambda: _from_generator(folder),
+        f"the same with num_proc={os.cpu_count()}": lambda: _from_generator(folder, os.cpu_count()),
+        "datasets: imagefolder, prepared as Parquet": lambda: _imagefolder(folder),
         "webdataset: TarWriter": lambda: _tar(folder),
     }
-    return alternating({name: _fresh(folder, _synced(run)) for name, run in work.items()}, REPEATS)
 
 
-def _synced(work: Callable) -> Callable:
-    def run() -> None:
-        work()
-        os.sync()
+def _whole(name: str, run: Callable[[], object], out: Path, least: int) -> None:
+    """Run, and wait for the disk. Raises RuntimeError where the output is smaller than the pictures."""
+    run()
+    size = 0
+    for path in (path for path in out.rglob("*") if path.is_file()):
+        with open(path, "rb") as file:
+            os.fsync(file)
+        size += path.stat().st_size
+    if size < least:
+        raise RuntimeError(f"{name}: {size:,} bytes written for pictures of {least:,}")
 
-    return run
+
+def _clear(folder: Path) -> None:
+    """Nothing is left of the time before: every cache and every output is new, and the disk is at rest."""
+    for place in ("cache", "out"):
+        shutil.rmtree(folder / place, ignore_errors=True)
+        (folder / place).mkdir()
+    os.sync()
 
 
-def _fresh(folder: Path, work: Callable) -> Callable:
-    """The work, with nothing left of the time before: every cache and every output is new."""
+def _pictures(folder: Path) -> list[Path]:
+    return sorted((folder / "raw").glob("shards/*/images/*.png"))
 
-    def run() -> None:
-        for place in ("cache", "out"):
-            shutil.rmtree(folder / place, ignore_errors=True)
-            (folder / place).mkdir()
-        work()
 
-    return run
+def _one_file(folder: Path) -> None:
+    with open(folder / "out" / "pictures", "wb") as file:
+        for path in _pictures(folder):
+            file.write(path.read_bytes())
 
 
 def _parquet(folder: Path) -> None:
@@ -107,28 +127,33 @@ def _parquet(folder: Path) -> None:
     release.pack(folder / "out", labels, parts)
 
 
-def _copy(folder: Path) -> None:
-    shutil.copytree(folder / "raw", folder / "out" / "raw")
-
-
-def _from_generator(folder: Path, features: datasets.Features) -> None:
-    kept = {key: features[key] for key in features}
+def _from_generator(folder: Path, processes: int | None = None) -> None:
+    features = agfd30k.features(raw.require(folder / "raw")["labels"])
     made = datasets.Dataset.from_generator(
-        lambda: ({key: row[key] for key in kept} for row in rows(folder)),
+        _labelled,
         features=features,
         cache_dir=str(folder / "cache"),
+        gen_kwargs={"shards": raw.shard_folders(folder / "raw"), "columns": tuple(features)},
+        num_proc=processes,
     )
     made.to_parquet(folder / "out" / "train.parquet")
+
+
+def _labelled(shards: list[Path], columns: tuple[str, ...]) -> Iterator[dict]:
+    for row in _rows(shards):
+        yield {key: row[key] for key in columns}
 
 
 def _imagefolder(folder: Path) -> None:
-    made = datasets.load_dataset(
-        "imagefolder", data_dir=str(folder / "raw"), split="train", cache_dir=str(folder / "cache")
+    builder = datasets.load_dataset_builder(
+        "imagefolder", data_dir=str(folder / "raw"), cache_dir=str(folder / "cache")
     )
-    made.to_parquet(folder / "out" / "train.parquet")
+    builder.download_and_prepare(str(folder / "out" / "parquet"), file_format="parquet")
 
 
 def _tar(folder: Path) -> None:
+    import webdataset
+
     with webdataset.TarWriter(str(folder / "out" / "train.tar")) as writer:
         for row in rows(folder):
             label = {key: value for key, value in row.items() if key != "image"}
@@ -137,9 +162,12 @@ def _tar(folder: Path) -> None:
 
 def _loading(folder: Path) -> Iterator[Table]:
     """Full decode of every picture by each way, then first rows, labels alone, and what one attribute reads."""
+    import webdataset
+
+    _clear(folder)
     _tar(folder)
-    release.make(folder / "raw", folder / "release", anew=True)
-    paths = sorted((folder / "raw").glob("shards/*/images/*.png"))
+    release.make(folder / "raw", folder / "release")
+    paths = _pictures(folder)
     cache = str(folder / "loaded")
     ours = datasets.load_dataset(str(folder / "release"), "all", cache_dir=cache)
     imagefolder = datasets.load_dataset("imagefolder", data_dir=str(folder / "raw"), split="train", cache_dir=cache)
@@ -189,14 +217,14 @@ def _first(folder: Path, count: int) -> Table:
 
     release_, raw_ = str(folder / "release"), str(folder / "raw")
     work = {
-        "first row, streamed": lambda: next(iter(load(release_, "pose", split="train", streaming=True))),
-        "first row, loaded into an empty cache": lambda: load(release_, "pose", split="train")[0],
+        "first row, streamed": lambda: next(iter(load(release_, "all", split="train", streaming=True))),
+        "first row, loaded into an empty cache": lambda: load(release_, "all", split="train")[0],
         "first row, imagefolder into an empty cache": lambda: load("imagefolder", data_dir=raw_, split="train")[0],
         "every label, config metadata": lambda: [
             load(release_, "metadata", split=s)["feature"][:] for s in agfd30k.SPLITS
         ],
     }
-    seconds = alternating({name: _fresh(folder, run) for name, run in work.items()}, REPEATS)
+    seconds = alternating(work, REPEATS, partial(_clear, folder))
     table = Table(f"Load: {count} pictures, from the call on", ["what", "s"])
     for name, time in seconds.items():
         table.add(name, time)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from harness import ROOT, Table
 
-PICTURES = 480
+PICTURES = 400
 DELAY = 0.04
 """Seconds that the stand-in takes for each try."""
 START = 9
@@ -26,6 +26,7 @@ BUILD = [
     *[str(Path(__file__).with_name("standin.py")), "--model", "preview", "--only", "pose/left_right"],
     *["--shard-size", "16", "--batch-size", "4"],
 ]
+PEER = "diffusers' documented example"
 SPLIT = [str(Path(__file__).with_name("split.py"))]
 
 
@@ -35,7 +36,10 @@ def run(scale: float = 1.0) -> Iterator[Table]:
     table = Table(
         "Scaling: pictures at a fixed rate",
         ["processes", "s", "pictures/s", "efficiency", "made twice"],
-        notes=[f"{count} pictures, {1 / DELAY:.0f} tries/s a process; from when all begin to the last picture."],
+        notes=[
+            f"{count} pictures, {1 / DELAY:.0f} tries/s a process; from when all begin to the last picture, each once. "
+            "Efficiency: as a share of what the processes could make, if each were as quick as one alone."
+        ],
     )
     build, split = [*BUILD, "--limit", str(count)], [*SPLIT, str(count)]
     slow = [DELAY, 3 * DELAY]
@@ -45,24 +49,36 @@ def run(scale: float = 1.0) -> Iterator[Table]:
         "4": (build, [DELAY] * 4, False),
         "2, one of them at a third of the rate": (build, slow, False),
         "2 that know nothing of each other, one folder": (build, [DELAY] * 2, True),
-        "diffusers' documented example: 2": (split, [DELAY] * 2, False),
-        "diffusers' documented example: 2, one at a third of the rate": (split, slow, False),
+        f"{PEER}: 1": (split, [DELAY], False),
+        f"{PEER}: 2": (split, [DELAY] * 2, False),
+        f"{PEER}: 2, one at a third of the rate": (split, slow, False),
     }
-    alone = None
+    alone: dict[str, float] = {}
     for name, (command, delays, strangers) in trials.items():
-        seconds, made, tries = _trial(command, delays, strangers)
+        seconds, made, twice = _trial(command, delays, strangers)
         rate = made / seconds
-        alone = alone or rate * DELAY
-        most = alone * sum(1 / delay for delay in delays)
-        table.add(name, seconds, rate, rate / most, tries)
+        share = efficiency(rate, delays, alone.setdefault(command[0], rate))
+        table.add(name, seconds, rate, share, twice)
     yield table
 
 
-def _trial(command: list[str], delays: list[float], strangers: bool) -> tuple[float, int, int]:
-    """Seconds from the common start to the last picture, pictures, and tries that were made more than once."""
+def efficiency(rate: float, delays: list[float], alone: float) -> float:
+    """Pictures a second as a share of what processes with these delays could make.
+
+    `alone` is the rate of one process with DELAY; what it takes beyond its delay, every process takes for each picture.
+    """
+    cost = 1 / alone - DELAY
+    return rate / sum(1 / (delay + cost) for delay in delays)
+
+
+def _trial(command: list[str], delays: list[float], strangers: bool) -> tuple[float, int, int | None]:
+    """Seconds from the common start to the last picture, pictures, and tries that were made more than once, if known.
+
+    Raises RuntimeError where a process fails or is not ready in time.
+    """
     with tempfile.TemporaryDirectory() as name:
         folder, port = Path(name), _free_port()
-        start = time.time() + START * len(delays) / (os.cpu_count() or 1)
+        start = time.time() + START * max(1.0, len(delays) / (os.cpu_count() or 1))
         started = [
             subprocess.Popen(
                 [sys.executable, *command],
@@ -75,10 +91,12 @@ def _trial(command: list[str], delays: list[float], strangers: bool) -> tuple[fl
         ]
         if sum(process.wait() != 0 for process in started):
             raise RuntimeError(f"a process of {len(delays)} failed")
+        if (folder / "late").exists():
+            raise RuntimeError(f"{len(delays)} processes were not ready after {START} s; the machine is too busy")
         times = [path.stat().st_mtime for path in folder.rglob("images/*.png")]
         log = folder / "tries.log"
-        tries = log.read_text().splitlines() if log.exists() else []
-        return max(times) - start, len(times), len(tries) - len(set(tries))
+        tries = log.read_text().splitlines() if log.exists() else None
+        return max(times) - start, len(times), None if tries is None else len(tries) - len(set(tries))
 
 
 def _environment(delay: float, rank: int, count: int, start: float, port: int) -> dict[str, str]:

@@ -12,15 +12,16 @@ from pathlib import Path
 
 from accelerate import PartialState
 from builds import picture_of
+from standin import wait_for_start
 
 
 def main(count: int) -> None:
     """Make pictures 0 to count - 1, together with the other processes, into ./images."""
-    delay, start = (float(os.environ[f"STANDIN_{name}"]) for name in ("DELAY", "START"))
+    delay = float(os.environ["STANDIN_DELAY"])
     folder = Path("images")
     folder.mkdir(exist_ok=True)
     with PartialState(cpu=True).split_between_processes(list(range(count))) as seeds:
-        time.sleep(max(0.0, start - time.time()))
+        wait_for_start()
         for seed in seeds:
             time.sleep(delay)
             picture_of(seed).save(folder / f"{seed}.png")

@@ -1,8 +1,8 @@
 """The builder with photo-like pictures in the place of a model's, for benchmarks.
 
 STANDIN_DELAY says how many seconds each takes, STANDIN_START when to begin (seconds since 1970), STANDIN_SMALL=1 that
-they shall be small and cost nothing. A line for every try goes to `tries.log`; `began` is written when the first one is
-made. The attribute check, which is a matter of the accelerator, is left out.
+they shall be small and cost nothing. A line for every try goes to `tries.log`; `began` is written when all is ready,
+`late` where that was after STANDIN_START. The attribute check, which is a matter of the accelerator, is left out.
 """
 
 from __future__ import annotations
@@ -24,14 +24,23 @@ from builder.generate import main
 from builder.plan import Result
 
 
+def wait_for_start() -> None:
+    """Sleep until STANDIN_START; where that is over, say so in `late`."""
+    left = float(os.environ.get("STANDIN_START", "inf")) - time.time()
+    if left < 0:
+        Path("late").touch()
+    time.sleep(left if 0 < left < float("inf") else 0)
+
+
 class StandIn:
     """Looks like builder.pipeline.Pipeline to the rank loop."""
 
     def __init__(self, source, recipe, device, **options):
         self.delay = float(os.environ.get("STANDIN_DELAY", "0"))
         self.picture = picture_of if os.environ.get("STANDIN_SMALL") else shifted_photo
-        some_photos()
-        time.sleep(max(0.0, float(os.environ.get("STANDIN_START", "0")) - time.time()))
+        if self.picture is shifted_photo:
+            some_photos()
+        wait_for_start()
         Path("began").touch()
 
     def generate(self, attempts):

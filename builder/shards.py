@@ -38,7 +38,7 @@ FORMATS = {
     "webp": {"format": "WEBP", "lossless": True, "method": 0},
     "jpg": {"format": "JPEG", "quality": 95, "subsampling": 0},
 }
-"""How pictures are encoded, by file ending; `python benchmarks encoding` shows why PNG at level 1."""
+"""How pictures are encoded, by file ending; `python benchmarks encoding` shows what each costs."""
 
 
 class Locked(UserError):

@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 
 FOLDER = Path(__file__).parent.parent / "benchmarks"
+TOPICS = ("host", "encoding", "checks", "release", "report", "growth", "scaling", "generation")
 
 
 @pytest.fixture
 def bench(monkeypatch):
     """The command's own module; its neighbours can be imported by their names."""
     monkeypatch.syspath_prepend(str(FOLDER))
-    for name in ("harness", "growth"):
+    for name in ("harness", "pictures", "standin", *TOPICS):
         monkeypatch.delitem(sys.modules, name, raising=False)
     spec = importlib.util.spec_from_file_location("bench", FOLDER / "__main__.py")
     module = importlib.util.module_from_spec(spec)
@@ -38,30 +39,84 @@ def test_a_table_is_markdown_and_aligned(bench):
         table.add("ours")
 
 
+CPU = {"accelerator": "none", "processor": "Some, 2 cores", "date": "2026-01-02", "python": "3.12"}
+
+
+def table_of(bench, title, value):
+    table = bench.Table(title, ["number"], notes=["A note."])
+    table.add(value)
+    return table
+
+
 def test_results_of_one_machine_leave_those_of_the_others(bench, tmp_path):
     """A second run replaces the first of the same kind of machine."""
     path = tmp_path / "RESULTS.md"
-    path.write_text("# Results\n\nHow to read this.\n\n## A GPU\n\nits table\n")
-    cpu = {"accelerator": "none", "processor": "Some, 2 cores"}
+    path.write_text("# Results\n\nHow to read this.\n\n## A GPU\n\n### Its table\n\nof old\n")
     for speed in (1.0, 2.0):
-        table = bench.Table("Speed", ["pictures/s"])
-        table.add(speed)
-        bench.write_results(path, cpu, [table])
+        bench.write_results(path, CPU, "host", [table_of(bench, "Speed", speed)])
     text = path.read_text()
     assert text.startswith("# Results\n\nHow to read this.\n")
-    assert "## A GPU\n\nits table" in text
+    assert "## A GPU\n\n### Its table\n\nof old" in text
     assert text.count("## CPU: Some, 2 cores") == 1 and "2.00" in text and "1.00" not in text
+    assert text.endswith("Measured with `python benchmarks host` on 2026-01-02: python 3.12.\n")
 
 
 def test_results_of_one_topic_leave_those_of_the_others(bench, tmp_path):
+    """A topic's tables are replaced, whatever their titles, but not those of another amount of work."""
     path = tmp_path / "RESULTS.md"
-    for title, value in (("Speed", 1.0), ("Size", 5.0), ("Speed", 3.0)):
-        table = bench.Table(title, ["number"], notes=["A note."])
-        table.add(value)
-        bench.write_results(path, {"accelerator": "none", "processor": "Some"}, [table])
-    titles = [line for line in path.read_text().splitlines() if line.startswith("#")]
-    assert titles == ["# Results", "## CPU: Some", "### Speed", "### Size"]
-    assert "3.00" in path.read_text() and "1.00" not in path.read_text() and path.read_text().count("A note.") == 2
+    for topic, title, value, scale in (
+        ("release", "562 MB", 1.0, 1.0),
+        ("growth", "Size", 5.0, 10.0),
+        ("growth", "Size", 6.0, 1.0),
+        ("host", "Steps", 7.0, 1.0),
+        ("release", "600 MB", 3.0, 1.0),
+    ):
+        bench.write_results(path, CPU, topic, [table_of(bench, title, value)], scale)
+    text = path.read_text()
+    titles = [line for line in text.splitlines() if line.startswith("#")]
+    assert titles == ["# Results", "## CPU: Some, 2 cores", "### Steps", "### 600 MB", "### Size", "### Size"]
+    assert "1.00" not in text and "5.00" in text and "6.00" in text and text.count("A note.") == 4
+    assert "with `python benchmarks growth --scale 10` on" in text
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+def test_every_topic_can_be_run(bench, topic):
+    assert topic in bench.TOPICS and callable(importlib.import_module(topic).run)
+
+
+def test_work_takes_turns_and_each_round_begins_with_another(bench):
+    harness, calls = importlib.import_module("harness"), []
+    work = {name: lambda name=name: calls.append(name) for name in "abc"}
+    seconds = harness.alternating(work, 3, lambda: calls.append("-"))
+    assert "".join(calls) == "-a-b-c" + "-b-c-a" + "-c-a-b"
+    assert list(seconds) == ["a", "b", "c"]
+
+
+def test_every_way_to_pack_packs_the_pictures(bench, tmp_path):
+    """What is compared does the same work; a way that writes less ends the benchmark."""
+    release, pictures = importlib.import_module("release"), importlib.import_module("pictures")
+    pictures.raw_build(tmp_path / "raw", 64)
+    ways = release.ways(tmp_path)
+    if not importlib.util.find_spec("webdataset"):
+        del ways["webdataset: TarWriter"]
+    assert len(ways) >= 6
+    least = sum(path.stat().st_size for path in release._pictures(tmp_path))
+    for name, run in ways.items():
+        release._clear(tmp_path)
+        release._whole(name, run, tmp_path / "out", least)
+    with pytest.raises(RuntimeError, match="idle: 0 bytes written for pictures of"):
+        release._clear(tmp_path)
+        release._whole("idle", lambda: None, tmp_path / "out", least)
+
+
+def test_efficiency_is_a_share_of_what_the_processes_could_make(bench):
+    """A process of 20 ms beyond its delay makes 1 / (delay + 20 ms), however slow it is."""
+    scaling = importlib.import_module("scaling")
+    alone = 1 / (scaling.DELAY + 0.02)
+    assert scaling.efficiency(alone, [scaling.DELAY], alone) == pytest.approx(1)
+    slow = 1 / (3 * scaling.DELAY + 0.02)
+    assert scaling.efficiency(alone + slow, [scaling.DELAY, 3 * scaling.DELAY], alone) == pytest.approx(1)
+    assert scaling.efficiency(alone, [scaling.DELAY] * 2, alone) == pytest.approx(0.5)
 
 
 def test_a_larger_table_is_the_default_one_with_more_pictures(bench):

@@ -16,7 +16,7 @@ def full_size():
     """Stable Diffusion 1.5 with random weights, and a tiny tokenizer in a text encoder of the real size."""
     small = random_weights.build()
     torch.manual_seed(0)
-    return StableDiffusionPipeline(
+    pipe = StableDiffusionPipeline(
         vae=AutoencoderKL(
             sample_size=512,
             block_out_channels=(128, 256, 512, 512),
@@ -49,13 +49,14 @@ def full_size():
         feature_extractor=None,
         requires_safety_checker=False,
     )
+    torch.nn.init.normal_(pipe.text_encoder.final_layer_norm.bias, mean=0.5)  # a mean of 0 cannot be kept
+    return pipe
 
 
 @pytest.mark.slow
 def test_full_size():
     """One 512×512 picture comes out of the real shapes."""
     pipe = full_size()
-    torch.nn.init.normal_(pipe.text_encoder.final_layer_norm.bias, mean=0.5)  # a mean of 0 cannot be kept
     assert sum(weight.numel() for weight in pipe.unet.parameters()) == 859_520_964
     pipeline = Pipeline(pipe, Recipe(model="full size", steps=2), torch.device("cpu"))
     plan = Plan(table.load())
