@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from agfd30k import SPLITS, read_rows
-from builder.shards import REJECTED, require_sound
+from builder.receipts import REJECTED, require_sound
 from builder.spec import ADULT
 
 SCORES = 20

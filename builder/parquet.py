@@ -16,7 +16,7 @@ import agfd30k
 from agfd30k import SPLITS
 from builder import UserError
 from builder.files import sync
-from builder.shards import Damaged
+from builder.receipts import Damaged
 
 ROWS_A_GROUP = 100
 LABEL_ROWS_A_GROUP = 10_000

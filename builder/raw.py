@@ -15,7 +15,7 @@ from builder import UserError, criteria
 from builder.files import atomic, sync_folder
 from builder.models import Source
 from builder.plan import Plan, Shard
-from builder.shards import ROWS, is_done, receipt
+from builder.receipts import ROWS, is_done, receipt
 from builder.spec import Feature, Recipe, Spec, fingerprint
 
 RECIPE = "recipe.json"

@@ -21,8 +21,9 @@ from builder import UserError, raw
 from builder.checks.duplicates import numbers, twins
 from builder.files import atomic, sync_folder
 from builder.plan import Plan, Shard
+from builder.receipts import is_done, require_sound
 from builder.rows import rejection
-from builder.shards import ShardWriter, is_done, require_sound
+from builder.shards import ShardWriter
 
 DECIDED = "duplicates.json"
 """While duplicates are taken back: which, by shard. Whoever finds it finishes the work."""

@@ -22,8 +22,9 @@ from builder.checks import loading as checks
 from builder.plan import Plan, Result, Shard
 from builder.progress import Progress
 from builder.rank import Rank, Stop
+from builder.receipts import REJECTED, is_done
 from builder.rows import rejection
-from builder.shards import REJECTED, Locked, ShardWriter, is_done
+from builder.shards import Locked, ShardWriter
 from builder.work import Opened, Try, Work
 
 LIBRARIES = ("torch", "diffusers", "transformers", "accelerate", "datasets", "pillow", "numpy")

@@ -27,11 +27,9 @@ from builder import UserError, marks
 from builder.checks import Outcome
 from builder.files import atomic, sha256, sync, sync_folder
 from builder.plan import Attempt, Plan, Sample
+from builder.receipts import RECEIPT, REJECTED, ROWS, Damaged
 from builder.rows import picture_fault, planned, rejection_fault, row_fault
 
-ROWS = "metadata.jsonl"
-REJECTED = "rejected.jsonl"
-RECEIPT = "receipt.json"
 IMAGES = "images"
 LOCK = ".lock"
 
@@ -47,34 +45,11 @@ class Locked(UserError):
     """Another run is writing this shard."""
 
 
-class Damaged(UserError):
-    """A shard's files contradict each other or the plan."""
-
-    def __init__(self, fault: str, folder: Path):
-        self.fault = fault
-        super().__init__(
-            f"{fault}; `python -m builder.verify {folder.parent.parent}` lists every fault, --repair mends"
-        )
-
-
 def encode(image: Image.Image, ending: str, model: str) -> bytes:
     """A picture's file, marked as made by this model."""
     buffer = io.BytesIO()
     image.save(buffer, **FORMATS[ending], **marks.options(ending, model))
     return buffer.getvalue()
-
-
-def receipt(folder: Path) -> dict[str, Any] | None:
-    """A shard's receipt, or None while it has none."""
-    try:
-        found = json.loads((folder / RECEIPT).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except ValueError:
-        found = None
-    if not isinstance(found, dict) or not {"asked", "unfilled", "sha256", "rejections"} <= set(found):
-        raise Damaged(f"{folder / RECEIPT}: not a receipt", folder)
-    return found
 
 
 def lock(folder: Path) -> FileLock:
@@ -87,35 +62,12 @@ def lock(folder: Path) -> FileLock:
     return taken
 
 
-def require_sound(folder: Path) -> dict[str, Any]:
-    """A finished shard's receipt. Raises Damaged where the rows are not those that it was written for."""
-    facts = receipt(folder)
-    if facts is None:
-        raise Damaged(f"{folder}: another process is writing here; wait for it, then run again", folder)
-    try:
-        found = facts["sha256"], facts["rejections"]
-        now = sha256(folder / ROWS), sha256(folder / REJECTED)
-    except OSError as error:
-        raise Damaged(f"{error.filename}: {error.strerror}", folder) from None
-    for name, one, other in zip((ROWS, REJECTED), found, now):
-        if one != other:
-            raise Damaged(f"{folder / name}: not what the receipt was written for", folder)
-    return facts
-
-
-def is_done(folder: Path, ids: Iterable[str]) -> bool:
-    """True when everything asked for is accounted for, as a picture or as unfilled."""
-    wanted = set(ids)
-    found = receipt(folder) if wanted else None
-    return not wanted or (found is not None and wanted.issubset(found["asked"]))
-
-
 class ShardWriter:
     """One shard, locked and recovered. Use it as a context manager; `commit` batches, then `finish`.
 
     `made_by` holds the row's `model` and `model_revision`. `rows` and `rejected` are what is committed; `tries` counts
-    the rejected tries of each id. Raises Locked where
-    another run has the shard, and Damaged where committed rows do not fit the plan or lack their picture.
+    the rejected tries of each id. Raises Locked where another run has the shard, and Damaged where committed rows do
+    not fit the plan or lack their picture.
     """
 
     def __init__(self, folder: Path, whole: dict[str, Sample], plan: Plan, ending: str, made_by: dict[str, str]):

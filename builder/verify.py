@@ -19,17 +19,9 @@ import agfd30k
 from builder import cli, raw
 from builder.files import atomic, sha256
 from builder.plan import Plan, Sample
+from builder.receipts import RECEIPT, REJECTED, ROWS, Damaged, receipt, require_sound
 from builder.rows import picture_fault, rejection_fault, row_fault
-from builder.shards import (
-    IMAGES,
-    RECEIPT,
-    REJECTED,
-    ROWS,
-    Damaged,
-    lock,
-    receipt,
-    require_sound,
-)
+from builder.shards import IMAGES, lock
 
 SET_ASIDE = "faulty"
 

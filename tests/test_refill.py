@@ -14,7 +14,8 @@ from builder import lint_files as release_folder
 from builder.checks import Outcome
 from builder.checks.duplicates import HashCheck
 from builder.plan import Plan
-from builder.shards import Damaged, ShardWriter, is_done, receipt
+from builder.receipts import Damaged, is_done, receipt
+from builder.shards import ShardWriter
 
 SPEC = table.load()
 PLAN = Plan(SPEC, only=["occlusion"], limit=24, shard_size=8)

@@ -13,8 +13,9 @@ from PIL import Image
 from builder import table
 from builder.checks import Outcome
 from builder.plan import Plan
+from builder.receipts import Damaged, is_done, receipt
 from builder.rows import KEYS, rejection
-from builder.shards import Damaged, Locked, ShardWriter, encode, is_done, receipt
+from builder.shards import Locked, ShardWriter, encode
 
 PLAN = Plan(table.load(), only=["occlusion"], scale=0.05, shard_size=16)
 SHARD = PLAN.shards[0]
