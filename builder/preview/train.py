@@ -34,7 +34,7 @@ STAGES = {
     "verifier": Stage("verifier", samples=120_000, batch_size=64, rate=2e-3, average=0.995),
     "encoder": Stage("encoder", samples=1_600, batch_size=8, rate=1e-3, average=0.98),
     "decoder": Stage("decoder", samples=16_000, batch_size=4, rate=1e-3, average=0.99),
-    "unet": Stage("unet", samples=440_000, batch_size=16, rate=1e-3, average=0.999),
+    "unet": Stage("unet", samples=360_000, batch_size=16, rate=1e-3, average=0.999),
 }
 
 
