@@ -47,14 +47,14 @@ ROOMS = [
     *["preview.face", "preview.hair", "preview.clothes", "preview.glasses", "preview.masks", "preview.hands"],
     *["preview.hats", "preview.extras", "preview.profile", "preview.scene", "preview.draw"],
     *["preview.captions", "preview.truth", "preview.data", "preview.nets", "preview.loop", "preview.compression"],
-    *["preview.stages", "preview.train", "preview.verifier", "preview.agreement"],
+    *["preview.stages", "preview.denoising", "preview.train", "preview.verifier", "preview.agreement"],
 ]
 """Every module, in import order: a module imports only from its left."""
 
 TORCH = {
     *["pipeline", "loading", "checks.readers", "checks.loading", "rank", "preview.nets", "preview.data"],
-    *["preview.loop", "preview.compression", "preview.stages", "preview.train", "preview.verifier"],
-    "preview.agreement",
+    *["preview.loop", "preview.compression", "preview.stages", "preview.denoising", "preview.train"],
+    *["preview.verifier", "preview.agreement"],
 }
 
 
@@ -98,7 +98,7 @@ def test_the_loader_stands_alone():
 @pytest.mark.parametrize(
     ("library", "allowed"),
     [
-        ("diffusers", {"pipeline", "loading", "preview.nets"}),
+        ("diffusers", {"pipeline", "loading", "preview.nets", "preview.denoising"}),
         ("transformers", {"pipeline", "loading", "checks.readers", "preview.nets", "preview.stages", "preview.train"}),
         ("torch", TORCH),
         ("accelerate", set()),

@@ -9,7 +9,7 @@ import torch
 
 from builder import loading, models, table
 from builder.people import render
-from builder.preview import compression, loop, nets, train
+from builder.preview import compression, denoising, loop, nets, train
 from builder.preview.captions import random_caption
 from builder.preview.data import LatentFile
 from builder.preview.draw import FEATURES, Labels, look_of
@@ -98,13 +98,53 @@ def test_a_stopped_stage_goes_on_where_it_was(tmp_path, monkeypatch):
     assert (tmp_path / "line.log").read_text().splitlines()[-1].startswith("line: 80 samples")
 
 
-def test_latents_that_were_torn_off_are_left_out(tmp_path):
-    file = LatentFile(tmp_path)
-    captions = [random_caption(SPEC, np.random.default_rng(n)) for n in range(4)]
-    file.append(torch.arange(4 * 8.0).view(4, 8), captions)
-    file.values.write_bytes(file.values.read_bytes()[:-5])
-    latents, kept = file.read((8,))
-    assert latents.shape == (3, 8) and kept == captions[:3]
+@pytest.mark.parametrize("torn", ["values", "captions"])
+def test_latents_that_were_torn_off_are_made_again(tmp_path, torn):
+    """What was half written when the process died is cut off, and the rows after it stay with their captions."""
+    file = LatentFile(tmp_path, (2, 2, 2))
+    captions = [random_caption(SPEC, np.random.default_rng(n)) for n in range(6)]
+    latents, centres = torch.arange(48.0).view(6, 2, 2, 2), torch.rand(6, 2)
+    file.append(latents[:4], captions[:4], centres[:4])
+    path = getattr(file, torn)
+    path.write_bytes(path.read_bytes()[:-5])
+    again = LatentFile(tmp_path, (2, 2, 2))
+    assert again.count == 3
+    again.append(latents[4:], captions[4:], centres[4:])
+    kept = [0, 1, 2, 4, 5]
+    found = again.read()
+    assert torch.equal(found[0], latents[kept].half())
+    assert found[1] == [captions[n] for n in kept]
+    assert torch.equal(found[2], centres[kept])
+
+
+def test_even_latents_make_the_same_pictures():
+    """Every axis is scaled by the root of its spread, and the autoencoder gives and takes the new latents itself."""
+    torch.manual_seed(0)
+    vae = nets.autoencoder(nets.LOW_CHANNELS).eval()
+    spread = torch.logspace(-1, 1, nets.LATENTS)
+    with torch.no_grad():
+        vae.quant_conv.weight[: nets.LATENTS] *= spread[:, None, None, None]
+        vae.quant_conv.bias += 1
+        before = vae.encode(pictures := torch.rand(16, 3, 128, 128)).latent_dist.mode()
+        drawn = vae.decode(before).sample
+    even = denoising.even_out(before, vae)
+    factor = vae.config.scaling_factor
+    with torch.no_grad():
+        torch.testing.assert_close(vae.encode(pictures).latent_dist.mode() * factor, even, rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(vae.decode(even / factor).sample, drawn, rtol=1e-3, atol=1e-3)
+    assert even.std().item() == pytest.approx(1, abs=1e-3)
+    cells = [latents.movedim(1, -1).reshape(-1, nets.LATENTS) for latents in (before, even)]
+    ranges = [torch.linalg.eigvalsh(torch.cov(one.T)).clamp(min=1e-9).sqrt() for one in cells]
+    assert ranges[1][-1] / ranges[1][-8] == pytest.approx((ranges[0][-1] / ranges[0][-8]).sqrt().item(), rel=0.1)
+
+
+def test_the_face_counts_most():
+    """Weights are 1 on average and largest at the face's centre, wherever it is."""
+    weights = denoising.face_weights(torch.tensor([[0.5, 0.5], [0.3, 0.7]]))
+    assert weights.shape == (2, 1, 16, 16)
+    torch.testing.assert_close(weights.mean(dim=(1, 2, 3)), torch.ones(2))
+    assert divmod(weights[1].argmax().item(), 16) == (11, 4)
+    assert weights[0].max() > 4 * weights[0].min()
 
 
 def test_every_stage_learns_a_little_and_the_model_loads(tmp_path, monkeypatch):

@@ -149,15 +149,13 @@ def _take_over(vae, start) -> None:
 @torch.no_grad()
 def keep_latents(spec: Spec, folder: Path, stage: Stage, vae, device: torch.device, workers: int) -> LatentFile:
     """Encode the stage's drawings once; the denoiser learns from their latents."""
-    file = LatentFile(folder / "latents")
-    made = len(file)
-    endless = batches(Drawings(spec, vae.config.sample_size, stage.name, start=made), stage.batch_size, workers)
-    while made < stage.samples:
-        pictures, captions, *_ = next(endless)
+    file = LatentFile(folder / "latents", (nets.LATENTS, nets.LATENT_SIDE, nets.LATENT_SIDE))
+    endless = batches(Drawings(spec, vae.config.sample_size, stage.name, start=file.count), stage.batch_size, workers)
+    while file.count < stage.samples:
+        pictures, captions, _, centres = next(endless)
         with torch.autocast(device.type, torch.bfloat16):
             latents = vae.encode(pictures.to(device, memory_format=torch.channels_last)).latent_dist.mean
-        file.append(latents.float(), captions)
-        made += len(captions)
-        if made // 1000 != (made - len(captions)) // 1000:
-            print(f"latents: {made} of {stage.samples}", flush=True)
+        file.append(latents.float(), captions, centres)
+        if file.count % 1000 < len(captions):
+            print(f"latents: {file.count} of {stage.samples}", flush=True)
     return file

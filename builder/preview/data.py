@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -124,28 +125,36 @@ def _collate(items: list) -> tuple[torch.Tensor, list[Caption], torch.Tensor, to
 
 
 class LatentFile:
-    """Latents (count, 32, 16, 16) as float16 and their captions, appended to while they are made."""
+    """Latents as float16, their captions and faces' centres, appended to while they are made.
 
-    def __init__(self, folder: Path):
-        self.folder = folder
+    Where the writing was stopped, the first rows that are whole in both files are kept, and what follows is cut off.
+    """
+
+    def __init__(self, folder: Path, shape: tuple[int, int, int]):
+        self.shape = shape
         folder.mkdir(parents=True, exist_ok=True)
-        self.values = folder / "latents.f16"
-        self.captions = folder / "captions.jsonl"
+        self.values, self.captions = folder / "latents.f16", folder / "captions.jsonl"
+        size = 2 * math.prod(shape)
+        lines = self.captions.read_bytes().splitlines(keepends=True) if self.captions.exists() else []
+        whole = [line for line in lines if line.endswith(b"\n")]
+        values = self.values.stat().st_size // size if self.values.exists() else 0
+        self.count = min(len(whole), values)
+        for path, kept in ((self.values, self.count * size), (self.captions, sum(map(len, whole[: self.count])))):
+            with open(path, "ab") as file:
+                file.truncate(kept)
 
-    def __len__(self) -> int:
-        return len(self.captions.read_bytes().splitlines()) if self.captions.exists() else 0
-
-    def append(self, latents: torch.Tensor, captions: list[Caption]) -> None:
-        """Add a batch; what a stop tears off is cut when reading, since both files are as long as the shorter."""
+    def append(self, latents: torch.Tensor, captions: list[Caption], centres: torch.Tensor) -> None:
+        """Add a batch, (batch, *shape); centres are shares of the pictures' width and height, (batch, 2)."""
         with open(self.values, "ab") as file:
             file.write(latents.half().cpu().numpy().tobytes())
         with open(self.captions, "a", encoding="utf-8") as file:
-            file.writelines(json.dumps(asdict(caption)) + "\n" for caption in captions)
+            for caption, centre in zip(captions, centres.tolist(), strict=True):
+                file.write(json.dumps({**asdict(caption), "centre": centre}) + "\n")
+        self.count += len(captions)
 
-    def read(self, shape: tuple[int, ...]) -> tuple[torch.Tensor, list[Caption]]:
-        """All latents, float16, and their captions."""
-        captions = [Caption(**json.loads(line)) for line in self.captions.read_text(encoding="utf-8").splitlines()]
-        values = np.fromfile(self.values, dtype=np.float16)
-        count = min(len(captions), len(values) // int(np.prod(shape)))
-        kept = values[: count * int(np.prod(shape))].reshape(count, *shape)
-        return torch.from_numpy(kept), captions[:count]
+    def read(self) -> tuple[torch.Tensor, list[Caption], torch.Tensor]:
+        """All latents, float16 (count, *shape), their captions, and the faces' centres, (count, 2)."""
+        rows = [json.loads(line) for line in self.captions.read_text(encoding="utf-8").splitlines()]
+        latents = torch.from_numpy(np.fromfile(self.values, dtype=np.float16)).view(-1, *self.shape)
+        centres = torch.tensor([row.pop("centre") for row in rows])
+        return latents, [Caption(**row) for row in rows], centres

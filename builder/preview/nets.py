@@ -89,12 +89,12 @@ def autoencoder(channels: tuple[int, ...] = CHANNELS) -> AutoencoderKL:
 
 
 def unet() -> UNet2DConditionModel:
-    """About 4 million weights, cross-attention at 8×8 and in the middle."""
+    """About 5 million weights, cross-attention at 8×8 and in the middle."""
     return UNet2DConditionModel(
         sample_size=LATENT_SIDE,
         in_channels=LATENTS,
         out_channels=LATENTS,
-        block_out_channels=(64, 128),
+        block_out_channels=(96, 128),
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
         layers_per_block=1,

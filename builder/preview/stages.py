@@ -1,4 +1,4 @@
-"""What the training learns beside pictures: words, faces from words, and, apart from them, reading faces."""
+"""What the training learns of labels: to read them in words, and, apart from that, in faces."""
 
 from __future__ import annotations
 
@@ -10,19 +10,13 @@ import torch
 import torch.nn.functional as F
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from builder.pipeline import Pipeline
 from builder.preview import nets
 from builder.preview.captions import Caption, random_caption
-from builder.preview.data import Drawings, LatentFile, batches, random_look
+from builder.preview.data import Drawings, batches, random_look
 from builder.preview.loop import Stage, fit
 from builder.preview.truth import LABELS, truth
-from builder.spec import Recipe, Spec
+from builder.spec import Spec
 
-DROPPED = 0.12
-"""Share of captions replaced by the empty or a negative prompt, which is what guidance compares with."""
-OFFSET = 0.1
-"""Share of noise that is the same for a whole channel; without it the denoiser trusts the noise's mean, and dark or
-bright pictures come out grey (Guttenberg, "Diffusion with offset noise", 2023)."""
 SPOILED = 0.08
 """Share of the verifier's pictures that do not show one whole face."""
 
@@ -73,49 +67,6 @@ def read_words(spec: Spec, folder: Path, stage: Stage, words: CLIPTokenizer, dev
 
     trained = fit(stage, folder, model, endless, loss_of)
     return trained.encoder.requires_grad_(False).eval()
-
-
-def denoise(folder: Path, stage: Stage, file: LatentFile, vae, words, encoder, device: torch.device, on_save=None):
-    """Train the UNet to predict v at random timesteps, its prompts encoded as they are when pictures are made."""
-    latents, captions = file.read((nets.LATENTS, nets.LATENT_SIDE, nets.LATENT_SIDE))
-    vae.register_to_config(scaling_factor=1 / latents.float().std().item())
-    latents = latents.float() * vae.config.scaling_factor
-    net = nets.unet().to(device)
-    pipe = Pipeline(nets.assemble(words, encoder, vae, net), Recipe(model="preview"), device)
-    net.requires_grad_(True).train()
-    alphas = pipe.scheduler.alphas_cumprod.to(device)
-    with torch.no_grad():
-        encoded = torch.stack([pipe.embeddings(c.prompt, c.negative_prompt)[0].half() for c in captions])
-
-    def endless(step: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        rng = np.random.default_rng([1, step])
-        while True:
-            chosen = rng.integers(len(latents), size=stage.batch_size)
-            texts = encoded[chosen].to(device, torch.float32)
-            for row in np.flatnonzero(rng.random(len(chosen)) < DROPPED):
-                texts[row] = _dropped(pipe, captions[chosen[row]], rng)
-            yield latents[chosen].to(device), texts
-
-    def loss_of(net, batch) -> torch.Tensor:
-        clean, encoded = batch
-        steps = torch.randint(0, len(alphas), (len(clean),), device=device)
-        alpha = alphas[steps].view(-1, 1, 1, 1)
-        noise = torch.randn_like(clean) + OFFSET * torch.randn_like(clean[:, :, :1, :1])
-        noisy = alpha.sqrt() * clean + (1 - alpha).sqrt() * noise
-        target = alpha.sqrt() * noise - (1 - alpha).sqrt() * clean
-        with torch.autocast(device.type, torch.bfloat16):
-            predicted = net(noisy, steps, encoder_hidden_states=encoded).sample
-        return F.mse_loss(predicted.float(), target)
-
-    return fit(stage, folder, net, endless, loss_of, on_save).eval()
-
-
-@torch.no_grad()
-def _dropped(pipe: Pipeline, caption: Caption, rng: np.random.Generator) -> torch.Tensor:
-    """What stands in a dropped caption's place: mostly the negative prompt, as in use, else the empty one."""
-    if rng.random() < 0.8:
-        return pipe.embeddings(caption.prompt, caption.negative_prompt)[1]
-    return pipe.embeddings("", caption.negative_prompt)[0]
 
 
 def read_faces(spec: Spec, folder: Path, stage: Stage, device: torch.device, workers: int):

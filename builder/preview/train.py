@@ -20,7 +20,7 @@ from transformers import CLIPTokenizer
 
 from builder import cli, figures, loading, models, preview, table
 from builder.plan import Plan
-from builder.preview import compression, nets, stages
+from builder.preview import compression, denoising, nets, stages
 from builder.preview.captions import random_caption
 from builder.preview.loop import Stage
 from builder.spec import Spec
@@ -29,12 +29,12 @@ STAGES = {
     "text": Stage("text", samples=200_000, batch_size=256, rate=2e-3, average=0.99),
     "tiny": Stage("tiny", samples=16_000, batch_size=16, rate=2e-3, average=0.995),
     "low": Stage("low", samples=40_000, batch_size=8, rate=1.5e-3, average=0.995),
-    "faces": Stage("faces", samples=180_000, batch_size=8, rate=1.2e-3, average=0.995),
+    "faces": Stage("faces", samples=120_000, batch_size=8, rate=1.2e-3, average=0.995),
     "latents": Stage("latents", samples=40_000, batch_size=64, rate=0),
     "verifier": Stage("verifier", samples=120_000, batch_size=64, rate=2e-3, average=0.995),
     "encoder": Stage("encoder", samples=1_600, batch_size=8, rate=1e-3, average=0.98),
     "decoder": Stage("decoder", samples=16_000, batch_size=4, rate=1e-3, average=0.99),
-    "unet": Stage("unet", samples=400_000, batch_size=32, rate=1e-3, average=0.999),
+    "unet": Stage("unet", samples=360_000, batch_size=16, rate=1e-3, average=0.999),
 }
 
 
@@ -123,7 +123,7 @@ class Training:
             halves = [copy.deepcopy(part).half() for part in (encoder, vae, net)]
             nets.assemble(words, *halves).save_pretrained(place, safe_serialization=True)
 
-        stages.denoise(self.out, stage, self.done["latents"], vae, words, encoder, self.device, save)
+        denoising.denoise(self.out, stage, self.done["latents"], vae, words, encoder, self.device, save)
         pictures(place, self.device).save(self.out / "unet.png")
 
     def words(self) -> CLIPTokenizer:
