@@ -42,7 +42,6 @@ def test_what_a_picture_may_have_of_itself_is_not_held_against_it():
 def test_preview_has_its_guidance_in_every_row_and_is_read_by_its_own_verifier():
     spec = preview.fitted(SPEC)
     assert {feature.guidance_scale for feature in spec.features} == {preview.GUIDANCE}
-    assert spec.recipe.max_attempts == preview.TRIES * SPEC.recipe.max_attempts
     assert {feature.check.darker_than for feature in spec.features} == {None}
     assert spec.checks.attribute.model == "preview" and spec.checks.face.detector == "classifier"
     assert dataclasses.replace(spec, recipe=SPEC.recipe, features=SPEC.features, checks=SPEC.checks) == SPEC

@@ -17,12 +17,10 @@ VERIFIER = WEIGHTS / "verifier"
 """A transformers folder: an image classifier that was trained apart from the model and reads every feature."""
 GUIDANCE = 3.5
 """The guidance scale that suits the model; those of a table are meant for Stable Diffusion."""
-TRIES = 3
-"""How many times the table's tries a picture gets: some features the model draws badly."""
 
 
 def fitted(spec: Spec) -> Spec:
-    """The table as the preview needs it: its guidance scale in every row, checks by its own verifier, more tries."""
+    """The table as the preview needs it: its guidance scale in every row, and checks by its own verifier."""
     plain = {"darker_than": None, "highlights_over": None, "threshold": None}
     features = tuple(
         dataclasses.replace(feature, guidance_scale=GUIDANCE, check=dataclasses.replace(feature.check, **plain))
@@ -32,5 +30,5 @@ def fitted(spec: Spec) -> Spec:
     if checks.attribute:
         face = checks.face and dataclasses.replace(checks.face, detector=CLASSIFIER)
         checks = dataclasses.replace(checks, attribute=dataclasses.replace(checks.attribute, model=NAME), face=face)
-    recipe = dataclasses.replace(spec.recipe, guidance_scale=GUIDANCE, max_attempts=TRIES * spec.recipe.max_attempts)
+    recipe = dataclasses.replace(spec.recipe, guidance_scale=GUIDANCE)
     return dataclasses.replace(spec, recipe=recipe, features=features, checks=checks)
