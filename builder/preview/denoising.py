@@ -77,7 +77,7 @@ def denoise(
 def even_out(latents: torch.Tensor, vae) -> torch.Tensor:
     """Latents on their principal axes, each with the root of its spread, scaled to an overall spread of 1.
 
-    Brightness varies a hundred times as much as what makes an eye, and a loss of squares sees little else. The change
+    Their spreads are far apart, and a loss of squares sees little but the largest. The change
     goes into the autoencoder's own 1×1 convolutions and its scaling factor, so its pictures stay what they are.
     """
     cells = latents.movedim(1, -1).reshape(-1, nets.LATENTS).double()
