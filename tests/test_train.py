@@ -147,6 +147,30 @@ def test_the_face_counts_most():
     assert weights[0].max() > 4 * weights[0].min()
 
 
+@pytest.fixture
+def threads():
+    """Gives torch back the threads it had before the test."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("threads")
+def test_stages_share_the_cores_with_those_who_draw(tmp_path, monkeypatch):
+    """The text tower and the UNet have all cores; beside the others every drawing process has one, torch the rest."""
+    monkeypatch.setattr(train.os, "cpu_count", lambda: 5)
+    seen = {}
+    for name in train.STAGES:
+        monkeypatch.setattr(
+            train.Training, name, lambda self, stage: seen.update({stage.name: torch.get_num_threads()})
+        )
+    train.Training(tmp_path, 1.0, workers=3).run("unet")
+    assert seen == dict.fromkeys(train.STAGES, 2) | {"text": 5, "unet": 5}
+    train.Training(tmp_path, 1.0, workers=8).run("tiny")
+    assert seen["tiny"] == 1
+
+
+@pytest.mark.usefixtures("threads")
 def test_every_stage_learns_a_little_and_the_model_loads(tmp_path, monkeypatch):
     """A few steps of everything end in a diffusers folder that the builder's own pipeline makes a picture with."""
     small = dict.fromkeys(train.STAGES, 1) | {"text": 16, "verifier": 4, "latents": 8, "unet": 8}

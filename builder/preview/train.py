@@ -36,6 +36,8 @@ STAGES = {
     "decoder": Stage("decoder", samples=16_000, batch_size=4, rate=1e-3, average=0.99),
     "unet": Stage("unet", samples=360_000, batch_size=16, rate=1e-3, average=0.999),
 }
+UNDRAWN = ("text", "unet")
+"""Stages that need no pictures, and so have all cores; the others leave one to every process that draws."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -77,7 +79,9 @@ class Training:
 
     def run(self, last: str) -> None:
         """Run all stages up to the last wanted one; those that are done are only loaded."""
+        cores = os.cpu_count() or 1
         for name in STAGES:
+            torch.set_num_threads(cores if name in UNDRAWN else max(cores - self.workers, 1))
             self.done[name] = getattr(self, name)(self.stage(name))
             if name == last:
                 return
