@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 FOLDER = Path(__file__).parent.parent / "benchmarks"
-TOPICS = ("host", "encoding", "checks", "release", "report", "growth", "scaling", "generation")
+TOPICS = ("host", "encoding", "checks", "release", "loading", "report", "growth", "scaling", "generation")
 
 
 @pytest.fixture
@@ -100,12 +100,12 @@ def test_every_way_to_pack_packs_the_pictures(bench, tmp_path):
     if not importlib.util.find_spec("webdataset"):
         del ways["webdataset: TarWriter"]
     assert len(ways) >= 6
-    least = sum(path.stat().st_size for path in release._pictures(tmp_path))
+    least = sum(path.stat().st_size for path in release.picture_files(tmp_path))
     for name, run in ways.items():
-        release._clear(tmp_path)
+        release.clear(tmp_path)
         release._whole(name, run, tmp_path / "out", least)
     with pytest.raises(RuntimeError, match="idle: 0 bytes written for pictures of"):
-        release._clear(tmp_path)
+        release.clear(tmp_path)
         release._whole("idle", lambda: None, tmp_path / "out", least)
 
 
