@@ -53,9 +53,6 @@ def _every_picture(folder: Path) -> Table:
     work = {
         "Pillow's own loop over the files": lambda: [_pixels(Image.open(path)) for path in paths],
         "ours: load_dataset(release)": lambda: [_pixels(row["image"]) for split in ours.values() for row in split],
-        "ours: load_dataset(release), images alone": lambda: [
-            _pixels(row["image"]) for split in ours.values() for row in split.select_columns("image")
-        ],
         "ours: streaming": lambda: _decode(_streamed(folder)),
         f"ours: streaming, .decode(num_threads={THREADS})": lambda: _decode(_streamed(folder), THREADS),
         "datasets: imagefolder": lambda: [_pixels(row["image"]) for row in imagefolder],
