@@ -1,7 +1,9 @@
 """Training of the preview model: every stage learns for a few steps, stops, goes on, and ends in a loadable model."""
 
 import dataclasses
+import itertools
 from collections import Counter
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -78,7 +80,9 @@ def test_an_inner_autoencoder_is_taken_over_by_the_whole_one():
 
 def test_a_stopped_stage_goes_on_where_it_was(tmp_path, monkeypatch):
     """Weights, average, optimizer and step come back: the rest of the stage sees the rest of its samples."""
+    clock = itertools.count(0, 30)
     monkeypatch.setattr(loop, "SAVED_EVERY", 0)
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     stage = loop.Stage("line", samples=80, batch_size=4, rate=0.05, average=0.5)
     seen = []
 
@@ -95,7 +99,11 @@ def test_a_stopped_stage_goes_on_where_it_was(tmp_path, monkeypatch):
         loop.fit(stage, tmp_path, model, lambda step: batches(12), loss_of)
     loop.fit(stage, tmp_path, torch.nn.Linear(1, 1), lambda step: batches(100), loss_of)
     assert len(seen) == 20
-    assert (tmp_path / "line.log").read_text().splitlines()[-1].startswith("line: 80 samples")
+    lines = (tmp_path / "line.log").read_text().splitlines()
+    assert len(lines) == 20
+    assert lines[-1].startswith("line: 80 samples")
+    assert lines[-1].endswith("0.1 samples/s, 10 min so far, 0 min left")
+    assert lines[9].endswith("5 min so far, 5 min left")
 
 
 @pytest.mark.parametrize("torn", ["values", "captions"])

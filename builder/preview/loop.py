@@ -1,4 +1,4 @@
-"""A training loop that can be stopped and started: checkpoints, a log, a rate and the time left."""
+"""A training loop that can be stopped and started: checkpoints, and a log with rate, time taken and time left."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ def fit(
     averaged = torch.optim.swa_utils.AveragedModel(
         model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(stage.average), use_buffers=True
     )
-    step = _restore(path, model, averaged, optimizer)
-    started, first, saved, losses = time.monotonic(), step, time.monotonic(), []
+    step, spent = _restore(path, model, averaged, optimizer)
+    saved, losses = time.monotonic(), []
     total = stage.samples // stage.batch_size
     endless = batches(step)
     while step < total:
@@ -66,24 +66,34 @@ def fit(
         averaged.update_parameters(model)
         losses.append(loss.item())
         step += 1
-        if step == total or time.monotonic() - saved > SAVED_EVERY:
-            rate = (step - first) * stage.batch_size / (time.monotonic() - started)
-            left = (total - step) * stage.batch_size / rate / 60
-            line = f"{stage.name}: {step * stage.batch_size} samples, loss {sum(losses) / len(losses):.4f}, "
-            line += f"{rate:.1f} samples/s, {left:.0f} min left"
+        now = time.monotonic()
+        if step == total or now - saved > SAVED_EVERY:
+            spent += now - saved
+            line = _line(stage, step, losses, now - saved, spent)
             print(line, flush=True)
             with open(log, "a") as file:
                 file.write(line + "\n")
-            _save(path, step, model, averaged, optimizer)
-            saved, losses = time.monotonic(), []
+            _save(path, step, spent, model, averaged, optimizer)
+            saved, losses = now, []
             if on_save:
                 on_save(averaged.module)
     return averaged.module
 
 
-def _save(path: Path, step: int, model, averaged, optimizer) -> None:
+def _line(stage: Stage, step: int, losses: list[float], took: float, spent: float) -> str:
+    """How far a stage is, how fast it was in the last `took` seconds, and what it has taken in all, stops left out."""
+    rate = len(losses) * stage.batch_size / took
+    left = (stage.samples - step * stage.batch_size) / rate
+    return (
+        f"{stage.name}: {step * stage.batch_size} samples, loss {sum(losses) / len(losses):.4f}, "
+        f"{rate:.1f} samples/s, {spent / 60:.0f} min so far, {max(left, 0) / 60:.0f} min left"
+    )
+
+
+def _save(path: Path, step: int, spent: float, model, averaged, optimizer) -> None:
     state = {
         "step": step,
+        "spent": spent,
         "model": model.state_dict(),
         "averaged": averaged.state_dict(),
         "optimizer": optimizer.state_dict(),
@@ -92,11 +102,12 @@ def _save(path: Path, step: int, model, averaged, optimizer) -> None:
         torch.save(state, file)
 
 
-def _restore(path: Path, model, averaged, optimizer) -> int:
+def _restore(path: Path, model, averaged, optimizer) -> tuple[int, float]:
+    """Steps that are done and the seconds that they took."""
     if not path.exists():
-        return 0
+        return 0, 0.0
     state = torch.load(path, map_location="cpu", weights_only=True)
     model.load_state_dict(state["model"])
     averaged.load_state_dict(state["averaged"])
     optimizer.load_state_dict(state["optimizer"])
-    return state["step"]
+    return state["step"], state["spent"]
