@@ -98,4 +98,6 @@ def _safety(
             where = {"dtype": dtype, "use_safetensors": True, **revision}
             checker = _whole(StableDiffusionSafetyChecker, fallback.location, **where)
             processor = CLIPImageProcessor.from_pretrained(fallback.location, **revision)
+    if not all(value.isfinite().all() for value in checker.state_dict().values() if value.is_floating_point()):
+        raise UserError(f"safety checker {name}: has weights that are not finite, so it would flag nothing")
     return Safety(name, checker.to(device).eval(), processor, adults)

@@ -20,9 +20,14 @@ NUDITY = ("nude", "naked", "nsfw", "underwear", "swimwear")
 """Always in a minor's negative prompt, whatever [minors] says."""
 
 _UNCLOTHED = re.compile(
-    r"""(?<![a-z])( nud(e|es|ity|ist) | naked | nsfw | topless | bottomless | undress(ed|ing)? | unclothed | shirtless
-    | bare[ ](chest|skin|body) | lingerie | underwear | panties | bra | bikinis? | swim(wear|suits?) | bathing[ ]suits?
-    | sexy? | sexual | seductive | erotic | porn[a-z]* )(?![a-z])""",
+    r"""(?<![a-z])( (semi|half)?nud(e|es|ity|ism|ists?|ies?) | naked(ness)? | nsfw | topless | bottomless | undress\w*
+    | unclothed | unclad | shirtless | braless | stripp(ed|ing) | strip[\s-]?tease
+    | bare[\s-]*(chest|breast|skin|bod[iy]|torso|belly|midriff|bottom|buttock|butt|thigh|leg|shoulder|back)\w*
+    | (without|wears?[ ]no|wearing[ ]no|no)[ ](any[ ])?(clothe?s|clothing|shirt|trousers|pants|dress)
+    | lingerie | under[\s-]*(wear|pants?|garments?) | undies | panties | knickers | thongs? | g[\s-]?strings? | bras?
+    | brassieres? | bikinis? | swim[\s-]*(wear|suits?|trunks?) | bathing[\s-]*suits? | breasts? | cleavage | nipples?
+    | genitals? | genitalia | buttocks? | sex(y|ier|iest|ual\w*)? | seduct\w* | erotic\w* | lewd\w* | fetish\w*
+    | hentai | porn\w* )(?![a-z])""",
     re.VERBOSE,
 )
 _CHILD = re.compile(
@@ -31,13 +36,19 @@ _CHILD = re.compile(
     | minors?(?![a-z]) | under-?age | loli | shota | pre-?school | kindergart | school | pupils?(?![a-z]) )""",
     re.VERBOSE,
 )
-_YEARS = re.compile(r"(\d+)[\s-]*(?:y\.?\s?o|y/o|years?|yrs?)(?![a-z])")
-_MONTHS = re.compile(r"\d+[\s-]*(?:months?|weeks?|days?)[\s-]*old")
-_NUMBERS = [
+_WORDS = [
     *["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"],
     *["thirteen", "fourteen", "fifteen", "sixteen", "seventeen"],
 ]
-_WRITTEN = re.compile(rf"(?<![a-z])({'|'.join(_NUMBERS)})[\s-]*(?:years?|yrs?)(?![a-z])")
+_NUMBER = rf"(\d{{1,4}}|(?<![a-z])(?<!ty[\s-])(?:{'|'.join(_WORDS)}))"
+_AGES = re.compile(
+    rf"""{_NUMBER}[\s-]*(?:y\.?\s?o|y/o|years?|yrs?|aged?)(?![a-z])
+    | (?<![a-z])age[ds]?(?:\s+(?:of|only|just|is))?\W{{0,3}}{_NUMBER}(?![a-z\d])
+    | (?<![a-z])sweet[\s-]{_NUMBER}(?![a-z\d])
+    | {_NUMBER}(?:st|nd|rd|th)\s+birthday""",
+    re.VERBOSE,
+)
+_MONTHS = re.compile(r"(?<![a-z])(?:months?|weeks?|days?)[\s-]*old(?![a-z])")
 
 
 def plain(text: str) -> str:
@@ -49,8 +60,14 @@ def plain(text: str) -> str:
 def is_minor(age: int, text: str) -> bool:
     """True for anyone under 18, and wherever the words of a prompt may speak of someone who is."""
     said = plain(text)
-    young = any(int(years) < ADULT for years in _YEARS.findall(said))
-    return age < ADULT or young or any(kind.search(said) for kind in (_CHILD, _MONTHS, _WRITTEN))
+    return age < ADULT or any(years < ADULT for years in _ages(said)) or any(k.search(said) for k in (_CHILD, _MONTHS))
+
+
+def _ages(said: str) -> Iterator[int]:
+    """The ages that a text names, in figures or, below 18, in words."""
+    for match in _AGES.finditer(said):
+        number = next(filter(None, match.groups()))
+        yield int(number) if number.isdecimal() else _WORDS.index(number) + 1
 
 
 def render(spec: Spec, feature: Feature, age: int, subject: str, ethnicity: str, phrase: str) -> tuple[str, str]:

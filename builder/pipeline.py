@@ -206,8 +206,12 @@ class Safety:
     adults: bool = True
 
     def __call__(self, images: list[Image.Image]) -> list[bool]:
-        """True for every picture that must not be kept."""
+        """True for every picture that must not be kept, also where the checker could not tell."""
         weights = next(self.checker.parameters())
         inputs = self.processor(images, return_tensors="pt").pixel_values.to(weights)
-        # The checker paints what it flags black; it is given something else to paint on, and its flags are used.
-        return list(self.checker(images=np.zeros((len(images), 1)), clip_input=inputs)[1])
+        seen: list[torch.Tensor] = []
+        with self.checker.visual_projection.register_forward_hook(lambda *call: seen.append(call[-1])):
+            # The checker paints what it flags black; it is given something else to paint on, and its flags are used.
+            flags = self.checker(images=np.zeros((len(images), 1)), clip_input=inputs)[1]
+        told = seen[0].isfinite().flatten(1).all(1).tolist()  # a comparison with NaN flags nothing
+        return [flag or not fine for flag, fine in zip(flags, told, strict=True)]

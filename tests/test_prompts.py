@@ -17,6 +17,7 @@ from builder import table
 from builder.people import is_minor, render
 from builder.plan import Plan
 from builder.prompts import CHUNK, chunk, count_tokens, parse
+from builder.rules import SpecError
 from builder.spec import ADULT, Feature
 
 WEBUI = json.loads(Path(__file__).with_name("data").joinpath("webui_prompts.json").read_text(encoding="utf-8"))
@@ -207,6 +208,53 @@ def test_words_of_a_child(word):
 def test_other_words_of_a_child(word):
     """To be on the safe side, compound and less common words of a child count too."""
     assert is_minor(25, f"{word} smiling")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *["aged 12", "age: 9", "ages 3", "at the age of nine", "aged twelve", "12-aged", "sixteen y.o.", "seven y/o"],
+        *["five-year-old", "10th birthday", "sweet sixteen", "six months old", "a few weeks old", "(age 12:1.3)"],
+    ],
+)
+def test_ages_of_a_child(text):
+    """An age under 18 makes a minor in whatever common form it is written."""
+    assert is_minor(25, f"portrait of a man, {text}, smiling")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *["aged 45", "age 70", "thirty-five years old", "twenty one years", "middle-aged", "aged, 85mm lens"],
+        *["image 12", "page 9", "sixty-six year old", f"{'9' * 5000} years"],
+    ],
+)
+def test_ages_of_an_adult(text):
+    """Ages from 18 on, and numbers that are no ages, make no minor."""
+    assert not is_minor(25, f"portrait of a man, {text}, smiling")
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        *["bare-chested", "bare breasts", "swim suit", "bathing-suit", "under wear", "underpants", "undies"],
+        *["nudism", "seminude", "nakedness", "sexually", "a thong", "stripped", "no shirt"],
+        "without clothes",
+    ],
+)
+def test_words_of_nudity_are_refused_for_minors(word):
+    """A minor's prompt may not speak of nudity in any common spelling; an adult's may."""
+    with pytest.raises(SpecError, match="must not speak of nudity"):
+        render(SPEC, ROWS["smile"], 8, "girl", "asian", word)
+    assert word in render(SPEC, ROWS["smile"], 30, "woman", "asian", word)[0]
+
+
+@pytest.mark.parametrize(
+    "word", ["striped shirt", "barefoot", "bareheaded", "swimming", "embrace", "brass", "backpack"]
+)
+def test_harmless_words_are_not_refused(word):
+    """Words that only look like words of nudity stay."""
+    assert word in render(SPEC, ROWS["smile"], 8, "girl", "asian", word)[0]
 
 
 @given(st.integers(0, 120))

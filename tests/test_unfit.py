@@ -256,3 +256,21 @@ def test_own_checker_with_missing_weights(model, safety, fallback, lost):
     save_file(kept, path, metadata={"format": "pt"})
     with pytest.raises(UserError, match=r"model: cannot be loaded .* weights are missing"):
         loading.load(source, RECIPE, CPU, safety_checker=fallback)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_checker_that_cannot_tell_flags(safety, value):
+    """Where the checker's own numbers are not finite, whatever it compares them with, the picture is not kept."""
+    checker, processor = safety(False)
+    sound = pipeline.Safety("checker", checker, processor)
+    assert sound([picture(0, 60), picture(200, 255)]) == [False, False]
+    checker.visual_projection.weight.data[0, 0] = value
+    assert sound([picture(0, 60), picture(200, 255)]) == [True, True]
+
+
+def test_a_checker_with_broken_weights_is_not_loaded(model, fallback, safety):
+    """NaN among the thresholds would let everything pass."""
+    checker, processor = safety(True)
+    checker.concept_embeds_weights.data[0] = float("nan")
+    with pytest.raises(UserError, match="weights that are not finite"):
+        loading.load(model(checker, processor), RECIPE, CPU)
