@@ -54,7 +54,7 @@ def raw_build(folder: Path, pictures: int) -> Plan:
         with ShardWriter(folder / raw.SHARDS / shard.name, plan.whole(shard), plan, "png", made_by) as writer:
             rows = [_write(writer, attempt) for attempt in writer.pending(plan.asked(shard))]
             writer.commit(rows, [])
-            writer.finish(fingerprint="benchmark", versions={}, finished="")
+            writer.finish(fingerprint=raw.require(folder)["fingerprint"], versions={}, finished="")
     raw.note_searched(folder, raw.finished(folder))
     return plan
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -15,7 +16,7 @@ from builder import UserError, criteria
 from builder.files import atomic, sync_folder
 from builder.models import Source
 from builder.plan import Plan, Shard
-from builder.receipts import ROWS, is_done, receipt
+from builder.receipts import ROWS, Damaged, is_done, receipt
 from builder.spec import Feature, Recipe, Spec, fingerprint
 
 RECIPE = "recipe.json"
@@ -25,6 +26,7 @@ LOCK = ".release.lock"
 """Held while the whole folder is read, or pictures are taken back."""
 SEARCHED = "searched.json"
 """Which rows are known to hold no duplicates."""
+SHARD = re.compile(r"[a-z][a-z0-9_]*-\d{5,}")
 KEYS = {"spec", "model", "checks", "settings", "labels", "toml", "fingerprint"}
 
 
@@ -56,9 +58,21 @@ def read(raw: Path) -> dict[str, Any] | None:
         return None
     except ValueError:
         found = None
-    if not isinstance(found, dict) or not set(found) >= KEYS:
-        raise UserError(f"{raw / RECIPE}: damaged; restore it, or choose another folder with --raw")
+    if not _is_recipe(found):
+        raise UserError(
+            f"{raw / RECIPE}: damaged, or of another version; restore it, or choose another folder with --raw"
+        )
     return found
+
+
+def _is_recipe(found: Any) -> bool:
+    """True for what `document` gives, as far as its shape tells."""
+    try:
+        spec_of(found)
+        Source(location="", **found["model"])
+        return set(found) >= KEYS and {"image_format", "shard_size"} <= set(found["settings"])
+    except (AttributeError, LookupError, TypeError, ValueError):
+        return False
 
 
 def require(raw: Path) -> dict[str, Any]:
@@ -94,7 +108,10 @@ def begin(raw: Path, content: dict[str, Any]) -> None:
     What changes no picture, the licence or a comment in the table, is taken over from `content`.
     """
     raw.mkdir(parents=True, exist_ok=True)
-    with FileLock(raw / ".recipe.lock"):
+    with _recipe_lock(raw):
+        for name in (RECIPE, ASKED):
+            for torn in raw.glob(f".{name}.*.tmp"):
+                torn.unlink(missing_ok=True)
         found = read(raw)
         if found is None and (raw / SHARDS).exists():
             raise UserError(f"{raw}: has shards but no {RECIPE}; restore it, or choose another folder with --raw")
@@ -108,9 +125,14 @@ def begin(raw: Path, content: dict[str, Any]) -> None:
             raise UserError(f"{raw} was made by another recipe ({differences}): choose another folder with --raw")
 
 
+def _recipe_lock(raw: Path) -> FileLock:
+    """Held while it is settled whose folder this is, and what it was asked for."""
+    return FileLock(raw / ".recipe.lock")
+
+
 def note_asked(raw: Path, plan: Plan) -> None:
     """Remember what the latest run was asked to make."""
-    with atomic(raw / ASKED) as file:
+    with _recipe_lock(raw), atomic(raw / ASKED) as file:
         file.write(json.dumps({"only": list(plan.only), "scale": plan.scale, "limit": plan.limit}).encode())
 
 
@@ -118,12 +140,10 @@ def unfinished(raw: Path) -> list[str]:
     """Shards that the latest run was asked for and that are not done. Raises UserError where there is no build."""
     recipe = require(raw)
     try:
-        asked = json.loads((raw / ASKED).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        asked = {}
-    except ValueError:
+        asked = json.loads((raw / ASKED).read_text(encoding="utf-8")) if (raw / ASKED).exists() else {}
+        plan = Plan(spec_of(recipe), shard_size=recipe["settings"]["shard_size"], **asked)
+    except (TypeError, ValueError):
         raise UserError(f"{raw / ASKED}: damaged; remove it, or run the builder again") from None
-    plan = Plan(spec_of(recipe), shard_size=recipe["settings"]["shard_size"], **asked)
     return [shard.name for shard in plan.shards if not is_done(raw / SHARDS / shard.name, plan.ids(shard))]
 
 
@@ -141,15 +161,23 @@ def spec_of(content: dict[str, Any]) -> Spec:
 
 
 def shard_folders(raw: Path) -> list[Path]:
-    """Every shard folder, in plan order within its attribute."""
-    found = [path for path in (raw / SHARDS).glob("*-*") if path.is_dir()]
+    """Every shard folder, in plan order within its attribute; a copy under any other kind of name is none."""
+    found = [path for path in (raw / SHARDS).glob("*-*") if SHARD.fullmatch(path.name) and path.is_dir()]
     return sorted(found, key=lambda path: (path.name.rpartition("-")[0], len(path.name), path.name))
 
 
 def finished(raw: Path) -> dict[Path, str]:
-    """Every shard folder that has its receipt, in the order of `shard_folders`, and the digest of its rows."""
+    """Every shard folder that has its receipt, in the order of `shard_folders`, and the digest of its rows.
+
+    Raises Damaged for one that was made by another recipe.
+    """
+    fingerprint = require(raw)["fingerprint"]
     receipts = {folder: receipt(folder) for folder in shard_folders(raw)}
-    return {folder: facts["sha256"] for folder, facts in receipts.items() if facts is not None}
+    done = {folder: facts for folder, facts in receipts.items() if facts is not None}
+    for folder, facts in done.items():
+        if facts["fingerprint"] != fingerprint:
+            raise Damaged(f"{folder}: was made by another recipe", folder)
+    return {folder: facts["sha256"] for folder, facts in done.items()}
 
 
 def digest(shards: dict[Path, str]) -> str:

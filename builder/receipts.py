@@ -13,6 +13,7 @@ from builder.files import sha256
 ROWS = "metadata.jsonl"
 REJECTED = "rejected.jsonl"
 RECEIPT = "receipt.json"
+KEYS = {"asked", "unfilled", "sha256", "rejections", "fingerprint", "versions"}
 
 
 class Damaged(UserError):
@@ -33,7 +34,7 @@ def receipt(folder: Path) -> dict[str, Any] | None:
         return None
     except ValueError:
         found = None
-    if not isinstance(found, dict) or not {"asked", "unfilled", "sha256", "rejections"} <= set(found):
+    if not isinstance(found, dict) or not set(found) >= KEYS:
         raise Damaged(f"{folder / RECEIPT}: not a receipt", folder)
     return found
 

@@ -27,6 +27,8 @@ from builder.shards import ShardWriter
 
 DECIDED = "duplicates.json"
 """While duplicates are taken back: which, by shard. Whoever finds it finishes the work."""
+PATIENCE = 10
+"""Seconds to wait for the lock of a shard: who has just written its receipt lets it go a moment later."""
 
 
 def take_back(folder: Path, plan: Plan) -> int | None:
@@ -115,24 +117,25 @@ def _pictures(folder: Path, plan: Plan, finished: Collection[Path]) -> tuple[lis
 def _carry_out(folder: Path, plan: Plan) -> int:
     """Take back what was decided, if there is anything; returns how many pictures that was."""
     try:
-        decided = json.loads((folder / DECIDED).read_text(encoding="utf-8"))
+        found = json.loads((folder / DECIDED).read_text(encoding="utf-8"))
+        decided = [(Shard(**each["shard"]), dict(each["losers"])) for each in found]
     except FileNotFoundError:
         return 0
-    except ValueError:
+    except (LookupError, TypeError, ValueError):
         raise UserError(f"{folder / DECIDED}: damaged; remove it, and duplicates are looked for again") from None
-    for each in decided:
-        _take_back(folder, plan, Shard(**each["shard"]), each["losers"])
+    for shard, losers in decided:
+        _take_back(folder, plan, shard, losers)
     (folder / DECIDED).unlink()
     sync_folder(folder)
-    return sum(len(each["losers"]) for each in decided)
+    return sum(len(losers) for _, losers in decided)
 
 
 def _take_back(folder: Path, plan: Plan, shard: Shard, losers: dict[str, list]) -> None:
     """Take back some pictures of one shard, by id with (attempt, reason, detail); those already gone stay gone."""
     recipe = raw.require(folder)
     made_by = {"model": recipe["model"]["name"], "model_revision": recipe["model"]["revision"]}
-    ending = recipe["settings"]["image_format"]
-    with ShardWriter(folder / raw.SHARDS / shard.name, plan.whole(shard), plan, ending, made_by) as writer:
+    path, ending = folder / raw.SHARDS / shard.name, recipe["settings"]["image_format"]
+    with ShardWriter(path, plan.whole(shard), plan, ending, made_by, PATIENCE) as writer:
         gone = []
         for row in writer.rows:
             attempt, *why = losers.get(row["id"], (None,))

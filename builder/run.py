@@ -81,6 +81,7 @@ class Run:
             unchecked_adults=self.args.unchecked_adults,
         )
         release.require_free(self.args.out, document)
+        self.checker = self._checker() if raw.read(self.args.raw) is None else None  # may fail: before it is recorded
         raw.begin(self.args.raw, document)
         raw.note_asked(self.args.raw, self.plan)
         refill.resume(self.args.raw, self.plan)
@@ -164,15 +165,18 @@ class Run:
         checker = self.pipeline.checker_of(each.attempt.sample)
         return each.opened.writer.write_picture(each.attempt, result.image, checker, outcome)
 
-    def _load(self):
+    def _checker(self) -> models.Source | None:
+        """The safety checker to load beside the model; None where the model has its own, or needs none."""
         checked = self.plan.minors or not self.args.unchecked_adults
-        checker = models.resolve_checker(self.source, self.args.safety_checker) if checked else None
+        return models.resolve_checker(self.source, self.args.safety_checker) if checked else None
+
+    def _load(self):
         return self.load(
             self.source,
             self.plan.spec.recipe,
             self.rank.device,
             config=self.args.model_config,
-            safety_checker=checker,
+            safety_checker=self.checker or self._checker(),
             check_adults=not self.args.unchecked_adults,
             minors=self.plan.minors,
         )

@@ -52,11 +52,11 @@ def encode(image: Image.Image, ending: str, model: str) -> bytes:
     return buffer.getvalue()
 
 
-def lock(folder: Path) -> FileLock:
-    """A shard's lock, taken. Raises Locked where another run has it."""
+def lock(folder: Path, patience: float = 0) -> FileLock:
+    """A shard's lock, taken. Raises Locked where another run has it for longer than `patience` seconds."""
     taken = FileLock(folder / LOCK)
     try:
-        taken.acquire(timeout=0)
+        taken.acquire(timeout=patience)
     except Timeout:
         raise Locked(f"{folder}: another process is writing here; wait for it, or stop it and run again") from None
     return taken
@@ -66,16 +66,25 @@ class ShardWriter:
     """One shard, locked and recovered. Use it as a context manager; `commit` batches, then `finish`.
 
     `made_by` holds the row's `model` and `model_revision`. `rows` and `rejected` are what is committed; `tries` counts
-    the rejected tries of each id. Raises Locked where another run has the shard, and Damaged where committed rows do
-    not fit the plan or lack their picture.
+    the rejected tries of each id. Raises Locked where another run has the shard for longer than `patience` seconds, and
+    Damaged where committed rows do not fit the plan or lack their picture.
     """
 
-    def __init__(self, folder: Path, whole: dict[str, Sample], plan: Plan, ending: str, made_by: dict[str, str]):
+    def __init__(
+        self,
+        folder: Path,
+        whole: dict[str, Sample],
+        plan: Plan,
+        ending: str,
+        made_by: dict[str, str],
+        patience: float = 0,
+    ):
         self.folder = folder
         self.whole = whole
         self.plan = plan
         self.ending = ending
         self.made_by = made_by
+        self.patience = patience
         self.rows: list[dict] = []
         self.rejected: list[dict] = []
 
@@ -83,7 +92,7 @@ class ShardWriter:
         (self.folder / IMAGES).mkdir(parents=True, exist_ok=True)
         for folder in (self.folder, self.folder.parent):
             sync_folder(folder)
-        self.lock = lock(self.folder)
+        self.lock = lock(self.folder, self.patience)
         try:
             self._recover()
         except BaseException:

@@ -1,7 +1,9 @@
 """The raw folder: its recipe guards it, and rows are counted as they come."""
 
 import dataclasses
+import json
 import os
+import shutil
 
 import pytest
 from builds import SETTINGS, SOURCE, own_table, write_raw, write_shard
@@ -87,3 +89,63 @@ def test_what_changes_no_picture_is_taken_over(tmp_path):
     assert "\nlicense: cc0-1.0\n" in (tmp_path / "out/README.md").read_text()
     assert table.load(tmp_path / "out/recipe.toml").license == "cc0-1.0"
     assert not release.make(tmp_path / "raw", tmp_path / "out")[1]
+
+
+def test_a_copy_of_a_shard_is_no_shard(tmp_path):
+    """A backup beside the shards neither counts twice nor makes the others' pictures duplicates."""
+    plan = write_raw(tmp_path, only=["base"], scale=0.02)
+    first = tmp_path / "shards" / plan.shards[0].name
+    for name in (f"{first.name} (copy)", f"{first.name}.bak-1", "old-base"):
+        shutil.copytree(first, first.with_name(name))
+    assert [path.name for path in raw.finished(tmp_path)] == [shard.name for shard in plan.shards]
+
+
+def test_a_shard_of_another_recipe_is_not_released(tmp_path):
+    """Its rows are whole and its receipt is right, but it is not what this folder's recipe makes."""
+    plan = write_raw(tmp_path / "raw", only=["base"], scale=0.02)
+    other = dataclasses.replace(SPEC, release="another")
+    write_raw(tmp_path / "other", other, only=["base"], scale=0.02)
+    name = plan.shards[0].name
+    shutil.rmtree(tmp_path / "raw/shards" / name)
+    shutil.copytree(tmp_path / "other/shards" / name, tmp_path / "raw/shards" / name)
+    with pytest.raises(UserError, match=f"{name}: was made by another recipe"):
+        release.make(tmp_path / "raw", tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda found: found["spec"].pop("features"),
+        lambda found: found["spec"]["recipe"].update(unknown=1),
+        lambda found: found["spec"].update(unknown=1),
+        lambda found: found["model"].pop("name"),
+        lambda found: found.update(settings=[]),
+        lambda found: found.update(spec=None),
+    ],
+)
+def test_a_recipe_of_another_version_is_named(tmp_path, change):
+    """What this version cannot read is one line, not a traceback in the middle of something."""
+    write_raw(tmp_path, only=["base"], limit=2)
+    found = json.loads((tmp_path / "recipe.json").read_text())
+    change(found)
+    (tmp_path / "recipe.json").write_text(json.dumps(found))
+    with pytest.raises(UserError, match=r"recipe.json: damaged, or of another version"):
+        raw.unfinished(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["[]", '{"foo": 1}', "3", '{"only": 1}'])
+def test_a_wrong_note_of_what_was_asked_for_is_named(tmp_path, text):
+    write_raw(tmp_path, only=["base"], limit=2)
+    (tmp_path / "asked.json").write_text(text)
+    with pytest.raises(UserError, match=r"asked.json: damaged; remove it"):
+        raw.unfinished(tmp_path)
+
+
+def test_what_a_kill_left_half_written_is_swept(tmp_path):
+    """Temporary files of recipe.json and asked.json go when the next run begins; those of others stay."""
+    write_raw(tmp_path, only=["base"], limit=2)
+    for name in (".asked.json.0a1b2c3d.tmp", ".recipe.json.0a1b2c3d.tmp", ".notes.tmp"):
+        (tmp_path / name).write_text("half")
+    toml = table.DEFAULT.read_text(encoding="utf-8")
+    raw.begin(tmp_path, raw.document(SPEC, SOURCE, toml, **SETTINGS))
+    assert [path.name for path in tmp_path.glob(".*.tmp")] == [".notes.tmp"]

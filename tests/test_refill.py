@@ -3,11 +3,13 @@
 import json
 import os
 import shutil
+import threading
 from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from builds import MADE_BY, SETTINGS, SOURCE, picture_of
+from builds import MADE_BY, SETTINGS, SOURCE, fingerprint_of, picture_of
+from filelock import FileLock
 
 from builder import UserError, lint, raw, refill, release, table, verify
 from builder import lint_files as release_folder
@@ -15,7 +17,7 @@ from builder.checks import Outcome
 from builder.checks.duplicates import HashCheck
 from builder.plan import Plan
 from builder.receipts import Damaged, is_done, receipt
-from builder.shards import ShardWriter
+from builder.shards import LOCK, Locked, ShardWriter
 
 SPEC = table.load()
 PLAN = Plan(SPEC, only=["occlusion"], limit=24, shard_size=8)
@@ -47,7 +49,7 @@ def make(folder, plan, copies=COPIES):
             with ShardWriter(path, plan.whole(shard), plan, "png", MADE_BY) as writer:
                 while pending := writer.pending(plan.asked(shard))[:4]:
                     writer.commit([row(writer, attempt, picture(plan, attempt, copies)) for attempt in pending], [])
-                writer.finish(fingerprint="test", versions={}, finished="")
+                writer.finish(fingerprint=fingerprint_of(folder), versions={}, finished="")
 
 
 def row(writer, attempt, image):
@@ -141,7 +143,7 @@ def test_a_near_duplicate_is_told_from_an_exact_one(tmp_path):
     with ShardWriter(path, PLAN.whole(shard), PLAN, "png", MADE_BY) as writer:
         attempt = PLAN.attempt(writer.whole[PLAN.ids(shard)[0]], 0)
         writer.rows = [row(writer, attempt, image), *writer.rows[1:]]
-        writer.finish(fingerprint="test", versions={}, finished="")
+        writer.finish(fingerprint=fingerprint_of(folder), versions={}, finished="")
     assert refill.take_back(folder, PLAN) == 1
     assert [row["reason"] for row in lines(folder, "rejected.jsonl")] == ["near duplicate"]
 
@@ -340,3 +342,26 @@ def test_a_torn_line_is_taken_back_again(begun, undisturbed, tmp_path, kill):
         (torn / path.relative_to(folder)).write_bytes(data[: len(data) - cut])
         end(torn, PLAN)
         assert content(torn) == content(undisturbed)
+
+
+def test_a_wrong_note_of_duplicates_is_named(begun, tmp_path):
+    folder = shutil.copytree(begun, tmp_path / "raw")
+    for text in ('[{"a": 1}]', '{"shard": 1}', '[{"shard": {"a": 1}, "losers": {}}]', "3"):
+        (folder / refill.DECIDED).write_text(text)
+        with pytest.raises(UserError, match=r"duplicates.json: damaged; remove it"):
+            refill.resume(folder, PLAN)
+
+
+def test_who_has_just_finished_a_shard_is_waited_for(begun, tmp_path, monkeypatch):
+    """Its receipt is there a moment before its lock is let go; a process that keeps the lock is not waited for long."""
+    folder = shutil.copytree(begun, tmp_path / "raw")
+    paths = [folder / "shards" / shard.name / LOCK for shard in PLAN.shards]
+    held = [FileLock(path, thread_local=False) for path in paths]
+    for each in held:
+        each.acquire()
+    monkeypatch.setattr(refill, "PATIENCE", 0)
+    with pytest.raises(Locked, match="another process is writing here"):
+        refill.take_back(folder, PLAN)
+    monkeypatch.setattr(refill, "PATIENCE", 60)
+    threading.Timer(0.5, lambda: [each.release() for each in held]).start()
+    assert refill.take_back(folder, PLAN) == 5
