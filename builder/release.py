@@ -81,7 +81,7 @@ def make(raw_folder: Path, out: Path, anew: bool = False) -> tuple[Census, bool]
     """
     recipe = raw.require(raw_folder)
     calibrated = calibration.load(raw_folder, recipe["fingerprint"])
-    out = out.absolute()
+    out = out.resolve()
     out.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(raw_folder / raw.LOCK):
         shards = raw.finished(raw_folder)

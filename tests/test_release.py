@@ -162,6 +162,16 @@ def test_killed_releases_leave_the_old_one_or_the_new_one(raw_folder, tmp_path):
     assert content(out) == whole
 
 
+def test_a_link_stays_a_link(raw_folder, tmp_path):
+    """The release goes where the link points, again and again."""
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "out").symlink_to(tmp_path / "disk", target_is_directory=True)
+    for _ in range(2):
+        release.make(raw_folder, tmp_path / "out", anew=True)
+        assert (tmp_path / "out").is_symlink() and (tmp_path / "disk/README.md").is_file()
+    assert not list(tmp_path.glob(".*"))
+
+
 @pytest.mark.parametrize("name", ["notes.txt", "photos"])
 def test_a_folder_with_anything_of_the_users_is_not_replaced(raw_folder, tmp_path, name):
     out = tmp_path / "out"
