@@ -133,9 +133,10 @@ def _write(
         sheets = beside.submit(figures.write_sheets, folder / "assets", [s for part in parts.values() for s in part])
         drawn = beside.submit(charts.write, folder / "assets", recipe, census)
         configs, sheets, _ = pack(folder, recipe["labels"], parts), sheets.result(), drawn.result()
-    packed = {split: rows for split, (rows, _) in configs["all"]["splits"].items()}
-    if packed != {split: rows for split, rows in census.splits().items() if rows}:
-        raise UserError(f"{shards[0].parent.parent}: was changed while it was read; wait for who writes there")
+    counted = {split: rows for split, rows in census.splits().items() if rows}
+    for config in ("all", "metadata"):
+        if {split: rows for split, (rows, _) in configs[config]["splits"].items()} != counted:
+            raise UserError(f"{shards[0].parent.parent}: was changed while it was read; wait for who writes there")
     with atomic(folder / "assets" / TALLY) as file:
         file.write(json.dumps(census.tally(recipe), indent=1).encode())
     if calibrated:

@@ -162,6 +162,21 @@ def test_killed_releases_leave_the_old_one_or_the_new_one(raw_folder, tmp_path):
     assert content(out) == whole
 
 
+@pytest.mark.parametrize("step", ["add_pictures", "add_labels"])
+def test_a_build_that_changes_while_it_is_read_is_not_released(raw_folder, tmp_path, monkeypatch, step):
+    """Neither the pictures nor the labels may be others than those that were counted."""
+    add, gone = getattr(parquet.ReleaseWriter, step), "occlusion-00000"
+
+    def add_others(self, *where):
+        if where[-1].name != gone:
+            add(self, *where)
+
+    monkeypatch.setattr(parquet.ReleaseWriter, step, add_others)
+    with pytest.raises(UserError, match="was changed while it was read"):
+        release.make(raw_folder, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_link_stays_a_link(raw_folder, tmp_path):
     """The release goes where the link points, again and again."""
     (tmp_path / "disk").mkdir()
