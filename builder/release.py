@@ -13,6 +13,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import tomlkit
 from filelock import FileLock
 from tqdm import tqdm
 
@@ -186,20 +187,10 @@ def _recipe_toml(recipe: dict) -> str:
     """The table as it was given, but with the model and the commit it was built with; --spec reads it."""
     model = recipe["spec"]["recipe"]["model"]
     revision = recipe["model"]["revision"] if recipe["model"]["kind"] == "hub" else recipe["spec"]["recipe"]["revision"]
-    lines = []
-    for line in recipe["toml"].splitlines():
-        key = line.split("=")[0].strip() if _section(lines).startswith("[recipe]") else ""
-        if key not in ("model", "revision"):
-            lines.append(line)
-        if line.split("#")[0].strip() == "[recipe]":
-            lines += [f"model = {json.dumps(model)}", f"revision = {json.dumps(revision)}"]
+    document = tomlkit.parse(recipe["toml"])
+    document.setdefault("recipe", tomlkit.table()).update({"model": model, "revision": revision})
     note = f"built with {recipe['model']['name']}, revision {recipe['model']['revision']}"
-    return f"# {note}; fingerprint {recipe['fingerprint']}\n\n" + "\n".join(lines) + "\n"
-
-
-def _section(lines: list[str]) -> str:
-    """The header of the table that the last of some TOML lines stands in."""
-    return next((line for line in reversed(lines) if line.startswith("[")), "")
+    return f"# {note}; fingerprint {recipe['fingerprint']}\n\n{tomlkit.dumps(document).rstrip()}\n"
 
 
 def _mark_of(shards: dict[Path, str], recipe: dict, calibrated: Kept | None, searched: bool) -> str:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 
 import pyarrow.parquet as pq
 import pytest
@@ -112,6 +113,42 @@ def test_a_users_own_table_brings_its_own_labels(tmp_path):
     schema = agfd30k._labels(tmp_path / "out")
     assert schema["attribute"] == ["fruit", "drink"] and schema["ethnicity"] == ["maori", "inuit"]
     assert table.load(tmp_path / "out" / "recipe.toml") == spec
+
+
+@pytest.mark.parametrize(
+    "toml",
+    [
+        '  [recipe]\n  model = "old"  # ours\n  steps = 3\n\n# pieces\n[prompt]\npositive = ["{age}"]\n',
+        '[recipe]\n"model" = "old"\n\'revision\' = "v1"\n',
+        '[recipe]\nrevision = """\nv1"""\nsteps = 3\nmodel = """\nold"""\n',
+        'name = "x"\nrecipe.model = "old"\nlicense = "mit"\nrecipe.steps = 3\n[prompt]\nnegative = []\n',
+        'recipe = {model = "old", steps = 3}\n[[feature]]\nname = "a"\n',
+        '[ recipe ]\nsteps = 3\nmodel = "old"',
+        '[recipe]\nmodel = "old"\n\n  [checks.attribute]\n  model = "clip"\n  revision = "v2"\n',
+        '[checks.attribute]\nmodel = "clip"\n\n[[feature]]\nname = "a"\n',
+        "",
+    ],
+    ids=["indented", "quoted", "lines", "dotted", "inline", "spaced", "section behind", "none", "empty"],
+)
+def test_the_table_names_the_exact_model_however_it_is_written(toml):
+    """And nothing else of it is changed."""
+    model = {"kind": "hub", "name": "some/model", "revision": "c0ffee"}
+    recipe = {"toml": toml, "model": model, "spec": {"recipe": {"model": 'a "model"'}}, "fingerprint": "f00"}
+    text, wanted = release._recipe_toml(recipe), tomllib.loads(toml)
+    wanted["recipe"] = wanted.get("recipe", {}) | {"model": 'a "model"', "revision": "c0ffee"}
+    assert tomllib.loads(text) == wanted
+    assert text.startswith("# built with some/model, revision c0ffee; fingerprint f00\n\n") and text.endswith("\n")
+
+
+def test_what_is_said_in_the_table_beside_its_values_stays():
+    """Comments and order: of the default table only the lines of model and revision differ."""
+    toml = table.DEFAULT.read_text()
+    model = {"kind": "hub", "name": "some/model", "revision": "c0ffee"}
+    recipe = {"toml": toml, "model": model, "spec": {"recipe": {"model": "some/model"}}, "fingerprint": "f00"}
+    old, new = toml.splitlines(), release._recipe_toml(recipe).splitlines()[2:]
+    assert len(new) == len(old)
+    changed = [line for line, before in zip(new, old) if line != before]
+    assert [line.split("#")[0].strip() for line in changed] == ['model = "some/model"', 'revision = "c0ffee"']
 
 
 def test_a_preview_says_so_in_the_readme_and_in_every_row(raw_folder, tmp_path):
