@@ -83,7 +83,6 @@ def make(raw_folder: Path, out: Path, anew: bool = False) -> tuple[Census, bool]
     recipe = raw.require(raw_folder)
     calibrated = calibration.load(raw_folder, recipe["fingerprint"])
     out = out.resolve()
-    out.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(raw_folder / raw.LOCK):
         shards = raw.finished(raw_folder)
         census = Census.of(list(shards))
@@ -92,6 +91,7 @@ def make(raw_folder: Path, out: Path, anew: bool = False) -> tuple[Census, bool]
         searched = raw.is_searched(raw_folder, recipe["spec"]["checks"]["duplicates"], shards)
         mark = _mark_of(shards, recipe, calibrated, searched)
         require_free(out, recipe)
+        out.parent.mkdir(parents=True, exist_ok=True)
         stale = anew or not _is_current(out, mark, recipe)
         if stale:
             temporary = out.parent / f".{out.name}.tmp"
@@ -102,10 +102,13 @@ def make(raw_folder: Path, out: Path, anew: bool = False) -> tuple[Census, bool]
 
 
 def require_free(out: Path, recipe: dict) -> None:
-    """Raise UserError where `out` holds anything that a release of this recipe must not replace.
+    """Raise UserError where `out` cannot be made, or holds anything that a release of this recipe must not replace.
 
     It may replace an older release of the same recipe and a preview, nothing else.
     """
+    parent = next(place for place in out.resolve().parents if place.exists())
+    if not parent.is_dir():
+        raise UserError(f"{out}: cannot be made, because {parent} is not a folder; choose another place with --out")
     if not out.exists():
         return
     names = {path.name for path in out.iterdir()} - IGNORED if out.is_dir() else {"a file"}

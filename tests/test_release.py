@@ -199,6 +199,20 @@ def test_killed_releases_leave_the_old_one_or_the_new_one(raw_folder, tmp_path):
     assert content(out) == whole
 
 
+@pytest.mark.parametrize("place", ["file/out", "file/deeper/out", "link/out"])
+def test_a_place_inside_a_file_is_refused(raw_folder, tmp_path, capsys, place):
+    """In one line, and by what a run asks before it makes its first picture."""
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "link").symlink_to("file")
+    out = tmp_path / place
+    says = f"{tmp_path / 'file'} is not a folder; choose another place with --out"
+    with pytest.raises(UserError, match=says):
+        release.require_free(out, raw.require(raw_folder))
+    assert release.main(["--raw", str(raw_folder), "--out", str(out)]) == 2
+    assert says in capsys.readouterr().err
+    release.require_free(tmp_path / "not/yet/there", raw.require(raw_folder))
+
+
 @pytest.mark.parametrize("step", ["add_pictures", "add_labels"])
 def test_a_build_that_changes_while_it_is_read_is_not_released(raw_folder, tmp_path, monkeypatch, step):
     """Neither the pictures nor the labels may be others than those that were counted."""
