@@ -10,6 +10,7 @@ import json
 import re
 import shutil
 import sys
+import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from builder.calibration import Kept
 from builder.census import Census
 from builder.files import atomic, sync_folder
 from builder.parquet import ReleaseWriter
+from builder.spec import fingerprint
 
 OURS = {"README.md", "recipe.toml", "data", "metadata", "assets"}
 THREADS = 4
@@ -29,7 +31,7 @@ THREADS = 4
 TALLY = "checks.json"
 IGNORED = {".gitattributes", ".cache", ".DS_Store"}
 MARK = re.compile(
-    r"<!-- built from (?P<rows>\S+), recipe (?P<recipe>\S+), model (?P<kind>\S+)"
+    r"<!-- built from (?P<rows>\S+), recipe (?P<recipe>\S+), (table (?P<table>\S+), )?model (?P<kind>\S+)"
     r"(, calibration \S+)?(?P<unsearched>, unsearched)? -->"
 )
 
@@ -196,11 +198,16 @@ def _recipe_toml(recipe: dict) -> str:
     return f"# {note}; fingerprint {recipe['fingerprint']}\n\n{tomlkit.dumps(document).rstrip()}\n"
 
 
+def table_digest(toml: str) -> str:
+    """One digest of all that a table in TOML says; comments and the way it is written are not in it."""
+    return fingerprint(tomllib.loads(toml))
+
+
 def _mark_of(shards: dict[Path, str], recipe: dict, calibrated: Kept | None, searched: bool) -> str:
     """The line of a README that says what its release was built from."""
     more = (f", calibration {calibrated.digest}" if calibrated else "") + ("" if searched else ", unsearched")
-    rows, fingerprint = raw.digest(shards), recipe["fingerprint"]
-    return f"<!-- built from {rows}, recipe {fingerprint}, model {recipe['model']['kind']}{more} -->"
+    by = f"recipe {recipe['fingerprint']}, table {table_digest(_recipe_toml(recipe))}, model {recipe['model']['kind']}"
+    return f"<!-- built from {raw.digest(shards)}, {by}{more} -->"
 
 
 def _mark(out: Path) -> re.Match[str] | None:
