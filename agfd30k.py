@@ -195,8 +195,8 @@ def _labels(folder):
     if is_raw(folder):
         return json.loads((folder / "recipe.json").read_text(encoding="utf-8"))["labels"]
     schema = pq.read_schema(next(iter(sorted(folder.glob("metadata/*.parquet")))))
-    found = datasets.Features.from_arrow_schema(schema)
-    return {name: kind.names for name, kind in found.items() if isinstance(kind, datasets.ClassLabel)}
+    kinds = json.loads(schema.metadata[b"huggingface"])["info"]["features"]
+    return {name: kind["names"] for name, kind in kinds.items() if kind.get("_type") == "ClassLabel"}
 
 
 def _sources(folder, config):
@@ -286,9 +286,10 @@ def _raw_tables(shard, split, schema):
 
 
 def _parquet_tables(path):
+    """Without the schema's notes, which an older datasets cannot read where a newer one wrote them."""
     with pq.ParquetFile(path) as file:
         for group in range(file.num_row_groups):
-            yield file.read_row_group(group)
+            yield file.read_row_group(group).replace_schema_metadata(None)
 
 
 def load_dataset(name="all", data_dir=None, split=None, streaming=False, num_proc=None, cache_dir=None):

@@ -12,6 +12,8 @@ from agfd30k import read_rows
 
 LABEL_WIDTH = 150
 SIDE = 128
+MOST_SIDE = 16_383
+"""Of a WebP picture, in pixels."""
 
 
 def contact_sheet(rows: Mapping[str, list[Image.Image]], side: int = SIDE, columns: int = 1) -> Image.Image:
@@ -51,8 +53,19 @@ def write_sheets(folder: Path, shards: list[Path]) -> list[str]:
 
 
 def _save(path: Path, name: str, rows: dict[str, list[Image.Image]]) -> None:
-    sheet = contact_sheet(rows, columns=2 if name == "all" and len(rows) > 1 else 1)
-    sheet.save(path, quality=90, method=2)
+    side, columns = _layout(len(rows), max(map(len, rows.values())), 2 if name == "all" and len(rows) > 1 else 1)
+    contact_sheet(rows, side, columns).save(path, quality=90, method=2)
+
+
+def _layout(rows: int, pictures: int, least: int) -> tuple[int, int]:
+    """The side of a picture and how many columns, `least` or more, for a sheet that WebP can hold.
+
+    `pictures` is how many the longest row has. They are smaller than usual only where columns alone do not do.
+    """
+    side = SIDE
+    while (columns := max(least, -(-rows // (MOST_SIDE // side)))) * (LABEL_WIDTH + side * pictures) > MOST_SIDE:
+        side //= 2
+    return side, columns
 
 
 def _small(path: Path) -> Image.Image:

@@ -13,7 +13,7 @@ import yaml
 
 from agfd30k import SPLITS
 from builder import table
-from builder.release import IGNORED, MARK
+from builder.release import IGNORED, MARK, table_digest
 from builder.rules import SpecError
 
 DATA = re.compile(r"(data/\w+|metadata)/(\w+)-(\d{5})-of-(\d{5})\.parquet")
@@ -141,12 +141,17 @@ def readme(release: Release) -> Iterator[str]:
 
 
 def configs(release: Release) -> Iterator[str]:
-    """Every config stands for files, every Parquet file belongs to a config, and the viewer can list them."""
+    """`all` and `metadata` are there, every config stands for files, every Parquet file belongs to a config, and the
+    viewer can list them.
+    """
     known, told = release.configs(), {info.get("config_name") for info in release.card[0].get("dataset_info") or []}
     if len(known) > MOST_CONFIGS:
         yield f"{len(known):,} configs, the viewer shows at most {MOST_CONFIGS:,}"
     if len(release.parquet) > MOST_DATA_FILES:
         yield f"{len(release.parquet):,} Parquet files, the viewer takes at most {MOST_DATA_FILES:,}"
+    for name in ("all", "metadata"):
+        if name not in known:
+            yield f"the YAML has no config `{name}`, so its rows are not checked"
     used = set()
     for name, splits in known.items():
         if name not in told:
@@ -182,11 +187,22 @@ def texts(release: Release) -> Iterator[str]:
 
 
 def recipe(release: Release) -> Iterator[str]:
-    """The table is there, and makes the same dataset again."""
+    """The table is there, is a good one, and is the one that the card's mark was made with.
+
+    Its first line names the mark's fingerprint, and its values give the mark's digest; its comments may be changed. The
+    fingerprint also stands for the run's flags, so it cannot be computed again from a release alone.
+    """
+    path = release.folder / "recipe.toml"
     try:
-        table.load(release.folder / "recipe.toml")
+        table.load(path)
     except SpecError as error:
         yield str(error)
+        return
+    toml, mark = path.read_text(encoding="utf-8"), MARK.search(release.card[1])
+    if mark and not toml.splitlines()[0].endswith(f"; fingerprint {mark['recipe']}"):
+        yield "recipe.toml and README.md are of two recipes: their fingerprints differ"
+    elif mark and mark["table"] and mark["table"] != table_digest(toml):
+        yield "recipe.toml is not the table that the release was made with: it was changed; make the release again"
 
 
 def quotas(release: Release, made: Counter) -> Iterator[str]:

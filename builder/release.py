@@ -10,9 +10,11 @@ import json
 import re
 import shutil
 import sys
+import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import tomlkit
 from filelock import FileLock
 from tqdm import tqdm
 
@@ -21,6 +23,7 @@ from builder.calibration import Kept
 from builder.census import Census
 from builder.files import atomic, sync_folder
 from builder.parquet import ReleaseWriter
+from builder.spec import fingerprint
 
 OURS = {"README.md", "recipe.toml", "data", "metadata", "assets"}
 THREADS = 4
@@ -28,7 +31,7 @@ THREADS = 4
 TALLY = "checks.json"
 IGNORED = {".gitattributes", ".cache", ".DS_Store"}
 MARK = re.compile(
-    r"<!-- built from (?P<rows>\S+), recipe (?P<recipe>\S+), model (?P<kind>\S+)"
+    r"<!-- built from (?P<rows>\S+), recipe (?P<recipe>\S+), (table (?P<table>\S+), )?model (?P<kind>\S+)"
     r"(, calibration \S+)?(?P<unsearched>, unsearched)? -->"
 )
 
@@ -81,8 +84,7 @@ def make(raw_folder: Path, out: Path, anew: bool = False) -> tuple[Census, bool]
     """
     recipe = raw.require(raw_folder)
     calibrated = calibration.load(raw_folder, recipe["fingerprint"])
-    out = out.absolute()
-    out.parent.mkdir(parents=True, exist_ok=True)
+    out = out.resolve()
     with FileLock(raw_folder / raw.LOCK):
         shards = raw.finished(raw_folder)
         census = Census.of(list(shards))
@@ -91,6 +93,7 @@ def make(raw_folder: Path, out: Path, anew: bool = False) -> tuple[Census, bool]
         searched = raw.is_searched(raw_folder, recipe["spec"]["checks"]["duplicates"], shards)
         mark = _mark_of(shards, recipe, calibrated, searched)
         require_free(out, recipe)
+        out.parent.mkdir(parents=True, exist_ok=True)
         stale = anew or not _is_current(out, mark, recipe)
         if stale:
             temporary = out.parent / f".{out.name}.tmp"
@@ -101,10 +104,13 @@ def make(raw_folder: Path, out: Path, anew: bool = False) -> tuple[Census, bool]
 
 
 def require_free(out: Path, recipe: dict) -> None:
-    """Raise UserError where `out` holds anything that a release of this recipe must not replace.
+    """Raise UserError where `out` cannot be made, or holds anything that a release of this recipe must not replace.
 
     It may replace an older release of the same recipe and a preview, nothing else.
     """
+    parent = next(place for place in out.resolve().parents if place.exists())
+    if not parent.is_dir():
+        raise UserError(f"{out}: cannot be made, because {parent} is not a folder; choose another place with --out")
     if not out.exists():
         return
     names = {path.name for path in out.iterdir()} - IGNORED if out.is_dir() else {"a file"}
@@ -133,9 +139,10 @@ def _write(
         sheets = beside.submit(figures.write_sheets, folder / "assets", [s for part in parts.values() for s in part])
         drawn = beside.submit(charts.write, folder / "assets", recipe, census)
         configs, sheets, _ = pack(folder, recipe["labels"], parts), sheets.result(), drawn.result()
-    packed = {split: rows for split, (rows, _) in configs["all"]["splits"].items()}
-    if packed != {split: rows for split, rows in census.splits().items() if rows}:
-        raise UserError(f"{shards[0].parent.parent}: was changed while it was read; wait for who writes there")
+    counted = {split: rows for split, rows in census.splits().items() if rows}
+    for config in ("all", "metadata"):
+        if {split: rows for split, (rows, _) in configs[config]["splits"].items()} != counted:
+            raise UserError(f"{shards[0].parent.parent}: was changed while it was read; wait for who writes there")
     with atomic(folder / "assets" / TALLY) as file:
         file.write(json.dumps(census.tally(recipe), indent=1).encode())
     if calibrated:
@@ -185,27 +192,22 @@ def _recipe_toml(recipe: dict) -> str:
     """The table as it was given, but with the model and the commit it was built with; --spec reads it."""
     model = recipe["spec"]["recipe"]["model"]
     revision = recipe["model"]["revision"] if recipe["model"]["kind"] == "hub" else recipe["spec"]["recipe"]["revision"]
-    lines = []
-    for line in recipe["toml"].splitlines():
-        key = line.split("=")[0].strip() if _section(lines).startswith("[recipe]") else ""
-        if key not in ("model", "revision"):
-            lines.append(line)
-        if line.split("#")[0].strip() == "[recipe]":
-            lines += [f"model = {json.dumps(model)}", f"revision = {json.dumps(revision)}"]
+    document = tomlkit.parse(recipe["toml"])
+    document.setdefault("recipe", tomlkit.table()).update({"model": model, "revision": revision})
     note = f"built with {recipe['model']['name']}, revision {recipe['model']['revision']}"
-    return f"# {note}; fingerprint {recipe['fingerprint']}\n\n" + "\n".join(lines) + "\n"
+    return f"# {note}; fingerprint {recipe['fingerprint']}\n\n{tomlkit.dumps(document).rstrip()}\n"
 
 
-def _section(lines: list[str]) -> str:
-    """The header of the table that the last of some TOML lines stands in."""
-    return next((line for line in reversed(lines) if line.startswith("[")), "")
+def table_digest(toml: str) -> str:
+    """One digest of all that a table in TOML says; comments and the way it is written are not in it."""
+    return fingerprint(tomllib.loads(toml))
 
 
 def _mark_of(shards: dict[Path, str], recipe: dict, calibrated: Kept | None, searched: bool) -> str:
     """The line of a README that says what its release was built from."""
     more = (f", calibration {calibrated.digest}" if calibrated else "") + ("" if searched else ", unsearched")
-    rows, fingerprint = raw.digest(shards), recipe["fingerprint"]
-    return f"<!-- built from {rows}, recipe {fingerprint}, model {recipe['model']['kind']}{more} -->"
+    by = f"recipe {recipe['fingerprint']}, table {table_digest(_recipe_toml(recipe))}, model {recipe['model']['kind']}"
+    return f"<!-- built from {raw.digest(shards)}, {by}{more} -->"
 
 
 def _mark(out: Path) -> re.Match[str] | None:

@@ -8,6 +8,8 @@ from typing import Any
 from builder import UserError
 
 RESERVED = {"all", "metadata", "default", "train", "validation", "test"}
+WINDOWS = {"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(1, 10))}
+"""What no folder and no file may be called there."""
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -36,6 +38,12 @@ def name(key: str, value: Any) -> None:
     good = isinstance(value, str) and NAME.fullmatch(value) is not None and len(value) <= 64
     rule(good, f"`{key}` must be lower-case letters, digits and _ (64 at most, a letter first)", value)
     rule(value not in RESERVED, f"`{key}` must not be a reserved word", value)
+
+
+def file_name(key: str, value: Any) -> None:
+    """A name that folders and files are called by, on every system."""
+    name(key, value)
+    rule(value not in WINDOWS, f"`{key}` must not be a name that Windows keeps for its devices", value)
 
 
 def whole(key: str, value: Any, least: int, most: int = 10**9) -> None:

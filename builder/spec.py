@@ -67,7 +67,8 @@ class Feature:
 
     def __post_init__(self):
         for key in ("attribute", "name"):
-            rules.name(key, getattr(self, key))
+            rules.file_name(key, getattr(self, key))
+        rules.rule(self.name not in SEXES, "`name` must not be that of a sex", self.name)
         for sex in SEXES:
             rules.whole(sex, self.quota(sex), 0)
         rules.rule(self.male + self.female > 0, "`male` and `female` must not both be 0", 0)

@@ -24,6 +24,20 @@ def test_a_part_says_what_the_whole_is(tmp_path):
     assert "This is a part" not in card(tmp_path / "whole")
 
 
+def test_the_example_loads_a_config_that_is_there(tmp_path, monkeypatch):
+    """An attribute has none when every one of its pictures was given up."""
+    monkeypatch.setattr(builds, "refused", lambda attempt: attempt.sample.attribute == "fruit")
+    text = card(tmp_path)
+    assert "| fruit | banana | 20 | 0 |" in text
+    assert 'faces = load_dataset("out", "drink")' in text
+
+
+@pytest.mark.parametrize(("most", "says"), [(10, "10 tries"), (1, "1 try")])
+def test_the_most_tries_are_told_with_the_first_among_them(tmp_path, most, says):
+    toml = OWN_TABLE.replace('model = "preview"', f'model = "preview"\nmax_attempts = {most}')
+    assert f"A try that was rejected is made again with another seed, up to {says} in all." in card(tmp_path, toml)
+
+
 @pytest.mark.parametrize(
     ("ages", "says"),
     [

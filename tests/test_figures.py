@@ -46,6 +46,26 @@ def test_a_picture_that_is_not_square_keeps_its_shape():
     assert colours(sheet, 0) == [(9, 9, 9)]
 
 
+@pytest.mark.parametrize(
+    ("name", "features", "pictures", "size"),
+    [
+        ("many", 130, 1, (2 * (150 + 128), 65 * 128)),
+        ("many", 300, 1, (3 * (150 + 128), 100 * 128)),
+        ("all", 130, 1, (2 * (150 + 128), 65 * 128)),
+        ("all", 300, 1, (3 * (150 + 128), 100 * 128)),
+        ("all", 3, 1, (2 * (150 + 128), 2 * 128)),
+        ("many", 1700, 8, (7 * (150 + 8 * 64), 243 * 64)),
+    ],
+)
+def test_a_sheet_of_many_features_is_not_too_large_to_be_saved(tmp_path, name, features, pictures, size):
+    """WebP ends at 16,383 pixels each way."""
+    side = 64 if features == 1700 else 128
+    rows = {f"feature{n}": [plain((n % 200, 0, 0), (side, side))] * pictures for n in range(features)}
+    figures._save(tmp_path / "sheet.webp", name, rows)
+    with Image.open(tmp_path / "sheet.webp") as sheet:
+        assert sheet.size == size
+
+
 def test_a_release_has_a_sheet_for_every_attribute(tmp_path):
     """The sheets are in the card, the same bytes every time, and what is on them is in the build."""
     path, spec = own_table(tmp_path)

@@ -462,6 +462,16 @@ def test_a_glob_without_a_file(out):
     assert all(line.startswith("counts: fruit: ") for line in found[1:])
 
 
+@pytest.mark.parametrize("name", ["all", "metadata"])
+def test_a_config_that_every_release_has_is_missing(out, name):
+    """Without it nothing would be known of the rows; the folder is gone too."""
+    with head(out) as document:
+        for key in ("configs", "dataset_info"):
+            document[key] = [part for part in document[key] if part["config_name"] != name]
+    shutil.rmtree(out / name, ignore_errors=True)
+    assert faults(out) == [f"configs: the YAML has no config `{name}`, so its rows are not checked"]
+
+
 def test_a_parquet_file_that_belongs_to_no_config(out):
     with head(out) as document:
         for config in document["configs"]:
@@ -688,6 +698,41 @@ def test_a_recipe_that_is_no_table(out, old, new, says):
     path.write_text(path.read_text().replace(old, new))
     (line,) = faults(out)
     assert line.startswith(f"recipe: {out}/recipe.toml: {says}")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('model = "preview"', 'model = "someone/else"'),
+        ('"two bananas"', '"three bananas"'),
+        ("male = 12", "male = 11"),
+        ('name = "Fruit sellers"', 'name = "Fruit buyers"'),
+    ],
+)
+def test_a_recipe_that_was_changed(out, old, new):
+    """Of which other pictures would be made; what is said beside the values may be changed."""
+    path = out / "recipe.toml"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    said = "recipe.toml is not the table that the release was made with: it was changed; make the release again"
+    assert faults(out) == [f"recipe: {said}"]
+    path.write_text(f"{text}# as it was\n")
+    assert faults(out) == []
+
+
+def test_a_recipe_of_another_build(out):
+    text = (out / "recipe.toml").read_text()
+    fingerprint = text.splitlines()[0].split()[-1]
+    said = "recipe: recipe.toml and README.md are of two recipes: their fingerprints differ"
+    for other in (text.replace(fingerprint, "c0ffee"), text.split("\n", 1)[1]):
+        (out / "recipe.toml").write_text(other)
+        assert faults(out) == [said]
+
+
+def test_a_release_made_before_the_card_told_of_its_table(out):
+    edit(out, f"table {lint_files.MARK.search((out / 'README.md').read_text())['table']}, ", "")
+    assert faults(out) == []
 
 
 # ---- pictures -------------------------------------------------------------------------------------------------

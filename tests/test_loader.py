@@ -17,6 +17,18 @@ from builder.plan import Plan
 
 SCRIPTS_RUN = int(datasets.__version__.split(".")[0]) < 4
 LOADER = Path(agfd30k.__file__).resolve()
+OLD_DATASETS = LOADER.parent / ".venv-datasets3" / "bin" / "python"
+BY_THE_OLD = """
+import sys
+import agfd30k, datasets
+loader, config, folder = sys.argv[1:]
+for streaming in (False, True):
+    options = {"data_dir": folder, "streaming": streaming}
+    script = datasets.load_dataset(loader, config, trust_remote_code=True, **options)
+    for loaded in (script, agfd30k.load_dataset(config, **options)):
+        assert loaded["train"].features == agfd30k.features(config=config)
+        print(*sorted(row["id"] for rows in loaded.values() for row in rows))
+"""
 CONFIGS = ["age", "emotion", "occlusion", "illumination", "pose", "hair", "others", "base", "all", "metadata"]
 
 
@@ -73,6 +85,19 @@ def test_as_a_loading_script(folder):
             )
             found = {split: sorted(row["id"] for row in rows) for split, rows in loaded.items()}
             assert found == ids(wanted)
+
+
+@pytest.mark.skipif(not OLD_DATASETS.exists(), reason="make test builds the environment")
+@pytest.mark.parametrize("folder", ["agfd30k", "agfd30k-raw"])
+@pytest.mark.parametrize("config", ["occlusion", "metadata"])
+def test_an_older_datasets_loads_what_a_newer_one_wrote(tmp_path, folder, config):
+    """As a loading script and through the module, streamed and not."""
+    environment = {**os.environ, "HF_HOME": str(tmp_path), "HF_DATASETS_OFFLINE": "1", "PYTHONPATH": str(LOADER.parent)}
+    command = [OLD_DATASETS, "-c", BY_THE_OLD, LOADER, config, folder]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    wanted = sorted(id for found in ids(agfd30k.load_dataset(config, data_dir=folder)).values() for id in found)
+    assert [line.split() for line in done.stdout.splitlines()] == [wanted] * 4
 
 
 @pytest.mark.parametrize("folder", ["agfd30k", "agfd30k-raw"])

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 
 import pyarrow.parquet as pq
 import pytest
@@ -114,6 +115,42 @@ def test_a_users_own_table_brings_its_own_labels(tmp_path):
     assert table.load(tmp_path / "out" / "recipe.toml") == spec
 
 
+@pytest.mark.parametrize(
+    "toml",
+    [
+        '  [recipe]\n  model = "old"  # ours\n  steps = 3\n\n# pieces\n[prompt]\npositive = ["{age}"]\n',
+        '[recipe]\n"model" = "old"\n\'revision\' = "v1"\n',
+        '[recipe]\nrevision = """\nv1"""\nsteps = 3\nmodel = """\nold"""\n',
+        'name = "x"\nrecipe.model = "old"\nlicense = "mit"\nrecipe.steps = 3\n[prompt]\nnegative = []\n',
+        'recipe = {model = "old", steps = 3}\n[[feature]]\nname = "a"\n',
+        '[ recipe ]\nsteps = 3\nmodel = "old"',
+        '[recipe]\nmodel = "old"\n\n  [checks.attribute]\n  model = "clip"\n  revision = "v2"\n',
+        '[checks.attribute]\nmodel = "clip"\n\n[[feature]]\nname = "a"\n',
+        "",
+    ],
+    ids=["indented", "quoted", "lines", "dotted", "inline", "spaced", "section behind", "none", "empty"],
+)
+def test_the_table_names_the_exact_model_however_it_is_written(toml):
+    """And nothing else of it is changed."""
+    model = {"kind": "hub", "name": "some/model", "revision": "c0ffee"}
+    recipe = {"toml": toml, "model": model, "spec": {"recipe": {"model": 'a "model"'}}, "fingerprint": "f00"}
+    text, wanted = release._recipe_toml(recipe), tomllib.loads(toml)
+    wanted["recipe"] = wanted.get("recipe", {}) | {"model": 'a "model"', "revision": "c0ffee"}
+    assert tomllib.loads(text) == wanted
+    assert text.startswith("# built with some/model, revision c0ffee; fingerprint f00\n\n") and text.endswith("\n")
+
+
+def test_what_is_said_in_the_table_beside_its_values_stays():
+    """Comments and order: of the default table only the lines of model and revision differ."""
+    toml = table.DEFAULT.read_text()
+    model = {"kind": "hub", "name": "some/model", "revision": "c0ffee"}
+    recipe = {"toml": toml, "model": model, "spec": {"recipe": {"model": "some/model"}}, "fingerprint": "f00"}
+    old, new = toml.splitlines(), release._recipe_toml(recipe).splitlines()[2:]
+    assert len(new) == len(old)
+    changed = [line for line, before in zip(new, old) if line != before]
+    assert [line.split("#")[0].strip() for line in changed] == ['model = "some/model"', 'revision = "c0ffee"']
+
+
 def test_a_preview_says_so_in_the_readme_and_in_every_row(raw_folder, tmp_path):
     release.make(raw_folder, tmp_path / "out")
     text = (tmp_path / "out/README.md").read_text().split("---\n", 2)[2]
@@ -160,6 +197,45 @@ def test_killed_releases_leave_the_old_one_or_the_new_one(raw_folder, tmp_path):
         assert not out.exists() or content(out) == whole
     release.make(raw_folder, out)
     assert content(out) == whole
+
+
+@pytest.mark.parametrize("place", ["file/out", "file/deeper/out", "link/out"])
+def test_a_place_inside_a_file_is_refused(raw_folder, tmp_path, capsys, place):
+    """In one line, and by what a run asks before it makes its first picture."""
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "link").symlink_to("file")
+    out = tmp_path / place
+    says = f"{tmp_path / 'file'} is not a folder; choose another place with --out"
+    with pytest.raises(UserError, match=says):
+        release.require_free(out, raw.require(raw_folder))
+    assert release.main(["--raw", str(raw_folder), "--out", str(out)]) == 2
+    assert says in capsys.readouterr().err
+    release.require_free(tmp_path / "not/yet/there", raw.require(raw_folder))
+
+
+@pytest.mark.parametrize("step", ["add_pictures", "add_labels"])
+def test_a_build_that_changes_while_it_is_read_is_not_released(raw_folder, tmp_path, monkeypatch, step):
+    """Neither the pictures nor the labels may be others than those that were counted."""
+    add, gone = getattr(parquet.ReleaseWriter, step), "occlusion-00000"
+
+    def add_others(self, *where):
+        if where[-1].name != gone:
+            add(self, *where)
+
+    monkeypatch.setattr(parquet.ReleaseWriter, step, add_others)
+    with pytest.raises(UserError, match="was changed while it was read"):
+        release.make(raw_folder, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_link_stays_a_link(raw_folder, tmp_path):
+    """The release goes where the link points, again and again."""
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "out").symlink_to(tmp_path / "disk", target_is_directory=True)
+    for _ in range(2):
+        release.make(raw_folder, tmp_path / "out", anew=True)
+        assert (tmp_path / "out").is_symlink() and (tmp_path / "disk/README.md").is_file()
+    assert not list(tmp_path.glob(".*"))
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "photos"])

@@ -154,6 +154,13 @@ def test_a_table_of_ones_own(tmp_path):
     assert all(sample.prompt.endswith(f", {sample.phrase}, tin") for sample in crowns)
 
 
+def test_labels_that_no_file_is_called_by_may_be_any_name(tmp_path):
+    """What Windows keeps for itself is no matter there."""
+    path = tmp_path / "toys.toml"
+    path.write_text(OWN.replace("elf =", "con =").replace("grown =", "nul ="), encoding="utf-8")
+    assert table.load(path).labels["ethnicity"] == ["con", "dwarf"]
+
+
 DELETE, SAME = object(), object()
 SMALL = tomllib.loads(OWN)
 
@@ -197,6 +204,7 @@ AGES, BRACKETS, PIECE = (
     "must name a piece of the template",
 )
 NAMES = ["only-mask", "a/b", "Hat", "all", "train", "_hat", "1hat", "", "h" * 65, "two\nlines", 7]
+WINDOWS = "must not be a name that Windows keeps for its devices"
 BROKEN = [
     bad("colour", 1, "unknown key in the table (known: age_groups, ", "colour"),
     bad("people", DELETE, "the table needs the key `people`", sorted(SMALL.keys() - {"people"})),
@@ -237,6 +245,12 @@ BROKEN = [
     bad("feature.1.name", "small", "`name` must be unique (row 1 has it too)"),
     *(bad("feature.1.name", name, "`name` must ") for name in NAMES),
     *(bad("feature.1.attribute", name, "`attribute` must ") for name in NAMES),
+    *(
+        bad(f"feature.1.{key}", name, WINDOWS)
+        for key in ("attribute", "name")
+        for name in ("con", "nul", "com1", "lpt9")
+    ),
+    *(bad("feature.1.name", sex, "`name` must not be that of a sex") for sex in ("male", "female")),
     bad("feature.1.phrases", [], "`phrases` must not be empty"),
     bad("feature.1.phrases", [""], "`phrases` must not be empty"),
     bad("feature.1.phrases", ["crown", " "], f"`phrases` {TEXT}", " "),
