@@ -35,6 +35,7 @@ Configs: one per attribute, `all` (every picture) and `metadata` (every label, n
 
 import hashlib
 import json
+import re
 from pathlib import Path, PurePosixPath
 
 import datasets
@@ -60,6 +61,10 @@ LABELS = {
     "age_group": ["child", "teenager", "young_adult", "old_adult", "old"],
 }
 """Class names of the default table; a folder made from another table brings its own."""
+
+
+SHARD = re.compile(r"[a-z][a-z0-9_]*-\d{5,}")
+"""What a shard's folder is called."""
 
 
 CHECKS = {
@@ -158,6 +163,12 @@ def read_rows(shard):
                 raise ValueError(f"{path}, line {number}: not a row") from None
 
 
+def shards(folder):
+    """The shard folders of a raw build, in plan order within each attribute; a copy of another name is none."""
+    found = [path for path in Path(folder, "shards").glob("*-*") if SHARD.fullmatch(path.name) and path.is_dir()]
+    return sorted(found, key=lambda path: (path.name.rpartition("-")[0], len(path.name), path.name))
+
+
 def picture(shard, row):
     """Path of a row's picture. Raises ValueError where it would lie outside its shard."""
     name = PurePosixPath(row["file_name"])
@@ -202,8 +213,8 @@ def _labels(folder):
 def _sources(folder, config):
     """What a config is read from: raw shards with rows, or the Parquet files of a release."""
     if is_raw(folder):
-        pattern = "shards/*" if config in ("all", "metadata") else f"shards/{config}-*"
-        return sorted(shard for shard in folder.glob(pattern) if next(read_rows(shard), None))
+        wanted = [s for s in shards(folder) if config in ("all", "metadata", s.name.rpartition("-")[0])]
+        return [shard for shard in wanted if next(read_rows(shard), None)]
     pattern = {"all": "data/*/*.parquet", "metadata": "metadata/*.parquet"}.get(config, f"data/{config}/*.parquet")
     return sorted(folder.glob(pattern))
 

@@ -38,7 +38,7 @@ def run(scale: float = 1.0) -> Iterator[Table]:
 
 def rows(folder: Path) -> Iterator[dict]:
     """Every row of the raw build with its picture's bytes."""
-    return _rows(raw.shard_folders(folder / "raw"))
+    return _rows(agfd30k.shards(folder / "raw"))
 
 
 def _rows(shards: list[Path]) -> Iterator[dict]:
@@ -117,7 +117,7 @@ def _one_file(folder: Path) -> None:
 
 def _parquet(folder: Path) -> None:
     labels = raw.require(folder / "raw")["labels"]
-    shards = raw.shard_folders(folder / "raw")
+    shards = agfd30k.shards(folder / "raw")
     parts = {name: [s for s in shards if s.name.startswith(f"{name}-")] for name in labels["attribute"]}
     release.pack(folder / "out", labels, parts)
 
@@ -128,7 +128,7 @@ def _from_generator(folder: Path, processes: int | None = None) -> None:
         _labelled,
         features=features,
         cache_dir=str(folder / "cache"),
-        gen_kwargs={"shards": raw.shard_folders(folder / "raw"), "columns": tuple(features)},
+        gen_kwargs={"shards": agfd30k.shards(folder / "raw"), "columns": tuple(features)},
         num_proc=processes,
     )
     made.to_parquet(folder / "out" / "train.parquet")

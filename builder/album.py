@@ -51,7 +51,7 @@ class RawAlbum:
 
     def entries(self) -> Iterator[Entry]:
         """Every picture's entry, shard by shard."""
-        for shard in raw.shard_folders(self.folder):
+        for shard in agfd30k.shards(self.folder):
             with _readable(shard):
                 for row in agfd30k.read_rows(shard):
                     score = row["checks"]["attribute_score"]

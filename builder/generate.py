@@ -18,9 +18,7 @@ SAFETY_CHECKER = "CompVis/stable-diffusion-safety-checker"
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line. What changes pixels is in the table, or becomes a part of recipe.json; the rest is where, how much
-    and how fast.
-    """
+    """The command line. What changes pixels is in the table or noted in recipe.json."""
     made = cli.parser(
         "accelerate launch builder/generate.py",
         "Make labelled faces from a table of attributes, and the release folder that load_dataset reads.",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 from filelock import FileLock
 
+import agfd30k
 from builder import UserError, criteria
 from builder.files import atomic, sync_folder
 from builder.models import Source
@@ -26,7 +26,6 @@ LOCK = ".release.lock"
 """Held while the whole folder is read, or pictures are taken back."""
 SEARCHED = "searched.json"
 """Which rows are known to hold no duplicates."""
-SHARD = re.compile(r"[a-z][a-z0-9_]*-\d{5,}")
 KEYS = {"spec", "model", "checks", "settings", "labels", "toml", "fingerprint"}
 
 
@@ -160,19 +159,13 @@ def spec_of(content: dict[str, Any]) -> Spec:
     return Spec(**{**table, **kept}, features=tuple(features), minors=minors)
 
 
-def shard_folders(raw: Path) -> list[Path]:
-    """Every shard folder, in plan order within its attribute; a copy under any other kind of name is none."""
-    found = [path for path in (raw / SHARDS).glob("*-*") if SHARD.fullmatch(path.name) and path.is_dir()]
-    return sorted(found, key=lambda path: (path.name.rpartition("-")[0], len(path.name), path.name))
-
-
 def finished(raw: Path) -> dict[Path, str]:
-    """Every shard folder that has its receipt, in the order of `shard_folders`, and the digest of its rows.
+    """Every shard folder that has its receipt, in the order of `agfd30k.shards`, and the digest of its rows.
 
     Raises Damaged for one that was made by another recipe.
     """
     fingerprint = require(raw)["fingerprint"]
-    receipts = {folder: receipt(folder) for folder in shard_folders(raw)}
+    receipts = {folder: receipt(folder) for folder in agfd30k.shards(raw)}
     done = {folder: facts for folder, facts in receipts.items() if facts is not None}
     for folder, facts in done.items():
         if facts["fingerprint"] != fingerprint:

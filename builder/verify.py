@@ -52,7 +52,7 @@ def _verify(folder: Path, repair: bool) -> int:
 def _report(folder: Path, plan: Plan, made_by: dict[str, str], repair: bool) -> int:
     known = {shard.name: shard for shard in plan.shards}
     rows = faults = 0
-    for path in tqdm(raw.shard_folders(folder), unit="shard", disable=not sys.stderr.isatty()):
+    for path in tqdm(agfd30k.shards(folder), unit="shard", disable=not sys.stderr.isatty()):
         if path.name not in known:
             print(f"{path}: not a shard of this plan")
             faults += 1

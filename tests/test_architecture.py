@@ -92,7 +92,7 @@ def test_imports_point_one_way(name):
 def test_the_loader_stands_alone():
     """A loading script is copied to a cache without its neighbours: standard library, datasets and pyarrow only."""
     tops = {module.split(".")[0] for module in imports(ROOT / "agfd30k.py")}
-    assert tops == {"hashlib", "json", "pathlib", "datasets", "pyarrow"}
+    assert tops == {"hashlib", "json", "pathlib", "re", "datasets", "pyarrow"}
 
 
 @pytest.mark.parametrize(

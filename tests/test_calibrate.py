@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from transformers import ResNetConfig, ResNetForImageClassification, ViTImageProcessor
 
-from agfd30k import read_rows
+from agfd30k import read_rows, shards
 from builder import UserError, album, calibrate, calibration, lint_files, models, raw, release
 from builder.calibration import At, Judged, Proposal, Share, kappa
 from builder.checks import Outcome
@@ -78,7 +78,7 @@ def folder(tmp_path_factory, reader):
 
 
 def rows(folder):
-    return [row for shard in raw.shard_folders(folder / "raw") for row in read_rows(shard)]
+    return [row for shard in shards(folder / "raw") for row in read_rows(shard)]
 
 
 def judgements(path, answers):

@@ -5,7 +5,8 @@ import pytest
 from builds import own_table, write_raw
 from PIL import Image
 
-from builder import figures, raw, release
+from agfd30k import shards
+from builder import figures, release
 from builder.intervals import wilson
 
 
@@ -77,7 +78,7 @@ def test_a_release_has_a_sheet_for_every_attribute(tmp_path):
     assert "](assets/fruit.webp)" in text and "](assets/drink.webp)" in text
     assert Image.open(tmp_path / "out/assets/fruit.webp").size == (figures.LABEL_WIDTH + 8 * figures.SIDE, figures.SIDE)
     (tmp_path / "again").mkdir()
-    figures.write_sheets(tmp_path / "again", raw.shard_folders(tmp_path / "raw"))
+    figures.write_sheets(tmp_path / "again", shards(tmp_path / "raw"))
     again = {file.name: file.read_bytes() for file in (tmp_path / "again").iterdir()}
     assert {f"{name}.webp": (tmp_path / f"out/assets/{name}.webp").read_bytes() for name in names[1:]} == {
         name: data for name, data in again.items() if name != "all.webp"

@@ -12,7 +12,7 @@ import pytest
 from builds import own_table, write_raw, write_shard
 
 import agfd30k
-from builder import raw, release, table
+from builder import release, table
 from builder.plan import Plan
 
 SCRIPTS_RUN = int(datasets.__version__.split(".")[0]) < 4
@@ -54,7 +54,7 @@ def ids(loaded):
 
 
 def expected(config):
-    rows = [row for shard in raw.shard_folders(Path("agfd30k-raw")) for row in agfd30k.read_rows(shard)]
+    rows = [row for shard in agfd30k.shards(Path("agfd30k-raw")) for row in agfd30k.read_rows(shard)]
     return {
         split: sorted(r["id"] for r in rows if r["split"] == split and config in (r["attribute"], "all", "metadata"))
         for split in agfd30k.SPLITS
@@ -199,3 +199,13 @@ def test_a_folder_named_agfd30k_does_not_hide_the_module(built):
     done = subprocess.run([sys.executable, "-c", code], cwd=built, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout.split()[-1]) == len(agfd30k.load_dataset("base", split="train"))
+
+
+def test_a_copy_of_a_shard_is_not_loaded(tmp_path):
+    """A backup beside the shards of a raw build is no part of it."""
+    plan = write_raw(tmp_path / "raw", only=["base"], limit=2)
+    first = tmp_path / "raw/shards" / plan.shards[0].name
+    shutil.copytree(first, first.with_name(f"{first.name} (copy)"))
+    for config in ("base", "all"):
+        found = agfd30k.load_dataset(config, data_dir=tmp_path / "raw", cache_dir=tmp_path / "cache")
+        assert sum(map(len, found.values())) == 2

@@ -37,7 +37,7 @@ def rows_of(out, pattern="data/*/*.parquet"):
 
 def test_every_committed_picture_is_released_as_the_bytes_it_was_committed_with(raw_folder, tmp_path):
     release.make(raw_folder, tmp_path / "out")
-    committed = {row["id"]: (shard, row) for shard in raw.shard_folders(raw_folder) for row in agfd30k.read_rows(shard)}
+    committed = {row["id"]: (shard, row) for shard in agfd30k.shards(raw_folder) for row in agfd30k.read_rows(shard)}
     released = rows_of(tmp_path / "out")
     assert sorted(row["id"] for row in released) == sorted(committed)
     for row in released:
