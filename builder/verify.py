@@ -1,7 +1,8 @@
 """Check a raw build against its plan, picture by picture: `python -m builder.verify agfd30k-raw`.
 
 Every row must say what the plan and the recipe say, every picture must be the one that was committed and decode, every
-receipt must fit its shard. Exit status 0 for a sound build, 1 where there are faults, 2 where nothing could be checked.
+receipt must fit its shard. Exit status 0 for a sound build, 1 where there are faults that --repair has not set aside, 2
+where nothing could be checked.
 """
 
 from __future__ import annotations
@@ -51,11 +52,11 @@ def _verify(folder: Path, repair: bool) -> int:
 
 def _report(folder: Path, plan: Plan, made_by: dict[str, str], repair: bool) -> int:
     known = {shard.name: shard for shard in plan.shards}
-    rows = faults = 0
+    rows = faults = strangers = 0
     for path in tqdm(raw.shard_folders(folder), unit="shard", disable=not sys.stderr.isatty()):
         if path.name not in known:
             print(f"{path}: not a shard of this plan")
-            faults += 1
+            strangers += 1
             continue
         held = lock(path) if repair else None
         shard = Check(path, plan.whole(known[path.name]), plan, made_by)
@@ -68,7 +69,19 @@ def _report(folder: Path, plan: Plan, made_by: dict[str, str], repair: bool) -> 
                 shard.repair()
             held.release()
     print(f"{rows} rows, {faults} faults" + (", set aside" if repair and faults else ""))
-    return 1 if faults and not repair else 0
+    if strangers:
+        print(f"folders that are not shards of this plan: {strangers}; they must be moved away by hand")
+    if left := _unfinished(folder):
+        print(f"shards of the latest run that are not done: {left}; run the builder again to go on")
+    return 1 if strangers or (faults and not repair) else 0
+
+
+def _unfinished(folder: Path) -> int:
+    """How many shards of the latest run are not done; 0 while a damaged receipt, which is a fault, cannot tell."""
+    try:
+        return len(raw.unfinished(folder))
+    except Damaged:
+        return 0
 
 
 class Check:
@@ -130,7 +143,8 @@ class Check:
             self.faults.append(f"{self.folder / IMAGES / name}: a picture without a row")
 
     def _strangers(self) -> list[str]:
-        return sorted({path.name for path in (self.folder / IMAGES).iterdir()} - self.named)
+        images = self.folder / IMAGES
+        return sorted({path.name for path in images.iterdir()} - self.named) if images.is_dir() else []
 
     def repair(self) -> None:
         """Keep what is sound, move the rest aside, and take the receipt back: the next run completes the shard."""
