@@ -391,6 +391,16 @@ def test_what_a_user_can_put_right_is_one_line(folder, tmp_path, monkeypatch, ca
     assert written.err.startswith(says) and written.err.count("\n") == 1 and written.out == ""
 
 
+@pytest.mark.parametrize("error", [KeyError("uid not found: 12345"), OSError("No username set in the environment")])
+def test_without_a_login_name_it_asks_for_one(folder, tmp_path, monkeypatch, capsys, error):
+    def nobody():
+        raise error
+
+    monkeypatch.setattr(judge.getpass, "getuser", nobody)
+    assert judge.main([str(folder / "raw"), "--out", str(tmp_path / "j.jsonl")]) == 2
+    assert capsys.readouterr().err == "judge: this system has no login name for you: say who judges with --judge NAME\n"
+
+
 def test_one_file_is_written_by_one_page(folder, tmp_path, capsys):
     """A second page would cut off what the first is just writing."""
     out = tmp_path / "j.jsonl"
@@ -423,6 +433,13 @@ def test_a_damaged_file_is_one_line(folder, tmp_path):
     part.write_bytes(part.read_bytes()[:-20])
     with pytest.raises(UserError, match=f"{part.name}: cannot be read"):
         list(album.load(tmp_path / "out").entries())
+
+
+def test_a_card_that_is_no_text_is_one_line(folder, tmp_path):
+    (tmp_path / "metadata").mkdir()
+    (tmp_path / "README.md").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match=r"README.md: cannot be read"):
+        album.load(tmp_path)
 
 
 # In a browser.
