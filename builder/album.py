@@ -67,7 +67,8 @@ class ReleaseAlbum:
     """The pictures of a release folder, its table, and the checks that its build noted."""
 
     def __init__(self, folder: Path):
-        mark = MARK.search((folder / "README.md").read_text(encoding="utf-8"))
+        with _readable(folder / "README.md"):
+            mark = MARK.search((folder / "README.md").read_text(encoding="utf-8"))
         if mark is None:
             raise UserError(f"{folder}: its README.md is not one that the builder made")
         self.folder = folder

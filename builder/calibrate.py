@@ -30,8 +30,9 @@ def main(argv: list[str] | None = None) -> int:
 
 def _calibrate(args: argparse.Namespace) -> None:
     rules.number("--target", args.target, 0, 1)
-    found = calibrate(args.folder, args.judgements, args.target, args.reader)
     out = args.out or _out(args.folder)
+    _require_free(out, args.judgements)
+    found = calibrate(args.folder, args.judgements, args.target, args.reader or "")
     with atomic(out) as file:
         file.write(json.dumps(found.document(), indent=1).encode())
     print("\n".join(found.lines()))
@@ -51,9 +52,7 @@ def _parser() -> argparse.ArgumentParser:
         "--target", metavar="SHARE", type=float, default=0.05, help="how much may pass of what people say is not shown"
     )
     option("--out", metavar="FILE", type=Path, help=f"else {calibration.NAME} in the raw build, or beside the release")
-    option(
-        "--reader", metavar="FOLDER", default="", help="where the attribute check's model lies, if it is a local one"
-    )
+    option("--reader", metavar="FOLDER", help="where the attribute check's model lies, if it is a local one")
     return made
 
 
@@ -61,6 +60,16 @@ def _out(folder: Path) -> Path:
     if agfd30k.is_raw(folder):
         return folder / calibration.NAME
     return folder.absolute().with_name(f"{folder.absolute().name}-{calibration.NAME}")
+
+
+def _require_free(out: Path, path: Path) -> None:
+    """Raises UserError where a calibration may not be written: over anything else, or into a release."""
+    if out.resolve() == path.resolve():
+        raise UserError(f"{out}: these are the judgements; give another --out")
+    if release := next(filter(agfd30k.is_release, out.resolve().parents), None):
+        raise UserError(f"{out}: lies in the release {release}, which stays as it is; give another --out")
+    if out.exists() and (not out.is_file() or calibration.parsed(out.read_bytes()) is None):
+        raise UserError(f"{out}: there already, and not a calibration; move it away, or give another --out")
 
 
 def calibrate(folder: Path, path: Path, target: float, reader: str = "") -> Calibration:

@@ -19,6 +19,8 @@ from builder.intervals import wilson
 NAME = "calibration.json"
 STEPS = 100
 """A proposed threshold is a whole number of hundredths."""
+CONTENT = {*["judgements", "judges", "disputed", "target", "sha256", "recipe"], *["features", "groups", "agreement"]}
+"""What a calibration says."""
 KEYS = {
     *["feature", "judged", "verified_judged", "verified_precision", "verified_precision_interval"],
     *["recall", "recall_interval", "threshold"],
@@ -195,11 +197,22 @@ def load(raw: Path, fingerprint: str) -> Kept | None:
         data = (raw / NAME).read_bytes()
     except FileNotFoundError:
         return None
+    found = parsed(data)
     try:
-        found = json.loads(data)
-        sound = found["recipe"] == fingerprint and all(set(feature) >= KEYS for feature in found["features"])
-    except (ValueError, LookupError, TypeError):
+        sound = found is not None and found["recipe"] == fingerprint
+        sound = sound and all(isinstance(found[key], int) for key in ("judges", "judgements"))
+        sound = sound and all(set(feature) >= KEYS for feature in found["features"])
+    except TypeError:
         sound = False
     if not sound:
         raise UserError(f"{raw / NAME}: damaged, or of another build; run builder.calibrate again, or remove it")
     return Kept(data, found)
+
+
+def parsed(data: bytes) -> dict[str, Any] | None:
+    """What a file says that is a calibration; None for any other file."""
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) and set(found) >= CONTENT else None

@@ -74,13 +74,20 @@ def _session(args: argparse.Namespace, pictures: Album) -> Session:
         rules.one_of("--feature", name, known)
     rules.whole("--each", args.each, 1)
     rules.whole("--port", args.port, 0, 65535)
-    judge = getpass.getuser() if args.judge is None else args.judge
+    judge = _login_name() if args.judge is None else args.judge
     rules.text("--judge", judge)
     questions = choose(pictures.entries(), args.feature or known, args.each, args.seed)
     if not questions:
         raise UserError(f"{args.folder}: no such picture is committed yet: let the build go on for a while")
     judgements.mend(args.out)
     return Session(questions, pictures.spec.features, args.out, judge)
+
+
+def _login_name() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have none
+        raise UserError("this system has no login name for you: say who judges with --judge NAME") from None
 
 
 class Server(ThreadingHTTPServer):

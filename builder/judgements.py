@@ -7,12 +7,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from builder import UserError
 from builder.files import sync, sync_folder
@@ -55,27 +57,56 @@ class Judgement:
 
 
 def append(path: Path, judgement: Judgement) -> None:
-    """Put a judgement at the end of a file; it is on disk when this returns."""
+    """Put a judgement at the end of a file; it is on disk when this returns. An OSError leaves nothing of it behind."""
     word = next(word for word, shown in ANSWERS.items() if shown is judgement.shown)
     row = {"id": judgement.id, "feature": judgement.feature, "answer": word, "judge": judgement.judge}
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    with open(path, "ab") as file:
-        file.write(json.dumps({**row, "time": now}).encode() + b"\n")
-        sync(file)
+    line = json.dumps({**row, "time": now}).encode() + b"\n"
+    with open(path, "ab", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        try:
+            if file.write(line) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+            sync(file)
+        except OSError:
+            file.truncate(size)
+            raise
 
 
 def mend(path: Path) -> None:
-    """Make sure that a file is there and ends with a whole line: half a one, which only a crash leaves, is cut off."""
+    """Make sure that a file is there and ends with a whole line: half a one, which only a crash leaves, is cut off.
+
+    Raises UserError, and changes nothing, where the file is not one of judgements.
+    """
+    if path.exists():
+        _require_judgements(path)
     with open(path, "a+b") as file:
-        file.seek(0)
-        data = file.read()
-        whole = data[: data.rfind(b"\n") + 1]
-        if _object(data[len(whole) :]):  # all but its end was written
+        whole, torn = _parts(file)
+        if _object(torn):  # all but its end was written
             file.write(b"\n")
         else:
             file.truncate(len(whole))
         sync(file)
     sync_folder(path.absolute().parent)
+
+
+def _require_judgements(path: Path) -> None:
+    try:
+        standing(path)
+        with open(path, "rb") as file:
+            _, torn = _parts(file)
+        if torn.strip() and not torn.startswith(b"{") and not _object(torn):
+            raise UserError(f"{path}: its last line is not one of judgements")
+    except UserError as error:
+        raise UserError(f"{error}; choose another --out, unless this is a file of judgements to put right") from None
+
+
+def _parts(file: BinaryIO) -> tuple[bytes, bytes]:
+    """The whole lines of a file, and what stands after the last line feed."""
+    file.seek(0)
+    data = file.read()
+    end = data.rfind(b"\n") + 1
+    return data[:end], data[end:]
 
 
 def standing(path: Path) -> dict[tuple[str, str, str], tuple[int, Judgement]]:

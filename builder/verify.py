@@ -1,7 +1,8 @@
 """Check a raw build against its plan, picture by picture: `python -m builder.verify agfd30k-raw`.
 
 Every row must say what the plan and the recipe say, every picture must be the one that was committed and decode, every
-receipt must fit its shard. Exit status 0 for a sound build, 1 where there are faults, 2 where nothing could be checked.
+receipt must fit its shard. Exit status 0 for a sound build, 1 where there are faults that --repair has not set aside, 2
+where nothing could be checked.
 """
 
 from __future__ import annotations
@@ -46,19 +47,20 @@ def main(argv: list[str] | None = None) -> int:
 def _verify(folder: Path, repair: bool) -> int:
     recipe = raw.require(folder)
     made_by = {"model": recipe["model"]["name"], "model_revision": recipe["model"]["revision"]}
-    return _report(folder, Plan(raw.spec_of(recipe), shard_size=recipe["settings"]["shard_size"]), made_by, repair)
+    plan = Plan(raw.spec_of(recipe), shard_size=recipe["settings"]["shard_size"])
+    return _report(folder, plan, made_by, recipe["fingerprint"], repair)
 
 
-def _report(folder: Path, plan: Plan, made_by: dict[str, str], repair: bool) -> int:
+def _report(folder: Path, plan: Plan, made_by: dict[str, str], fingerprint: str, repair: bool) -> int:
     known = {shard.name: shard for shard in plan.shards}
-    rows = faults = 0
+    rows = faults = strangers = 0
     for path in tqdm(agfd30k.shards(folder), unit="shard", disable=not sys.stderr.isatty()):
         if path.name not in known:
             print(f"{path}: not a shard of this plan")
-            faults += 1
+            strangers += 1
             continue
         held = lock(path) if repair else None
-        shard = Check(path, plan.whole(known[path.name]), plan, made_by)
+        shard = Check(path, plan.whole(known[path.name]), plan, made_by, fingerprint)
         rows += shard.rows
         faults += len(shard.faults)
         for fault in shard.faults:
@@ -68,14 +70,27 @@ def _report(folder: Path, plan: Plan, made_by: dict[str, str], repair: bool) -> 
                 shard.repair()
             held.release()
     print(f"{rows} rows, {faults} faults" + (", set aside" if repair and faults else ""))
-    return 1 if faults and not repair else 0
+    if strangers:
+        print(f"folders that are not shards of this plan: {strangers}; they must be moved away by hand")
+    if left := _unfinished(folder):
+        print(f"shards of the latest run that are not done: {left}; run the builder again to go on")
+    return 1 if strangers or (faults and not repair) else 0
+
+
+def _unfinished(folder: Path) -> int:
+    """How many shards of the latest run are not done; 0 while a damaged receipt, which is a fault, cannot tell."""
+    try:
+        return len(raw.unfinished(folder))
+    except Damaged:
+        return 0
 
 
 class Check:
     """All faults of one shard: `faults` in words; what is faulty is kept for `repair`."""
 
-    def __init__(self, folder: Path, whole: dict[str, Sample], plan: Plan, made_by: dict[str, str]):
+    def __init__(self, folder: Path, whole: dict[str, Sample], plan: Plan, made_by: dict[str, str], fingerprint: str):
         self.folder = folder
+        self.fingerprint = fingerprint
         self.faults: list[str] = []
         self.bad: dict[str, set[int]] = {ROWS: set(), REJECTED: set()}
         self.named: set[str] = set()
@@ -120,6 +135,8 @@ class Check:
             found = receipt(self.folder)
             if found is None:
                 return
+            if found["fingerprint"] != self.fingerprint:
+                self.faults.append(f"{self.folder}: was made by another recipe")
             if missing := set(found["asked"]) - seen - set(found["unfilled"]):
                 first = min(missing)
                 self.faults.append(f"{self.folder}: {len(missing)} rows of the receipt are missing, {first} first")
@@ -130,7 +147,8 @@ class Check:
             self.faults.append(f"{self.folder / IMAGES / name}: a picture without a row")
 
     def _strangers(self) -> list[str]:
-        return sorted({path.name for path in (self.folder / IMAGES).iterdir()} - self.named)
+        images = self.folder / IMAGES
+        return sorted({path.name for path in images.iterdir()} - self.named) if images.is_dir() else []
 
     def repair(self) -> None:
         """Keep what is sound, move the rest aside, and take the receipt back: the next run completes the shard."""

@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import shutil
 from hashlib import sha256
 
 import builds
@@ -313,6 +314,59 @@ def test_a_release_keeps_its_calibration_beside_it(folder):
     """Nothing is written into a release; a raw build takes it in."""
     assert calibrate._out(folder / "out") == folder / "out-calibration.json"
     assert calibrate._out(folder / "raw") == folder / "raw" / calibration.NAME
+
+
+@pytest.mark.parametrize(
+    ("out", "says"),
+    [
+        ("j.jsonl", "j.jsonl: these are the judgements; give another --out"),
+        ("out/calibration.json", "lies in the release"),
+        ("out/assets/new.json", "lies in the release"),
+        ("raw/recipe.json", "recipe.json: there already, and not a calibration"),
+        ("notes", "notes: there already, and not a calibration"),
+        (".", "there already, and not a calibration"),
+    ],
+)
+def test_nothing_else_is_overwritten(folder, tmp_path, monkeypatch, capsys, out, says):
+    """Told before anything is computed."""
+    for kind in ("raw", "out"):
+        shutil.copytree(folder / kind, tmp_path / kind)
+    monkeypatch.setattr(calibrate, "calibrate", None)
+    (tmp_path / "notes").write_text("[]")
+    judgements(tmp_path / "j.jsonl", own_answers(folder))
+    monkeypatch.chdir(tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert calibrate.main(["raw", "j.jsonl", "--out", out]) == 2
+    said = capsys.readouterr().err
+    assert says in said and said.count("\n") == 1
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_a_calibration_takes_the_place_of_an_older_one(folder, tmp_path, capsys):
+    path = judgements(tmp_path / "j.jsonl", own_answers(folder))
+    found = [run(folder, path, "--target", target, capsys=capsys)[1] for target in ("0.05", "0.1")]
+    assert [one["target"] for one in found] == [0.05, 0.1]
+
+
+def test_help_shows_no_empty_default(capsys):
+    with pytest.raises(SystemExit):
+        calibrate.main(["--help"])
+    assert "(default: )" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "change", [*({key: None} for key in sorted(calibration.CONTENT)), {"judges": "2"}, {"features": 7}]
+)
+def test_a_calibration_that_the_card_could_not_show_is_one_line(folder, tmp_path, capsys, change):
+    """Also where there is no feature in it that could lack a key; None stands for a key that is not there."""
+    path = judgements(tmp_path / "j.jsonl", own_answers(folder))
+    found = {**run(folder, path, capsys=capsys)[1], "features": []}
+    kept = tmp_path / calibration.NAME
+    kept.write_text(json.dumps(found))
+    assert calibration.load(tmp_path, found["recipe"]).content == found
+    kept.write_text(json.dumps({key: value for key, value in {**found, **change}.items() if value is not None}))
+    with pytest.raises(UserError, match="damaged, or of another build"):
+        calibration.load(tmp_path, found["recipe"])
 
 
 def test_a_new_calibration_is_a_new_release_and_the_card_shows_it(folder, tmp_path):

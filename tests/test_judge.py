@@ -196,8 +196,8 @@ def test_when_all_were_asked_there_is_no_question(serve):
     [
         (b'{"id": "a", "feature": "tea", "ans', 1),
         (b'{"id": "a", "feature": "tea", "answer": "no"}', 2),
-        (b"\xff", 1),
-        (b"7", 1),
+        (b"{", 1),
+        (b"", 1),
     ],
 )
 def test_half_a_line_at_the_end_is_cut_off_and_a_whole_one_is_not(tmp_path, tail, left):
@@ -210,6 +210,55 @@ def test_half_a_line_at_the_end_is_cut_off_and_a_whole_one_is_not(tmp_path, tail
     judgements.append(path, Judgement("c", "tea", False, "ana"))
     assert [line.count(b"{") for line in path.read_bytes().splitlines()] == [1] * (left + 1)
     assert len(judgements.standing(path)) == left + 1
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"notes without a line feed",
+        b"7",
+        b"\x89PNG\r\n\x1a\n\x00\x00",
+        b'{"a": 1}',
+        b'{"id": "a", "feature": "tea", "answer": "no"}\n\xff',
+    ],
+)
+def test_a_file_of_something_else_is_left_as_it_is(folder, tmp_path, capsys, data):
+    """The page ends in one line before anything is cut off."""
+    out = tmp_path / "notes.txt"
+    out.write_bytes(data)
+    assert judge.main([str(folder / "raw"), "--out", str(out), "--judge", "ana"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"judge: {out}") and "choose another --out" in said and said.count("\n") == 1
+    assert out.read_bytes() == data
+
+
+FULL = """
+import resource, signal, sys
+from pathlib import Path
+from builder.judgements import Judgement, append
+
+path = Path(sys.argv[1])
+append(path, Judgement("a", "tea", True))
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+least, most = path.stat().st_size, resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+for more in (0, 20):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (least + more, most))
+    try:
+        append(path, Judgement("b", "tea", True))
+    except OSError:
+        print("full")
+resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+append(path, Judgement("c", "tea", True))
+"""
+
+
+def test_an_answer_that_the_disk_has_no_room_for_leaves_nothing(tmp_path):
+    """Neither half a line nor one that comes later: the next answer begins a line of its own."""
+    path = tmp_path / "judgements.jsonl"
+    environment = {**os.environ, "PYTHONPATH": str(Path(judge.__file__).parent.parent)}
+    done = subprocess.run([sys.executable, "-c", FULL, path], capture_output=True, text=True, env=environment)
+    assert (done.stdout, done.stderr) == ("full\nfull\n", "")
+    assert [told.id for _, told in judgements.standing(path).values()] == ["a", "c"]
 
 
 ANSWERS = st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from("xyz"), st.sampled_from(["yes", "no"])))
@@ -342,6 +391,16 @@ def test_what_a_user_can_put_right_is_one_line(folder, tmp_path, monkeypatch, ca
     assert written.err.startswith(says) and written.err.count("\n") == 1 and written.out == ""
 
 
+@pytest.mark.parametrize("error", [KeyError("uid not found: 12345"), OSError("No username set in the environment")])
+def test_without_a_login_name_it_asks_for_one(folder, tmp_path, monkeypatch, capsys, error):
+    def nobody():
+        raise error
+
+    monkeypatch.setattr(judge.getpass, "getuser", nobody)
+    assert judge.main([str(folder / "raw"), "--out", str(tmp_path / "j.jsonl")]) == 2
+    assert capsys.readouterr().err == "judge: this system has no login name for you: say who judges with --judge NAME\n"
+
+
 def test_one_file_is_written_by_one_page(folder, tmp_path, capsys):
     """A second page would cut off what the first is just writing."""
     out = tmp_path / "j.jsonl"
@@ -374,6 +433,13 @@ def test_a_damaged_file_is_one_line(folder, tmp_path):
     part.write_bytes(part.read_bytes()[:-20])
     with pytest.raises(UserError, match=f"{part.name}: cannot be read"):
         list(album.load(tmp_path / "out").entries())
+
+
+def test_a_card_that_is_no_text_is_one_line(folder, tmp_path):
+    (tmp_path / "metadata").mkdir()
+    (tmp_path / "README.md").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match=r"README.md: cannot be read"):
+        album.load(tmp_path)
 
 
 # In a browser.

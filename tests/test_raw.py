@@ -8,7 +8,7 @@ import shutil
 import pytest
 from builds import SETTINGS, SOURCE, own_table, write_raw, write_shard
 
-from builder import UserError, raw, release, table
+from builder import UserError, raw, release, table, verify
 from builder.models import Source
 from builder.plan import Plan
 
@@ -100,7 +100,7 @@ def test_a_copy_of_a_shard_is_no_shard(tmp_path):
     assert [path.name for path in raw.finished(tmp_path)] == [shard.name for shard in plan.shards]
 
 
-def test_a_shard_of_another_recipe_is_not_released(tmp_path):
+def test_a_shard_of_another_recipe_is_not_released(tmp_path, capsys):
     """Its rows are whole and its receipt is right, but it is not what this folder's recipe makes."""
     plan = write_raw(tmp_path / "raw", only=["base"], scale=0.02)
     other = dataclasses.replace(SPEC, release="another")
@@ -110,6 +110,10 @@ def test_a_shard_of_another_recipe_is_not_released(tmp_path):
     shutil.copytree(tmp_path / "other/shards" / name, tmp_path / "raw/shards" / name)
     with pytest.raises(UserError, match=f"{name}: was made by another recipe"):
         release.make(tmp_path / "raw", tmp_path / "out")
+    assert verify.main([str(tmp_path / "raw")]) == 1
+    assert f"{name}: was made by another recipe" in capsys.readouterr().out
+    assert verify.main([str(tmp_path / "raw"), "--repair"]) == 0
+    assert raw.unfinished(tmp_path / "raw") == [name]
 
 
 @pytest.mark.parametrize(

@@ -95,9 +95,22 @@ def test_a_picture_that_was_committed_broken_does_not_pass(build, capsys):
     assert f"{picture.stem}: images/{picture.name} does not decode" in faults(build, capsys)[1]
 
 
-def test_a_shard_of_another_plan_is_a_fault(build, capsys):
+@pytest.mark.parametrize("options", [(), ("--repair",)])
+def test_a_shard_of_another_plan_is_left_to_the_user(build, capsys, options):
+    """--repair cannot mend it, and does not say that it has."""
     shutil.copytree(build / "shards/base-00000", build / "shards/base-99999")
-    assert "base-99999: not a shard of this plan" in faults(build, capsys)[1]
+    status, said = faults(build, capsys, *options)
+    assert status == 1 and "base-99999: not a shard of this plan" in said
+    assert "not shards of this plan: 1; they must be moved away by hand" in said and "set aside" not in said
+    assert (build / "shards/base-99999/receipt.json").exists()
+
+
+def test_a_shard_that_is_gone_is_told_and_no_fault(build, capsys):
+    """A run that was stopped looks the same."""
+    shutil.rmtree(shard_of(build))
+    status, said = faults(build, capsys)
+    assert (status, said.splitlines()[0]) == (0, "0 rows, 0 faults")
+    assert "shards of the latest run that are not done: 1;" in said
 
 
 def test_repair_sets_faulty_rows_aside_and_reopens_the_shard(build, capsys):
@@ -127,6 +140,7 @@ def shard_of(build):
         ),
         (lambda build: (shard_of(build) / "metadata.jsonl").unlink(), "16 rows of the receipt are missing"),
         (lambda build: (shard_of(build) / "images/odd.png").write_bytes(b"x"), "odd.png: a picture without a row"),
+        (lambda build: shutil.rmtree(shard_of(build) / "images"), ".png is not there"),
     ],
 )
 def test_whatever_is_found_in_a_finished_shard_can_be_repaired(build, capsys, spoil, message):
