@@ -294,6 +294,27 @@ def test_not_a_model(words):
     assert "no such folder or file here, and not a Hub id" in refusal(resolve, words)
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda words: models.resolve(words, "main"),
+        lambda words: models.resolve_checker(Source("file", "", "", ""), words),
+        lambda words: models.resolve_reader(words, "main"),
+        lambda words: models.resolve_detector(words, "main"),
+    ],
+)
+def test_a_home_folder_of_nobody(call):
+    assert refusal(call, "~nobody1/x") == "~nobody1/x: there is no such user here; write the path in full"
+
+
+def test_a_checks_model_that_is_out_of_reach_names_no_flag_of_another_command(hub):
+    """calibrate and preview.agreement ask for it too, and have neither --model preview nor --without."""
+    hub(ConnectionError())
+    said = refusal(models.resolve_reader, HUB, "main")
+    assert "give a local folder; builder/generate.py can leave the check out, --without attribute" in said
+    assert "--model" not in said
+
+
 # The preview.
 
 
