@@ -39,9 +39,11 @@ def resolve(model: str, revision: str, recorded: Source | None = None, config: P
     `config` is the folder that says what is in a .safetensors file; its files belong to the digest.
 
     `recorded` is what an earlier run resolved the same words to: a Hub model keeps that commit, without network.
-    Raises UserError where there is no such model, or only a pickled one.
+    Raises UserError where there is no such model, or only a pickled one, or no such `config`, or none is called for.
     """
     path = place(model)
+    if config is not None:
+        _require_config(model, path, config)
     if model == preview.NAME:
         return Source("preview", preview.NAME, str(preview.MODEL), _digest(preview.MODEL))
     if path.is_dir():
@@ -62,6 +64,13 @@ def resolve(model: str, revision: str, recorded: Source | None = None, config: P
     if recorded is not None and recorded.kind == "hub" and recorded.name == model:
         return recorded
     return Source("hub", model, model, _commit(model, revision))
+
+
+def _require_config(model: str, path: Path, config: Path) -> None:
+    if path.suffix != ".safetensors" or path.is_dir():
+        raise UserError(f"--model-config goes with a .safetensors file, and {model} is none: leave it out")
+    if not config.is_dir():
+        raise UserError(f"--model-config {config}: there is no such folder")
 
 
 def resolve_checker(source: Source, fallback: str) -> Source | None:

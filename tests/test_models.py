@@ -210,6 +210,21 @@ def test_file_is_read_with_config(saved, tmp_path, monkeypatch, config):
     assert offline == ({"config": str(saved), "local_files_only": True} if config else dict.fromkeys(offline))
 
 
+def test_a_config_that_is_no_folder(tmp_path):
+    """It is not taken for an empty one."""
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    place = tmp_path / "nowhere"
+    said = refusal(models.resolve, str(tmp_path / "model.safetensors"), "main", config=place)
+    assert said == f"--model-config {place}: there is no such folder"
+
+
+@pytest.mark.parametrize("name", ["preview", "folder", HUB])
+def test_a_config_for_what_is_no_file(saved, name):
+    model = str(saved) if name == "folder" else name
+    said = refusal(models.resolve, model, "main", config=saved)
+    assert said == f"--model-config goes with a .safetensors file, and {model} is none: leave it out"
+
+
 # The Hub.
 
 
