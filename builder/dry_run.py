@@ -8,8 +8,9 @@ from pathlib import Path
 
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 
-from builder import preview, prompts
+from builder import UserError, preview, prompts
 from builder.criteria import Criteria
+from builder.models import place
 from builder.plan import Cell, Plan
 
 
@@ -57,15 +58,25 @@ def _longest(plan: Plan, cells: list[Cell], tokenize: Callable[[str], list]) -> 
 
 
 def tokenizer(model: str, revision: str) -> Callable[[str], list] | None:
-    """The tokenizer of a local or cached model, as text → tokens; None where there is none at hand."""
+    """The tokenizer of a local or cached model, as text → tokens; None where there is none at hand.
+
+    Raises UserError for one that is damaged.
+    """
     folder = _tokenizer_folder(model, revision)
     if folder is None:
         return None
+    try:
+        loaded = _read(folder)
+    except Exception as error:  # tokenizers raises nothing more exact
+        said = " ".join(str(error).split())[:200]
+        raise UserError(f"{folder}: cannot be read: {said}; is the model damaged?") from None
+    return loaded and (lambda text: loaded.encode(text, add_special_tokens=False).ids)
+
+
+def _read(folder: Path) -> Tokenizer | None:
     if (folder / "tokenizer.json").is_file():
-        loaded = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    else:
-        loaded = _clip(folder)
-    return lambda text: loaded.encode(text, add_special_tokens=False).ids
+        return Tokenizer.from_file(str(folder / "tokenizer.json"))
+    return _clip(folder) if all((folder / name).is_file() for name in ("vocab.json", "merges.txt")) else None
 
 
 def _clip(folder: Path) -> Tokenizer:
@@ -81,7 +92,7 @@ def _clip(folder: Path) -> Tokenizer:
 
 
 def _tokenizer_folder(model: str, revision: str) -> Path | None:
-    local = preview.MODEL if model == preview.NAME else Path(model).expanduser()
+    local = preview.MODEL if model == preview.NAME else place(model)
     local /= "tokenizer"
     if local.is_dir():
         return local

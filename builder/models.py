@@ -25,15 +25,25 @@ class Source:
     revision: str
 
 
+def place(model: str) -> Path:
+    """What a model's name is as a path. Raises UserError for the home folder of a user that this system lacks."""
+    try:
+        return Path(model).expanduser()
+    except RuntimeError:
+        raise UserError(f"{model}: there is no such user here; write the path in full") from None
+
+
 def resolve(model: str, revision: str, recorded: Source | None = None, config: Path | None = None) -> Source:
     """Find the exact model. A Hub revision becomes a commit, a local model the digest of its files.
 
     `config` is the folder that says what is in a .safetensors file; its files belong to the digest.
 
     `recorded` is what an earlier run resolved the same words to: a Hub model keeps that commit, without network.
-    Raises UserError where there is no such model, or only a pickled one.
+    Raises UserError where there is no such model, or only a pickled one, or no such `config`, or none is called for.
     """
-    path = Path(model).expanduser()
+    path = place(model)
+    if config is not None:
+        _require_config(model, path, config)
     if model == preview.NAME:
         return Source("preview", preview.NAME, str(preview.MODEL), _digest(preview.MODEL))
     if path.is_dir():
@@ -56,11 +66,18 @@ def resolve(model: str, revision: str, recorded: Source | None = None, config: P
     return Source("hub", model, model, _commit(model, revision))
 
 
+def _require_config(model: str, path: Path, config: Path) -> None:
+    if path.suffix != ".safetensors" or path.is_dir():
+        raise UserError(f"--model-config goes with a .safetensors file, and {model} is none: leave it out")
+    if not config.is_dir():
+        raise UserError(f"--model-config {config}: there is no such folder")
+
+
 def resolve_checker(source: Source, fallback: str) -> Source | None:
     """The exact safety checker a model will have: its own (None), or the fallback. The preview has none."""
     if source.kind == "preview" or _has_checker(source):
         return None
-    path = Path(fallback).expanduser()
+    path = place(fallback)
     if path.is_dir():
         return Source("folder", path.resolve().name, str(path), _digest(path))
     return Source("hub", fallback, fallback, _commit(fallback, "main", "--safety-checker"))
@@ -71,7 +88,7 @@ def resolve_reader(model: str, revision: str, recorded: Source | None = None) ->
 
     `recorded` is what an earlier run resolved the same words to. Raises UserError telling how to get it or go without.
     """
-    path = Path(model).expanduser()
+    path = place(model)
     if model == preview.NAME:
         return Source("preview", preview.NAME, str(preview.VERIFIER), _digest(preview.VERIFIER))
     if path.is_dir():
@@ -86,7 +103,7 @@ def resolve_detector(model: str, revision: str, recorded: Source | None = None) 
 
     `recorded` is what an earlier run resolved the same words to. Raises UserError telling how to get it or go without.
     """
-    path = Path(model).expanduser()
+    path = place(model)
     if path.suffix == ".onnx":
         if not path.is_file():
             raise UserError(f'face check: {model}: there is no such file; use detector = "haar", or --without face')
@@ -112,7 +129,7 @@ def _named(check: str, model: str, revision: str) -> Source:
     try:
         return Source("hub", model, model, _commit(model, revision, f"{check} check:"))
     except UserError as error:
-        raise UserError(f"{error}; or leave the check out on purpose with --without {check}") from None
+        raise UserError(f"{error}; builder/generate.py can leave the check out, --without {check}") from None
 
 
 def _has_checker(source: Source) -> bool:
@@ -161,7 +178,8 @@ def _commit(model: str, revision: str, flag: str = "--model") -> str:
                 snapshot_download(model, revision=revision, local_files_only=True, allow_patterns="*.json")
             ).name
         except Exception:
+            instead = ", or use --model preview" if flag == "--model" else ""
             raise UserError(
                 f"{flag} {model}: the Hub cannot be reached ({type(error).__name__}) and the model is not in the "
-                "local cache; try again with network, give a local folder, or use --model preview"
+                f"local cache; try again with network, give a local folder{instead}"
             ) from None

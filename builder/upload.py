@@ -15,6 +15,7 @@ from pathlib import Path
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
+import agfd30k
 from builder import UserError, cli, hub, lint, outgoing, patience, readback
 from builder.lint_files import Release
 
@@ -60,7 +61,7 @@ def main(argv: list[str] | None = None) -> int:
         print("upload: stopped; run it again to go on: what has arrived is not sent again", file=sys.stderr)
         return 130
     except Exception as error:
-        if not (patience.status(error) or patience.is_passing(error)):
+        if not (isinstance(error, OSError) or patience.status(error) or patience.is_passing(error)):
             raise
         again = "; run it again to go on" if patience.is_passing(error) else ""
         print(f"upload: {args.repo_id}: {patience.one_line(error)}{again}", file=sys.stderr)
@@ -99,6 +100,9 @@ class Upload:
     def _lint(self) -> None:
         if not self.release.folder.is_dir():
             raise UserError(f"{self.release.folder}: there is no such folder; make it with builder/generate.py")
+        if agfd30k.is_raw(self.release.folder):
+            make = f"python -m builder.release --raw {self.release.folder}"
+            raise UserError(f"{self.release.folder}: a raw build, not a release; run `{make}` first")
         args, faults = self.args, []
         for fault in lint.check(self.release, args.thorough, args.allow_preview, args.allow_incomplete):
             print(f"  {fault}", file=sys.stderr)

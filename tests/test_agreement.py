@@ -86,3 +86,9 @@ def test_table_has_every_feature_and_the_seeds_are_measured(verifier, tmp_path, 
 def test_what_is_missing_is_said_in_one_line(tmp_path, capsys):
     assert agreement.main(["--verifier", str(tmp_path)]) == 2
     assert capsys.readouterr().err.startswith("agreement: ")
+
+
+@pytest.mark.parametrize("option", ["--each", "--drawn"])
+def test_of_nothing_there_is_no_table(capsys, option):
+    assert agreement.main([option, "0"]) == 2
+    assert capsys.readouterr().err.startswith(f"agreement: `{option}` must be a whole number from 1")

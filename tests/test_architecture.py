@@ -22,7 +22,7 @@ ROOMS = [
         "order",
         "plan",
     ],
-    *["preview", "dry_run", "balance", "intervals", "files", "models", "pipeline", "loading"],
+    *["preview", "balance", "intervals", "files", "models", "dry_run", "pipeline", "loading"],
     *["checks.verdict", "checks.integrity", "checks.readers", "checks.face", "checks.attribute", "checks.duplicates"],
     *["checks", "checks.loading"],
     *[

@@ -182,8 +182,26 @@ def test_grey_hair_is_not_only_for_the_old():
 
 
 def test_command_writes_a_sheet(tmp_path):
-    drawing.main(["--out", str(tmp_path / "sheet.png"), "--per", "2", "--size", "32", "--only", "hat", "up"])
+    options = ["--out", str(tmp_path / "sheet.png"), "--per", "2", "--size", "32", "--only", "hat", "up"]
+    assert drawing.main(options) == 0
     assert Image.open(tmp_path / "sheet.png").size == (LABEL_WIDTH + 64, 64)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--out", "none/sheet.png"], "draw: `--out` must lie in a folder that is there, got 'none/sheet.png'"),
+        (["--out", "sheet"], "draw: `--out` must end in .png, got 'sheet'"),
+        (["--size", "0"], "draw: `--size` must be a whole number from 1"),
+        (["--per", "0"], "draw: `--per` must be a whole number from 1"),
+        (["--seed", "-1"], "draw: `--seed` must be a whole number from 0"),
+    ],
+)
+def test_what_cannot_be_drawn_is_one_line(tmp_path, monkeypatch, capsys, options, says):
+    monkeypatch.chdir(tmp_path)
+    assert drawing.main(["--out", "sheet.png", "--only", "hat", *options]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(says) and said.count("\n") == 1 and list(tmp_path.iterdir()) == []
 
 
 def test_help_names_defaults_and_an_example(capsys):

@@ -2,9 +2,10 @@
 
 import json
 
+import pytest
 import random_weights
 
-from builder import dry_run, table
+from builder import UserError, dry_run, table
 from builder.plan import Plan
 from builder.prompts import count_tokens
 
@@ -28,3 +29,28 @@ def test_tokens_are_counted_as_transformers_does(tmp_path):
             wanted = used(text, add_special_tokens=False).input_ids
             assert tokenize(text) == wanted
             assert count_tokens(text, tokenize) > 0
+
+
+@pytest.mark.parametrize("files", [{}, {"vocab.json": "{}"}])
+def test_a_model_without_a_whole_tokenizer_has_none_at_hand(tmp_path, files):
+    (tmp_path / "tokenizer").mkdir()
+    for name, text in files.items():
+        (tmp_path / "tokenizer" / name).write_text(text)
+    assert dry_run.tokenizer(str(tmp_path), "main") is None
+
+
+@pytest.mark.parametrize(
+    "files", [{"vocab.json": "", "merges.txt": ""}, {"tokenizer.json": "{"}, {"tokenizer.json": '{"version": "1.0"}'}]
+)
+def test_a_damaged_tokenizer_is_one_line(tmp_path, files):
+    (tmp_path / "tokenizer").mkdir()
+    for name, text in files.items():
+        (tmp_path / "tokenizer" / name).write_text(text)
+    with pytest.raises(UserError, match=r"tokenizer: cannot be read: .*; is the model damaged") as caught:
+        dry_run.tokenizer(str(tmp_path), "main")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_home_folder_of_nobody_is_one_line():
+    with pytest.raises(UserError, match="~nobody1/x: there is no such user here"):
+        dry_run.tokenizer("~nobody1/x", "main")

@@ -210,6 +210,21 @@ def test_file_is_read_with_config(saved, tmp_path, monkeypatch, config):
     assert offline == ({"config": str(saved), "local_files_only": True} if config else dict.fromkeys(offline))
 
 
+def test_a_config_that_is_no_folder(tmp_path):
+    """It is not taken for an empty one."""
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    place = tmp_path / "nowhere"
+    said = refusal(models.resolve, str(tmp_path / "model.safetensors"), "main", config=place)
+    assert said == f"--model-config {place}: there is no such folder"
+
+
+@pytest.mark.parametrize("name", ["preview", "folder", HUB])
+def test_a_config_for_what_is_no_file(saved, name):
+    model = str(saved) if name == "folder" else name
+    said = refusal(models.resolve, model, "main", config=saved)
+    assert said == f"--model-config goes with a .safetensors file, and {model} is none: leave it out"
+
+
 # The Hub.
 
 
@@ -292,6 +307,27 @@ def test_recorded(hub, folder):
 def test_not_a_model(words):
     """Words that are neither a path nor a Hub id are told so, without asking the network."""
     assert "no such folder or file here, and not a Hub id" in refusal(resolve, words)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda words: models.resolve(words, "main"),
+        lambda words: models.resolve_checker(Source("file", "", "", ""), words),
+        lambda words: models.resolve_reader(words, "main"),
+        lambda words: models.resolve_detector(words, "main"),
+    ],
+)
+def test_a_home_folder_of_nobody(call):
+    assert refusal(call, "~nobody1/x") == "~nobody1/x: there is no such user here; write the path in full"
+
+
+def test_a_checks_model_that_is_out_of_reach_names_no_flag_of_another_command(hub):
+    """calibrate and preview.agreement ask for it too, and have neither --model preview nor --without."""
+    hub(ConnectionError())
+    said = refusal(models.resolve_reader, HUB, "main")
+    assert "give a local folder; builder/generate.py can leave the check out, --without attribute" in said
+    assert "--model" not in said
 
 
 # The preview.

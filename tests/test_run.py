@@ -239,6 +239,15 @@ def test_a_users_mistake_ends_in_one_line(tmp_path, monkeypatch, capsys, argumen
     assert message in said and said.count("\n") == 1
 
 
+@pytest.mark.parametrize("option", ["--scale", "--limit", "--batch-size", "--shard-size"])
+@pytest.mark.parametrize("value", ["abc", "0", "-1"])
+def test_what_is_no_number_is_told_in_words(capsys, option, value):
+    with pytest.raises(SystemExit) as ended:
+        generate.main([f"{option}={value}"])
+    said = capsys.readouterr().err
+    assert ended.value.code == 2 and f"must be a {'' if option == '--scale' else 'whole '}number" in said
+
+
 def test_help_shows_defaults_and_an_example(capsys):
     with pytest.raises(SystemExit):
         generate.main(["--help"])

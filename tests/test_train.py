@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from builder import loading, models, table
+from builder import UserError, loading, models, table
 from builder.people import render
 from builder.preview import compression, denoising, loop, nets, train
 from builder.preview.captions import random_caption
@@ -196,3 +196,38 @@ def test_every_stage_learns_a_little_and_the_model_loads(tmp_path, monkeypatch):
     assert result.image.size == (512, 512)
     verifier = nets.ResNetForImageClassification.from_pretrained(tmp_path / "weights" / "verifier")
     assert list(verifier.config.id2label.values()) == LABELS
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        *((["--share", share], "train: `--share` must be a number above 0 and at most 100") for share in ("nan", "0")),
+        (["--share", "-1"], "train: `--share` must be a number above 0 and at most 100, got -1.0"),
+        (["--share", "inf"], "train: `--share` must be a number above 0 and at most 100, got inf"),
+        (["--workers", "-1"], "train: `--workers` must be a whole number from 0"),
+    ],
+)
+def test_what_cannot_be_trained_is_one_line(tmp_path, capsys, options, says):
+    assert train.main(["--out", str(tmp_path / "out"), *options]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(says) and said.count("\n") == 1 and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("spoil", [lambda data: b"", lambda data: data[:-100], lambda data: b"x" * 100, None])
+def test_a_checkpoint_that_cannot_be_read_is_one_line(tmp_path, spoil):
+    """Half of one, or one of another model."""
+    stage = loop.Stage("s", samples=4, batch_size=2, rate=0.1, average=0.5)
+
+    def fit(width):
+        ones = iter(lambda: torch.ones(1, width), None)
+        model = torch.nn.Linear(width, 1)
+        loop.fit(stage, tmp_path, model, lambda step: ones, lambda net, batch: net(batch).sum())
+
+    fit(2)
+    path = tmp_path / "s.ckpt"
+    if spoil:
+        path.write_bytes(spoil(path.read_bytes()))
+    with pytest.raises(UserError, match=r"s.ckpt: damaged; remove it, and the stage begins anew"):
+        fit(2 if spoil else 3)
+    path.unlink()
+    fit(3)

@@ -1,5 +1,6 @@
 """The publishing command, against a loopback Hub: the faults of `upload_faults.py`, and what it does undisturbed."""
 
+import errno
 import json
 import math
 import re
@@ -395,6 +396,23 @@ def test_preview_pictures_and_gaps_are_not_sent_unasked(hub, releases, capsys):
     assert upload.main([str(releases["tiny"].parent / "nowhere"), "--repo-id", REPO]) == 2
     assert "there is no such folder; make it with builder/generate.py" in capsys.readouterr().err
     assert hub.requests == []
+
+
+def test_a_raw_build_is_told_what_to_do_first(hub, tmp_path, capsys):
+    write_raw(tmp_path / "raw", only=["base"], scale=0.01)
+    assert upload.main([str(tmp_path / "raw"), "--repo-id", REPO]) == 2
+    said = capsys.readouterr().err
+    assert f"run `python -m builder.release --raw {tmp_path / 'raw'}` first" in said and said.count("\n") == 1
+    assert hub.requests == []
+
+
+def test_a_full_disk_is_one_line(publish, releases, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device", "/cache")
+
+    monkeypatch.setattr(readback, "read_back", full)
+    (last,) = publish(releases["tiny"], status=2).strip().splitlines()[-1:]
+    assert last == f"upload: {REPO}: OSError: [Errno 28] No space left on device: '/cache'"
 
 
 def test_the_help_has_defaults_and_an_example(capsys):

@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from builder import cli, loading, models, preview, table
+from builder import cli, loading, models, preview, rules, table
 from builder.intervals import wilson
 from builder.plan import Attempt, Plan, Sample
 from builder.preview.data import NO_FACE, random_look, spoil
@@ -46,6 +46,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _print(args: argparse.Namespace) -> None:
+    rules.whole("--each", args.each, 1)
+    rules.whole("--drawn", args.drawn, 1)
     models.resolve_reader(str(args.verifier), "main")
     verifier = Verifier(args.verifier)
     made = Generated(args.model)

@@ -7,12 +7,15 @@ function of (labels, seed, size, obey): the same bytes every time, and the same 
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from builder import cli, rules
 from builder.figures import contact_sheet
+from builder.files import atomic
 from builder.preview import clothes, extras, face, glasses, hair, hands, hats, makeup, masks, profile, scene, skin
 from builder.preview.canvas import Canvas, Pen, darker, mix
 from builder.preview.features import FEATURES, Labels, look_of
@@ -114,26 +117,38 @@ def sheet(
     return contact_sheet(rows, size)
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Write a contact sheet."""
-    parser = argparse.ArgumentParser(
-        prog="python -m builder.preview.draw",
-        description="Write a contact sheet of drawn faces: a row for every feature, with its name.",
-        epilog="example: python -m builder.preview.draw --out sheet.png --per 8 --size 128",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+def main(argv: list[str] | None = None) -> int:
+    """The command: write a contact sheet; returns the exit status."""
+    args = _parser().parse_args(argv)
+    return cli.status("draw", lambda: _write(args))
+
+
+def _parser() -> argparse.ArgumentParser:
+    made = cli.parser(
+        "python -m builder.preview.draw",
+        "Write a contact sheet of drawn faces: a row for every feature, with its name.",
+        "python -m builder.preview.draw --out sheet.png --per 8 --size 128",
     )
-    no_default = argparse.SUPPRESS
-    parser.add_argument("--out", type=Path, required=True, default=no_default, help="the PNG file to write")
-    parser.add_argument("--per", type=int, default=6, help="drawings in a row")
-    parser.add_argument("--size", type=int, default=192, help="width and height of a drawing in pixels")
-    parser.add_argument("--seed", type=int, default=0, help="another number gives other people")
-    parser.add_argument(
-        "--only", nargs="+", choices=FEATURES, default=no_default, metavar="FEATURE", help="rows to draw; else all"
-    )
-    parser.add_argument("--disobey", action="store_true", help="draw everything but the features")
-    args = parser.parse_args(argv)
-    sheet(args.per, args.size, args.seed, not args.disobey, tuple(getattr(args, "only", FEATURES))).save(args.out)
+    option = made.add_argument
+    option("--out", metavar="FILE", type=Path, required=True, help="the PNG file to write")
+    option("--per", metavar="N", type=int, default=6, help="drawings in a row")
+    option("--size", metavar="PIXELS", type=int, default=192, help="width and height of a drawing")
+    option("--seed", metavar="N", type=int, default=0, help="another number gives other people")
+    option("--only", nargs="+", choices=FEATURES, metavar="FEATURE", help="rows to draw; else all")
+    option("--disobey", action="store_true", help="draw everything but the features")
+    return made
+
+
+def _write(args: argparse.Namespace) -> None:
+    rules.rule(args.out.suffix.lower() == ".png", "`--out` must end in .png", str(args.out))
+    rules.rule(args.out.parent.is_dir(), "`--out` must lie in a folder that is there", str(args.out))
+    rules.whole("--per", args.per, 1, 100)
+    rules.whole("--size", args.size, 1, 2048)
+    rules.whole("--seed", args.seed, 0)
+    drawn = sheet(args.per, args.size, args.seed, not args.disobey, tuple(args.only or FEATURES))
+    with atomic(args.out) as file:
+        drawn.save(file, format="PNG")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

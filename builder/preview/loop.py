@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -9,10 +10,14 @@ from pathlib import Path
 
 import torch
 
+from builder import UserError
 from builder.files import atomic
 
 SAVED_EVERY = 120
 """Seconds between checkpoints."""
+
+UNREADABLE = (OSError, EOFError, RuntimeError, ValueError, LookupError, TypeError, pickle.UnpicklingError)
+"""What reading a damaged checkpoint, or that of another model, can end in."""
 
 
 @dataclass(frozen=True)
@@ -103,11 +108,15 @@ def _save(path: Path, step: int, spent: float, model, averaged, optimizer) -> No
 
 
 def _restore(path: Path, model, averaged, optimizer) -> tuple[int, float]:
-    """Steps that are done and the seconds that they took."""
+    """Steps that are done and the seconds that they took. Raises UserError for a checkpoint that cannot be read."""
     if not path.exists():
         return 0, 0.0
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    model.load_state_dict(state["model"])
-    averaged.load_state_dict(state["averaged"])
-    optimizer.load_state_dict(state["optimizer"])
-    return state["step"], state["spent"]
+    with open(path, "rb") as file:
+        try:
+            state = torch.load(file, map_location="cpu", weights_only=True)
+            model.load_state_dict(state["model"])
+            averaged.load_state_dict(state["averaged"])
+            optimizer.load_state_dict(state["optimizer"])
+            return state["step"], state["spent"]
+        except UNREADABLE as error:
+            raise UserError(f"{path}: damaged; remove it, and the stage begins anew") from error

@@ -7,6 +7,7 @@ latents; the UNet. Runs on a GPU where there is one, else on the CPU.
 
 from __future__ import annotations
 
+import argparse
 import copy
 import dataclasses
 import os
@@ -18,7 +19,7 @@ import torch
 from PIL import Image
 from transformers import CLIPTokenizer
 
-from builder import cli, figures, loading, models, preview, table
+from builder import cli, figures, loading, models, preview, rules, table
 from builder.plan import Plan
 from builder.preview import compression, denoising, nets, stages
 from builder.preview.captions import random_caption
@@ -55,11 +56,13 @@ def main(argv: list[str] | None = None) -> int:
     option("--workers", metavar="N", type=int, default=max(1, (os.cpu_count() or 2) - 1), help="processes that draw")
     option("--last", choices=list(STAGES), default="unet", help="stage after which to stop")
     args = parser.parse_args(argv)
-    return cli.status(
-        "train",
-        lambda: Training(args.out, args.share, args.workers).run(args.last),
-        stopped="stopped; run it again to go on",
-    )
+    return cli.status("train", lambda: _train(args), stopped="stopped; run it again to go on")
+
+
+def _train(args: argparse.Namespace) -> None:
+    rules.rule(0 < args.share <= 100, "`--share` must be a number above 0 and at most 100", args.share)
+    rules.whole("--workers", args.workers, 0, 1000)
+    Training(args.out, args.share, args.workers).run(args.last)
 
 
 class Training:
