@@ -222,8 +222,9 @@ def test_half_a_line_at_the_end_is_cut_off_and_a_whole_one_is_not(tmp_path, tail
         b'{"id": "a", "feature": "tea", "answer": "no"}\n\xff',
     ],
 )
-def test_a_file_of_something_else_is_left_as_it_is(folder, tmp_path, capsys, data):
+def test_a_file_of_something_else_is_left_as_it_is(folder, tmp_path, capsys, monkeypatch, data):
     """The page ends in one line before anything is cut off."""
+    monkeypatch.setattr(judge, "_serve", lambda *_: None)
     out = tmp_path / "notes.txt"
     out.write_bytes(data)
     assert judge.main([str(folder / "raw"), "--out", str(out), "--judge", "ana"]) == 2
