@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from agfd30k import CHECKS, picture
+import pyarrow as pa
+
+from agfd30k import CHECKS, features, picture
 from builder.plan import Attempt, Plan, Sample
 
 PLANNED = [
@@ -15,6 +17,8 @@ PLANNED = [
 MADE = ["model", "model_revision", "safety_checker", "verified", "checks", "sha256"]
 KEYS = ["file_name", *PLANNED, *MADE]
 REJECTED_KEYS = ["id", "attempt", "seed", "reason", "detail", "checks"]
+COLUMNS = {field.name: field.type for field in features(config="metadata").arrow_schema if field.name in MADE}
+"""The types of what the plan does not say, as they are released."""
 
 
 def planned(attempt: Attempt) -> dict[str, Any]:
@@ -34,16 +38,19 @@ def row_fault(row: Any, whole: dict[str, Sample], plan: Plan, made_by: dict[str,
         return "not a row"
     if not isinstance(row, dict) or list(row) != KEYS:
         return "the row does not have the keys of a row"
-    if row["id"] not in whole:
-        return f"{row['id']!r} does not belong to this shard"
-    if not isinstance(row["attempt"], int) or row["attempt"] < 0:
-        return f"{row['id']}: `attempt` is {row['attempt']!r}"
+    if fault := _try_fault(row, whole):
+        return fault
     right = {**planned(plan.attempt(whole[row["id"]], row["attempt"])), **made_by}
     for key, value in right.items():
         if row[key] != value:
             return f"{row['id']}: `{key}` is {row[key]!r}, the plan says {value!r}"
     if not isinstance(row["checks"], dict) or list(row["checks"]) != list(CHECKS):
         return f"{row['id']}: `checks` does not have its keys"
+    for key, column in COLUMNS.items():
+        try:
+            pa.array([row[key]], type=column)
+        except (pa.ArrowException, OverflowError):
+            return f"{row['id']}: `{key}` is {row[key]!r}, which its column cannot hold"
     return None
 
 
@@ -51,7 +58,18 @@ def rejection_fault(row: Any, whole: dict[str, Sample]) -> str | None:
     """What is wrong with a line of rejected.jsonl, or None."""
     if not isinstance(row, dict) or list(row) != REJECTED_KEYS:
         return "not a rejected try"
-    return None if row["id"] in whole else f"{row['id']!r} does not belong to this shard"
+    if fault := _try_fault(row, whole):
+        return fault
+    return None if isinstance(row["reason"], str) else f"{row['id']}: `reason` is {row['reason']!r}"
+
+
+def _try_fault(row: dict, whole: dict[str, Sample]) -> str | None:
+    """What is wrong with which try of which sample it is, or None."""
+    if not isinstance(row["id"], str) or row["id"] not in whole:
+        return f"{row['id']!r} does not belong to this shard"
+    if not isinstance(row["attempt"], int) or row["attempt"] < 0:
+        return f"{row['id']}: `attempt` is {row['attempt']!r}"
+    return None
 
 
 def picture_fault(folder: Path, row: dict) -> str | None:

@@ -8,7 +8,9 @@ where nothing could be checked.
 from __future__ import annotations
 
 import io
+import itertools
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -94,6 +96,7 @@ class Check:
         self.faults: list[str] = []
         self.bad: dict[str, set[int]] = {ROWS: set(), REJECTED: set()}
         self.named: set[str] = set()
+        self.sound: set[str] = set()
         seen: set[str] = set()
         lines = _lines(folder / ROWS)
         self.rows = len(lines)
@@ -107,6 +110,7 @@ class Check:
                 self._bad_line(ROWS, number, fault)
             else:
                 seen.add(row["id"])
+                self.sound.add(Path(row["file_name"]).name)
         for number, row in enumerate(_lines(folder / REJECTED), 1):
             if fault := rejection_fault(row, whole):
                 self._bad_line(REJECTED, number, fault)
@@ -143,19 +147,19 @@ class Check:
             require_sound(self.folder)
         except Damaged as error:
             self.faults.append(error.fault)
-        for name in self._strangers():
-            self.faults.append(f"{self.folder / IMAGES / name}: a picture without a row")
+        for path in self._pictures_but(self.named):
+            self.faults.append(f"{path}: a picture without a row")
 
-    def _strangers(self) -> list[str]:
+    def _pictures_but(self, names: set[str]) -> list[Path]:
         images = self.folder / IMAGES
-        return sorted({path.name for path in images.iterdir()} - self.named) if images.is_dir() else []
+        return sorted(path for path in images.iterdir() if path.name not in names) if images.is_dir() else []
 
     def repair(self) -> None:
         """Keep what is sound, move the rest aside, and take the receipt back: the next run completes the shard."""
         aside = self.folder / SET_ASIDE
         aside.mkdir(exist_ok=True)
-        for name in self._strangers():
-            (self.folder / IMAGES / name).rename(aside / name)
+        for path in self._pictures_but(self.sound):
+            path.rename(_free(aside / path.name))
         for name, bad in self.bad.items():
             if bad:
                 lines = (self.folder / name).read_bytes().splitlines(keepends=True)
@@ -164,7 +168,13 @@ class Check:
                 with atomic(self.folder / name) as file:
                     file.writelines(line for number, line in enumerate(lines, 1) if number not in bad)
         if (self.folder / RECEIPT).exists():
-            (self.folder / RECEIPT).rename(aside / RECEIPT)
+            (self.folder / RECEIPT).rename(_free(aside / RECEIPT))
+
+
+def _free(path: Path) -> Path:
+    """The path, or the first with a number that nothing has: what was set aside before stays."""
+    numbered = (path.with_stem(f"{path.stem}-{n}") for n in itertools.count(2))
+    return next(place for place in itertools.chain([path], numbered) if not os.path.lexists(place))
 
 
 def _lines(path: Path) -> list[Any]:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from xml.etree import ElementTree
 
 import pytest
@@ -125,6 +126,8 @@ def edit(path, change):
         (lambda line: line.replace("RAW photo", "photo"), "`prompt` is"),
         (lambda line: line.replace('"attempt": 0', '"attempt": -1'), "`attempt` is -1"),
         (lambda line: line.replace('"id": "occlusion', '"id": "age'), "does not belong to this shard"),
+        (lambda line: re.sub('"id": "[^"]*"', '"id": ["x"]', line), "['x'] does not belong to this shard"),
+        (lambda line: line.replace('"hash": null', '"hash": 5'), "`checks` is {"),
         (lambda line: line.replace("images/", "../images/"), "outside its shard"),
         (lambda line: line.replace("images/", "/etc/"), "outside its shard"),
         (lambda line: line.replace(".png", ".gone"), "is not there"),

@@ -8,6 +8,7 @@ from builds import write_raw, write_shard
 
 from builder import raw, release, verify
 from builder.plan import Plan
+from builder.shards import lock
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +47,9 @@ def change_row(build, **values):
         ({"seed": 7}, "`seed` is 7"),
         ({"id": "base-base-male-00001x"}, "does not belong to this shard"),
         ({"file_name": "../../recipe.json"}, "lies outside its shard"),
+        ({"id": ["base"]}, "['base'] does not belong to this shard"),
         ({"extra": 1}, "does not have the keys of a row"),
+        ({"verified": "yes"}, "`verified` is 'yes', which its column cannot hold"),
         ({"sha256": "0" * 64}, "is not the picture that was committed"),
     ],
 )
@@ -123,8 +126,42 @@ def test_repair_sets_faulty_rows_aside_and_reopens_the_shard(build, capsys):
     assert raw.unfinished(build) == ["base-00000"]
 
 
+def test_repair_sets_damaged_pictures_aside_and_never_one_over_another(build, capsys):
+    """Whatever became of a picture, its bytes are kept, however often the same one is damaged."""
+    kept = []
+    for _ in range(2):
+        picture = sorted((shard_of(build) / "images").iterdir())[0]
+        kept.append(picture.read_bytes()[:-20] + bytes(len(kept)))
+        picture.write_bytes(kept[-1])
+        assert faults(build, capsys, "--repair")[0] == 0
+        assert not picture.exists()
+        complete(build)
+        assert picture.exists()
+    aside = shard_of(build) / "faulty"
+    assert [(aside / f"{picture.stem}{end}.png").read_bytes() for end in ("", "-2")] == kept
+    assert {path.name for path in aside.glob("receipt*")} == {"receipt.json", "receipt-2.json"}
+    assert faults(build, capsys)[0] == 0
+
+
+def test_repair_leaves_a_shard_alone_that_a_run_is_writing(build, capsys):
+    """In one line, and not a byte is changed."""
+    change_row(build, seed=7)
+    before = {path: path.read_bytes() for path in shard_of(build).rglob("*") if path.is_file()}
+    with lock(shard_of(build)):
+        assert verify.main([str(build), "--repair"]) == 2
+    said = capsys.readouterr().err
+    assert "another process is writing here" in said and said.count("\n") == 1
+    assert {path: path.read_bytes() for path in before} == before and not (shard_of(build) / "faulty").exists()
+
+
 def shard_of(build):
     return build / "shards/base-00000"
+
+
+def complete(build):
+    """What the next run does."""
+    plan = Plan(raw.spec_of(raw.require(build)), only=["base"], scale=0.01, shard_size=16)
+    write_shard(build, plan, plan.shards[0])
 
 
 @pytest.mark.parametrize(
@@ -139,6 +176,12 @@ def shard_of(build):
             "rejected.jsonl, line 1: not a rejected try",
         ),
         (lambda build: (shard_of(build) / "metadata.jsonl").unlink(), "16 rows of the receipt are missing"),
+        (
+            lambda build: (shard_of(build) / "rejected.jsonl").write_text(
+                '{"id": ["x"], "attempt": 0, "seed": 1, "reason": "", "detail": "", "checks": null}\n'
+            ),
+            "rejected.jsonl, line 1: ['x'] does not belong to this shard",
+        ),
         (lambda build: (shard_of(build) / "images/odd.png").write_bytes(b"x"), "odd.png: a picture without a row"),
         (lambda build: shutil.rmtree(shard_of(build) / "images"), ".png is not there"),
     ],
@@ -150,8 +193,7 @@ def test_whatever_is_found_in_a_finished_shard_can_be_repaired(build, capsys, sp
     status, said = faults(build, capsys)
     assert status == 1 and message in said
     assert faults(build, capsys, "--repair")[0] == 0
-    plan = Plan(raw.spec_of(raw.require(build)), only=["base"], scale=0.01, shard_size=16)
-    write_shard(build, plan, plan.shards[0])
+    complete(build)
     assert (shard_of(build) / "metadata.jsonl").read_bytes() == intact
     assert faults(build, capsys)[0] == 0
 
