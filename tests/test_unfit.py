@@ -1,5 +1,7 @@
 """Nothing unfit leaves the pipeline as a picture, and nothing fit is lost when memory runs out."""
 
+import contextlib
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,13 +9,17 @@ import numpy as np
 import pytest
 import random_weights
 import torch
+from builds import OWN_TABLE
 from diffusers import StableDiffusionPipeline
 from diffusers.pipelines.stable_diffusion import StableDiffusionSafetyChecker
+from inside import build
+from kill import lines
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import CLIPConfig, CLIPImageProcessor
 
 from builder import UserError, loading, models, pipeline, table
+from builder.criteria import KINDS
 from builder.models import Source
 from builder.plan import Attempt, Plan
 from builder.spec import Recipe
@@ -274,3 +280,35 @@ def test_a_checker_with_broken_weights_is_not_loaded(model, fallback, safety):
     checker.concept_embeds_weights.data[0] = float("nan")
     with pytest.raises(UserError, match="weights that are not finite"):
         loading.load(model(checker, processor), RECIPE, CPU)
+
+
+# The whole command, with a checker that flags everything.
+
+FAMILIES = OWN_TABLE.replace("[30, 70]", "[10, 70]").replace(
+    'model = "preview"', 'model = "preview"\nwidth = 64\nheight = 64\nsteps = 1\nmax_attempts = 2'
+)
+FAMILIES += '\n[minors]\npositive = ["wearing clothes"]\nnegative = ["nude"]\n'
+
+
+@pytest.mark.parametrize(("flags", "kept"), [((), set()), (("--unchecked-adults",), {70})])
+def test_a_build_never_keeps_a_flagged_minor(tmp_path, model, fallback, flags, kept):
+    """--unchecked-adults lets adults pass and nobody else: every try at a minor is rejected, though asked for."""
+    (tmp_path / "families.toml").write_text(FAMILIES)
+    asked = ["--spec", str(tmp_path / "families.toml"), "--model", model().location, "--only", "fruit"]
+    bare = [word for check in KINDS for word in ("--without", check)]
+    asked += [*bare, "--safety-checker", fallback.location, *flags]
+    with contextlib.nullcontext() if kept else pytest.raises(RuntimeError, match="no shard with pictures"):
+        build(tmp_path, *asked, load=None, checks=None)
+    plan = Plan(table.load(tmp_path / "families.toml"), ["fruit"])
+    age = {sample.id: sample.age for shard in plan.shards for sample in plan.asked(shard)}
+    rows, rejected = lines(tmp_path, "metadata.jsonl"), lines(tmp_path, "rejected.jsonl")
+    assert Counter(row["id"] for row in rows) == Counter(id for id in age if age[id] in kept)
+    assert Counter(row["id"] for row in rejected) == Counter({id: 2 for id in age if age[id] not in kept})
+    assert {row["reason"] for row in rejected} == {FLAGGED} and {row["safety_checker"] for row in rows} <= {""}
+
+
+@pytest.mark.parametrize(("only", "minors"), [("age/child", True), ("age/teenager", True), ("age/old", False)])
+def test_a_plan_knows_its_minors(only, minors):
+    plan = Plan(table.load(), [only])
+    samples = [sample for shard in plan.shards for sample in plan.asked(shard)]
+    assert samples and {sample.minor for sample in samples} == {minors} == {plan.minors}
