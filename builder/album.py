@@ -19,7 +19,8 @@ from builder import UserError, preview, raw, table
 from builder.release import MARK, TALLY
 from builder.spec import Spec
 
-COLUMNS = ("id", "feature", "sex", "ethnicity", "verified", "checks.attribute_score")
+SAID = ("id", "feature", "sex", "ethnicity", "verified", "sha256")
+COLUMNS = (*SAID, "checks.attribute_score")
 ROWS_AT_ONCE, PICTURES_AT_ONCE = 1000, 10
 
 
@@ -35,6 +36,7 @@ class Entry:
     sex: str
     ethnicity: str
     verified: bool | None
+    sha256: str
     score: float | None
     place: tuple[Path, int, int]
 
@@ -55,8 +57,7 @@ class RawAlbum:
             with _readable(shard):
                 for row in agfd30k.read_rows(shard):
                     score = row["checks"]["attribute_score"]
-                    said = (row[key] for key in ("id", "feature", "sex", "ethnicity", "verified"))
-                    yield Entry(*said, score, (agfd30k.picture(shard, row), 0, 0))
+                    yield Entry(*(row[key] for key in SAID), score, (agfd30k.picture(shard, row), 0, 0))
 
     def picture(self, entry: Entry) -> bytes:
         """A picture's file."""
@@ -119,7 +120,7 @@ def _rows(file: pq.ParquetFile, group: int) -> Iterator[dict[str, Any]]:
 
 
 def _entry(row: dict[str, Any], labels: Features, place: tuple[Path, int, int]) -> Entry:
-    said = {key: _named(labels[key], row[key]) for key in ("id", "feature", "sex", "ethnicity", "verified")}
+    said = {key: _named(labels[key], row[key]) for key in SAID}
     return Entry(**said, score=row["checks"]["attribute_score"], place=place)
 
 

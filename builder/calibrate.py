@@ -77,13 +77,15 @@ def calibrate(folder: Path, path: Path, target: float, reader: str = "") -> Cali
     pictures, standing = album.load(folder), judgements.standing(path)
     if not standing:
         raise UserError(f"{path}: no judgement in it")
-    held = votes.judged(pictures, path, standing, reader)
+    rows, there = votes.held(pictures, path, standing)
+    held = votes.judged(pictures, rows, there, reader)
     return Calibration(
         judged={name: some for name in _thresholds(pictures.spec) if (some := [j for j in held if j.feature == name])},
         thresholds=_thresholds(pictures.spec),
         target=target,
-        answers=votes.by_judge(standing),
-        disputed=len({(id, feature) for _, id, feature in standing}) - len(held),
+        answers=votes.by_judge(there),
+        disputed=len({(told.id, told.feature) for _, told in there.values()}) - len(held),
+        elsewhere=len(standing) - len(there),
         rejects=pictures.spec.checks.attribute is not None and pictures.spec.checks.attribute.on_fail == "reject",
         sources={"sha256": sha256(path), "recipe": pictures.fingerprint},
     )
@@ -98,13 +100,17 @@ def _thresholds(spec: Spec) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Calibration:
-    """People's judgements beside the verifier's scores, by feature. `disputed` pictures have as many yes as no."""
+    """People's judgements beside the verifier's scores, by feature.
+
+    `disputed` pictures have as many yes as no; `elsewhere` counts the judgements of pictures that are not there now.
+    """
 
     judged: dict[str, list[Judged]]
     thresholds: dict[str, float]
     target: float
     answers: dict[str, dict[votes.About, bool]]
     disputed: int
+    elsewhere: int
     rejects: bool
     sources: dict[str, str]
 
@@ -143,6 +149,8 @@ class Calibration:
             yield f"judges {one!r} and {other!r} answered {both:,} questions both: Cohen's kappa {told}"
         if self.disputed:
             yield f"{self.disputed:,} pictures with as many yes as no are left out"
+        if self.elsewhere:
+            yield f"{self.elsewhere:,} judgements are left out: they are of other pictures than those there are now"
         if self.rejects:
             yield "Rejected tries have no picture: recall and false positives are those of the pictures there are, and"
             yield "below the table's threshold those of pictures that were asked for something else."

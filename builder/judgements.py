@@ -1,8 +1,10 @@
 """People's judgements, one JSON line each: appended and synced, never changed, taken back by another line.
 
-    {"id": "hair-blond-male-00003", "feature": "blond", "answer": "yes", "judge": "ana", "time": "2026-05-01T09:00:00Z"}
+    {"id": "hair-blond-male-00003", "feature": "blond", "answer": "yes", "judge": "ana", "sha256": "9f86d081884c…",
+     "time": "2026-05-01T09:00:00Z"}
 
-`answer` is "yes", "no" (or true, false) or "undone", `judge` and `time` may be left out.
+`answer` is "yes", "no" (or true, false) or "undone"; `judge`, `sha256` and `time` may be left out. With the digest of
+the picture's file a judgement is of that picture alone; without one it is of whatever picture has the id.
 """
 
 from __future__ import annotations
@@ -21,26 +23,37 @@ from builder.files import sync, sync_folder
 
 ANSWERS = {"yes": True, "no": False, "undone": None}
 
+About = tuple[str, str, str, str]
+"""A judge, the id of a picture, a feature, and the digest of the picture."""
+
 
 @dataclass(frozen=True)
 class Judgement:
-    """What one judge says of one picture and feature: shown or not; None takes the last answer back."""
+    """What one judge says of one picture and feature: shown or not; None takes the last answer back.
+
+    `sha256` is the digest of the picture's file, "" where it is not known.
+    """
 
     id: str
     feature: str
     shown: bool | None
     judge: str = ""
+    sha256: str = ""
 
     def __post_init__(self):
-        for key in ("id", "feature", "judge"):
+        for key in ("id", "feature", "judge", "sha256"):
             value = getattr(self, key)
-            if not isinstance(value, str) or (not value and key != "judge"):
+            if not isinstance(value, str) or (not value and key in ("id", "feature")):
                 raise ValueError(f"`{key}` must be text, got {value!r}")
 
     @property
-    def about(self) -> tuple[str, str, str]:
+    def about(self) -> About:
         """Who judged what: of one such key only the last answer counts."""
-        return self.judge, self.id, self.feature
+        return self.judge, self.id, self.feature, self.sha256
+
+    def is_of(self, sha256: str) -> bool:
+        """May it count for a picture of its id with this digest?"""
+        return self.sha256 in ("", sha256)
 
     @classmethod
     def parse(cls, line: bytes) -> Judgement:
@@ -53,15 +66,19 @@ class Judgement:
             if not isinstance(answer, str) or answer not in ANSWERS:
                 raise ValueError(f'`answer` must be "yes", "no" or "undone", got {answer!r}')
             answer = ANSWERS[answer]
-        return cls(row.get("id"), row.get("feature"), answer, row.get("judge", ""))
+        return cls(row.get("id"), row.get("feature"), answer, row.get("judge", ""), row.get("sha256", ""))
+
+
+Standing = dict[About, tuple[int, Judgement]]
+"""Answers that were not taken back, with their line numbers."""
 
 
 def append(path: Path, judgement: Judgement) -> None:
     """Put a judgement at the end of a file; it is on disk when this returns. An OSError leaves nothing of it behind."""
     word = next(word for word, shown in ANSWERS.items() if shown is judgement.shown)
-    row = {"id": judgement.id, "feature": judgement.feature, "answer": word, "judge": judgement.judge}
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    line = json.dumps({**row, "time": now}).encode() + b"\n"
+    row = {"id": judgement.id, "feature": judgement.feature, "answer": word, "judge": judgement.judge}
+    line = json.dumps({**row, "sha256": judgement.sha256, "time": now}).encode() + b"\n"
     with open(path, "ab", buffering=0) as file:
         size = os.fstat(file.fileno()).st_size
         try:
@@ -109,13 +126,13 @@ def _parts(file: BinaryIO) -> tuple[bytes, bytes]:
     return data[:end], data[end:]
 
 
-def standing(path: Path) -> dict[tuple[str, str, str], tuple[int, Judgement]]:
+def standing(path: Path) -> Standing:
     """The answers that were not taken back, with their line numbers, by what they are about, in order.
 
     A torn last line does not count. Raises UserError with the number of a line that is no judgement, or that says the
     contrary of an answer that was not taken back.
     """
-    found: dict[tuple[str, str, str], tuple[int, Judgement]] = {}
+    found: Standing = {}
     for number, judgement in _lines(path):
         first, earlier = found.pop(judgement.about, (0, judgement))
         if None not in (judgement.shown, earlier.shown) and judgement.shown != earlier.shown:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,8 @@ def words(feature: Feature) -> list[str]:
 class Session:
     """One judge's way through the questions: each answer is on disk before the next question is asked.
 
-    `path` is a whole judgements file. What it already holds of this judge is not asked again, and can be undone.
+    `path` is a whole judgements file. What it already holds of this judge and these very pictures is not asked again,
+    and can be undone. `answered` holds the answers by number.
     """
 
     def __init__(self, questions: list[Question], features: Iterable[Feature], path: Path, judge: str):
@@ -71,8 +72,11 @@ class Session:
         self.path = path
         self.judge = judge
         place = {(asked.entry.id, asked.feature): number for number, asked in enumerate(questions)}
-        told = [(id, feature) for who, id, feature in standing(path) if who == judge]
-        self.answered = [place[about] for about in told if about in place]
+        self.answered: dict[int, Judgement] = {}
+        for _, told in standing(path).values():
+            number = place.get((told.id, told.feature))
+            if told.judge == judge and number is not None and told.is_of(questions[number].entry.sha256):
+                self.answered[number] = told
         self.before = len(self.answered)
         self.skipped: list[int] = []
         self.steps = list(self.answered)
@@ -100,9 +104,13 @@ class Session:
         """Take the answer to the question at hand, None to skip it; one to any other question is not meant."""
         if self.waiting()[:1] != [number]:
             return
-        if answer is not None:
-            append(self.path, self._judgement(number, answer))
-        (self.skipped if answer is None else self.answered).append(number)
+        if answer is None:
+            self.skipped.append(number)
+        else:
+            asked = self.questions[number]
+            told = Judgement(asked.entry.id, asked.feature, answer, self.judge, asked.entry.sha256)
+            append(self.path, told)
+            self.answered[number] = told
         self.steps.append(number)
 
     def undo(self) -> None:
@@ -111,10 +119,8 @@ class Session:
             return
         number = self.steps[-1]
         if number in self.answered:
-            append(self.path, self._judgement(number, None))
-        (self.answered if number in self.answered else self.skipped).remove(number)
+            append(self.path, replace(self.answered[number], shown=None))
+            del self.answered[number]
+        else:
+            self.skipped.remove(number)
         self.steps.pop()
-
-    def _judgement(self, number: int, shown: bool | None) -> Judgement:
-        asked = self.questions[number]
-        return Judgement(asked.entry.id, asked.feature, shown, self.judge)

@@ -15,13 +15,11 @@ from tqdm import tqdm
 from builder import UserError
 from builder.album import Album, Entry
 from builder.calibration import Judged
-from builder.judgements import Judgement
+from builder.judgements import Standing
 
 AT_ONCE = 16
 """Pictures that the verifier reads at once."""
 
-Standing = dict[tuple[str, str, str], tuple[int, Judgement]]
-"""As `judgements.standing` gives it."""
 About = tuple[str, str]
 """The id of a picture, and a feature."""
 
@@ -42,26 +40,39 @@ def by_judge(standing: Standing) -> dict[str, dict[About, bool]]:
     return found
 
 
-def entries(pictures: Album, path: Path, standing: Standing) -> dict[str, Entry]:
-    """The rows of all judged pictures. Raises UserError with the line of a judgement that is about nothing there is."""
+def held(pictures: Album, path: Path, standing: Standing) -> tuple[dict[str, Entry], Standing]:
+    """The rows of all judged pictures, by id, and the judgements of them.
+
+    Left out are those of another picture with the same id: of another build, or taken back since. Raises UserError with
+    the line of a judgement without a digest that is about nothing there is.
+    """
     features = {feature.name for feature in pictures.spec.features}
     wanted = {told.id for _, told in standing.values()}
-    found = {entry.id: entry for entry in pictures.entries() if entry.id in wanted}
+    rows = {entry.id: entry for entry in pictures.entries() if entry.id in wanted}
     for number, told in sorted(standing.values(), key=lambda each: each[0]):
+        if told.sha256:
+            continue
         if told.feature not in features:
             raise UserError(f"{path}, line {number}: the table has no feature {told.feature!r}")
-        if told.id not in found:
+        if told.id not in rows:
             raise UserError(f"{path}, line {number}: there is no picture {told.id!r} in {pictures.folder}")
-    return found
+    there = {
+        about: (number, told)
+        for about, (number, told) in standing.items()
+        if told.feature in features and told.id in rows and told.is_of(rows[told.id].sha256)
+    }
+    if not there:
+        raise UserError(f"{path}: none of its judgements is of a picture that {pictures.folder} has now")
+    return rows, there
 
 
-def judged(pictures: Album, path: Path, standing: Standing, reader: str = "") -> list[Judged]:
-    """Every picture that judges agree on, with the score that the verifier gives it.
+def judged(pictures: Album, rows: dict[str, Entry], standing: Standing, reader: str = "") -> list[Judged]:
+    """Every picture that judges agree on, with the score that the verifier gives it. Rows and judgements as in `held`.
 
     A score of the feature that a picture was asked for stands in its row; for any other the picture is read again, with
     the build's own reader. `reader` says where that lies, if it is a local model.
     """
-    rows, decided = entries(pictures, path, standing), majority(standing)
+    decided = majority(standing)
     others: dict[str, list[str]] = {}
     for id, feature in decided:
         if rows[id].feature != feature:

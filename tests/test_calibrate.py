@@ -83,8 +83,8 @@ def rows(folder):
 
 
 def judgements(path, answers):
-    """A file of lines with the three keys alone, or with those of the fourth, the judge."""
-    keys = ("id", "feature", "answer", "judge")
+    """A file of lines with the three keys alone, or with the judge, or with the digest of the picture as well."""
+    keys = ("id", "feature", "answer", "judge", "sha256")
     path.write_text("".join(json.dumps(dict(zip(keys, answer))) + "\n" for answer in answers))
     return path
 
@@ -105,6 +105,28 @@ def run(folder, path, *options, capsys, kind="raw", status=0):
     assert calibrate.main(arguments) == status
     written = capsys.readouterr()
     return (written.out, json.loads(out.read_bytes())) if status == 0 else written.err
+
+
+# Whose pictures.
+
+
+def test_judgements_of_other_pictures_are_left_out_and_counted(folder, tmp_path, capsys):
+    """An answer with a digest is of that picture alone: another build's count for nothing, whatever they say."""
+    digests = {row["id"]: row["sha256"] for row in rows(folder)}
+    own = [(id, feature, shown, "", digests[id]) for id, feature, shown in own_answers(folder)]
+    others = [(id, feature, not shown, "", "0" * 64) for id, feature, shown in own_answers(folder)]
+    others += [("x", "beer", True, "", "1" * 64)]
+    path = tmp_path / "j.jsonl"
+    judgements(path, own)
+    text, found = run(folder, path, capsys=capsys)
+    assert "left out" not in text and found["judgements"] == 20
+    judgements(path, [*others, *own])
+    text, mixed = run(folder, path, capsys=capsys)
+    assert "21 judgements are left out: they are of other pictures than those there are now" in text
+    assert mixed | {"sha256": 0} == found | {"sha256": 0}
+    judgements(path, others)
+    said = run(folder, path, capsys=capsys, status=2)
+    assert "none of its judgements is of a picture that" in said and said.count("\n") == 1
 
 
 # Planted truth.

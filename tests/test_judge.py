@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import urllib.request
 from pathlib import Path
 
 import browser
+import builds
 import pytest
 from builds import own_table, write_raw
 from filelock import FileLock
@@ -277,6 +279,40 @@ def test_the_last_answer_counts(tmp_path_factory, answers):
         judgements.append(path, Judgement(id, "tea", word == "yes", who))
         last[who, id] = word == "yes"
     assert {about[:2]: told.shown for about, (_, told) in judgements.standing(path).items()} == last
+
+
+@pytest.fixture
+def other(folder, tmp_path, monkeypatch):
+    """A build of the same table with the same ids, whose pictures are others."""
+    shutil.copytree(folder, tmp_path / "other")
+    shutil.rmtree(tmp_path / "other/raw")
+    table, spec = own_table(tmp_path / "other")
+    picture_of = builds.picture_of
+    monkeypatch.setattr(builds, "picture_of", lambda seed: picture_of(seed + 1))
+    write_raw(tmp_path / "other/raw", spec, table.read_text())
+    return tmp_path / "other"
+
+
+def test_answers_about_another_build_are_not_taken_for_this_ones(serve, other):
+    """The ids are the same, the pictures are not: everything is asked, and neither disturbs the other's answers."""
+    client = serve("--each", "2")
+    for _ in range(8):
+        client.press("yes")
+    again = serve("--each", "2", kind=other / "raw")
+    assert again.about(0) == client.about(0) and (again.state()["number"], again.state()["undo"]) == (0, False)
+    again.press("no")
+    assert [serve("--each", "2", kind=kind).state()["answered"] for kind in ("raw", "out", other / "raw")] == [8, 8, 1]
+
+
+def test_a_line_without_a_digest_can_be_taken_back(serve):
+    """It counts for whatever picture has the id, and undo says so in the same words."""
+    client = serve("--each", "1", "--feature", "tea")
+    id, feature = client.about(1)
+    client.out.write_text(json.dumps({"id": id, "feature": feature, "answer": True, "judge": "ana"}) + "\n")
+    again = serve("--each", "1", "--feature", "tea")
+    assert again.state()["answered"] == 1
+    assert again.press("undo")["answered"] == 0
+    assert judgements.standing(client.out) == {}
 
 
 # Who may ask.
