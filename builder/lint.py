@@ -19,8 +19,10 @@ UNREADABLE = (OSError, pa.ArrowException, ValueError, LookupError, TypeError, At
 FILE_RULES = (lint_files.names, lint_files.sizes, lint_files.readme, lint_files.texts, lint_files.recipe)
 DATA_RULES = (
     *[lint_files.configs, lint_data.counts, lint_data.schema],
-    *[lint_data.row_groups, lint_data.first_rows, lint_data.secrets],
+    *[lint_data.row_groups, lint_data.secrets],
 )
+NOTES = (lint_data.pages, lint_data.first_rows)
+"""Rules that a release of large pictures or long prompts may break: the viewer shows less of it, and all loads."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,12 @@ def check(
     yield from damaged
     if release.card[0] and not damaged:
         yield from _of_data(release, thorough, allow_incomplete or (release.preview and allow_preview))
+
+
+def notes(release: Release) -> Iterator[Fault]:
+    """What the viewer will not show of a release without faults."""
+    for rule in NOTES:
+        yield from _found(rule.__name__, rule, release)
 
 
 def _of_data(release: Release, thorough: bool, incomplete: bool) -> Iterator[Fault]:

@@ -25,13 +25,14 @@ from builder.marks import SOURCE_TYPE
 from builder.shards import FORMATS
 
 MOST_GROUP_BYTES = 286 * 2**20
-"""Of one row group, uncompressed. Source: dataset-viewer, libs/libcommon parquet_utils, TooBigRows (300 MB a read)."""
+"""Of one row group or page, uncompressed. Source: dataset-viewer, libcommon parquet_utils, TooBigRows (300 MB)."""
 MOST_FIRST_ROWS_BYTES = 200_000
-"""Of the first page as JSON, without pictures. Source: dataset-viewer, chart values, firstRows.maxBytes."""
+"""Of the first page as JSON, without pictures. Source: dataset-viewer, chart values, firstRows.maxBytes; libcommon
+viewer_utils/rows.py, create_first_rows_response, which leaves rows out."""
 MOST_COLUMNS, MOST_NAME = 1000, 500
 """Source: dataset-viewer, FIRST_ROWS_COLUMNS_MAX_NUMBER; libcommon constants, MAX_COLUMN_NAME_LENGTH."""
 PAGE = 100
-"""Rows of the viewer's first page. Source: dataset-viewer, libcommon constants, MAX_NUM_ROWS_PER_PAGE."""
+"""Rows of a page of the viewer. Source: dataset-viewer, libcommon constants, MAX_NUM_ROWS_PER_PAGE."""
 GROUPS_SAMPLED, PICTURES_SAMPLED, PICTURES_AT_ONCE = 16, 4, 10
 
 
@@ -90,6 +91,17 @@ def row_groups(release: Release) -> Iterator[str]:
                 break
 
 
+def pages(release: Release) -> Iterator[str]:
+    """The viewer can show any page: its pictures are not too large to be read at once."""
+    for name in release.parquet:
+        file = pq.read_metadata(release.folder / name)
+        groups = [file.row_group(number) for number in range(file.num_row_groups)]
+        size = max((group.total_byte_size * PAGE // group.num_rows for group in groups if group.num_rows), default=0)
+        if size > MOST_GROUP_BYTES and file.num_rows >= PAGE:
+            most = f"{MOST_GROUP_BYTES:,}; smaller files (--image-format jpg) would be shown"
+            yield f"{name}: {PAGE} rows have some {size:,} bytes, the viewer reads at most {most}"
+
+
 def first_rows(release: Release) -> Iterator[str]:
     """The viewer's first page of each config is not cut for its length."""
     for name, splits in release.configs().items():
@@ -102,8 +114,8 @@ def first_rows(release: Release) -> Iterator[str]:
                     page = next((batch.to_pylist() for batch in batches), [])
                 size = len(json.dumps(page, ensure_ascii=False).encode())
                 if size > MOST_FIRST_ROWS_BYTES:
-                    most = f"{MOST_FIRST_ROWS_BYTES:,}"
-                    yield f"{name}/{split}: its first {PAGE} rows have {size:,} bytes, the viewer shows {most}"
+                    most = f"the viewer's preview shows {MOST_FIRST_ROWS_BYTES:,}"
+                    yield f"{name}/{split}: its first {PAGE} rows have {size:,} bytes, {most}"
 
 
 def rows(release: Release, made: Counter) -> Iterator[str]:

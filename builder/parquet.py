@@ -14,11 +14,11 @@ from datasets import Features
 
 import agfd30k
 from agfd30k import SPLITS
-from builder import UserError
 from builder.files import sync
 from builder.receipts import Damaged
 
-ROWS_A_GROUP = 100
+ROWS_A_GROUP, BYTES_A_GROUP = 100, 100_000_000
+"""A row group is closed at so many rows, or once its pictures have more bytes."""
 LABEL_ROWS_A_GROUP = 10_000
 FILE_BYTES = 500_000_000
 """A file is closed once it is larger than this."""
@@ -98,7 +98,7 @@ class _Files:
         self.features = features
         self.schema = features.arrow_schema
         self.group = group
-        self.rows = self.bytes = self.waiting = 0
+        self.rows = self.bytes = self.waiting = self.size = 0
         self.pictures: list[tuple[Path, dict]] = []
         self.buffer: list[pa.Table] = []
         self.paths: list[Path] = []
@@ -107,7 +107,8 @@ class _Files:
     def add(self, shard: Path, row: dict) -> None:
         """A shard's row with its picture; pictures are read a whole row group at a time, and not copied again."""
         self.pictures.append((shard, row))
-        if len(self.pictures) == self.group:
+        self.size += _path(shard, row).stat().st_size
+        if len(self.pictures) == self.group or self.size > BYTES_A_GROUP:
             self._write_pictures()
 
     def write(self, rows: list[dict], images: pa.StructArray | None) -> None:
@@ -132,8 +133,9 @@ class _Files:
 
     def _write_pictures(self) -> None:
         rows, images = [row for _, row in self.pictures], _images(self.pictures)
-        self.pictures = []
+        self.pictures, self.size = [], 0
         self.write(rows, images)
+        self._flush(whole_groups=False)
 
     def _flush(self, whole_groups: bool) -> None:
         if not self.waiting:
@@ -199,10 +201,6 @@ def _images(pictures: list[tuple[Path, dict]]) -> pa.StructArray:
     """
     paths = [_path(shard, row) for shard, row in pictures]
     ends = np.cumsum([0, *(path.stat().st_size for path in paths)])
-    if ends[-1] > np.iinfo(np.int32).max:
-        raise UserError(
-            f"{paths[0]} and the {len(paths) - 1} pictures after it are more than 2 GB, the most of a row group"
-        )
     block = pa.allocate_buffer(int(ends[-1]))
     for (shard, row), path, start, end in zip(pictures, paths, ends, ends[1:]):
         part = memoryview(block)[start:end]

@@ -110,6 +110,8 @@ class Upload:
         if faults:
             count = f"{len(faults)} faults" if len(faults) > 1 else "a fault"
             raise UserError(f"{self.release.folder}: {count}, nothing was sent")
+        for note in lint.notes(self.release):
+            say(f"note: {note}")
         say(f"{self.release.folder}: no faults")
 
     def _would_send(self) -> str:

@@ -80,6 +80,10 @@ def faults(folder, **options):
     return [str(fault) for fault in lint.check(lint.Release(folder, "Fruit"), **options)]
 
 
+def notes(folder):
+    return [str(note) for note in lint.notes(lint.Release(folder, "Fruit"))]
+
+
 def by_rule(folder, **options):
     return {fault.rule for fault in lint.check(lint.Release(folder, "Fruit"), **options)}
 
@@ -335,10 +339,10 @@ def test_a_picture_that_the_card_shows_is_missing(out):
 @pytest.mark.parametrize(
     ("change", "rules"),
     [
-        (lambda head: head.update(configs=5), {"configs", "counts", "first_rows", "schema"}),
-        (lambda head: head.update(configs=["fruit"]), {"configs", "counts", "first_rows", "schema"}),
+        (lambda head: head.update(configs=5), {"configs", "counts", "schema"}),
+        (lambda head: head.update(configs=["fruit"]), {"configs", "counts", "schema"}),
         (lambda head: head.update(tags=[{}]), {"readme"}),
-        (lambda head: head["configs"][0].update(data_files="data/*"), {"configs", "counts", "first_rows", "schema"}),
+        (lambda head: head["configs"][0].update(data_files="data/*"), {"configs", "counts", "schema"}),
         (lambda head: head.update(dataset_info={"a": 1}), {"configs", "counts", "rows", "schema"}),
         (lambda head: head["dataset_info"][0].update(features=3), {"schema"}),
         (lambda head: head["dataset_info"][0].update(splits=[3]), {"counts", "schema"}),
@@ -565,10 +569,23 @@ def test_a_first_page_that_is_too_long(out, monkeypatch):
     size = len(json.dumps(rows, ensure_ascii=False).encode())
     monkeypatch.setattr(lint_data, "PAGE", 20)
     monkeypatch.setattr(lint_data, "MOST_FIRST_ROWS_BYTES", size - 1)
-    said = f"metadata/train: its first 20 rows have {size:,} bytes, the viewer shows {size - 1:,}"
-    assert faults(out) == [f"first_rows: {said}"]
+    said = f"metadata/train: its first 20 rows have {size:,} bytes, the viewer's preview shows {size - 1:,}"
+    assert (notes(out), faults(out)) == ([f"first_rows: {said}"], [])
     monkeypatch.setattr(lint_data, "MOST_FIRST_ROWS_BYTES", size)
-    assert faults(out) == []
+    assert notes(out) == []
+
+
+def test_pages_that_are_too_large(out, monkeypatch):
+    """Pictures of three megabytes make a page that the viewer does not read: no fault, since all of it loads."""
+    group = pq.read_metadata(out / TRAIN).row_group(0)
+    monkeypatch.setattr(lint_data, "PAGE", group.num_rows)
+    sizes = [pq.read_metadata(out / TRAIN).row_group(n) for n in range(pq.read_metadata(out / TRAIN).num_row_groups)]
+    most = max(one.total_byte_size * group.num_rows // one.num_rows for one in sizes)
+    monkeypatch.setattr(lint_data, "MOST_GROUP_BYTES", most - 1)
+    said = f"pages: {TRAIN}: {group.num_rows} rows have some {most:,} bytes, the viewer reads at most {most - 1:,}; "
+    assert any(note.startswith(said) for note in notes(out))
+    monkeypatch.setattr(lint_data, "MOST_GROUP_BYTES", most)
+    assert not any(note.startswith(f"pages: {TRAIN}") for note in notes(out))
 
 
 # ---- rows -----------------------------------------------------------------------------------------------------
@@ -879,7 +896,7 @@ def test_a_damaged_page_names_its_file(out):
     data[start : start + column.total_compressed_size] = b"\xff" * column.total_compressed_size
     (out / LABELS).write_bytes(data)
     found = faults(out)
-    assert {line.split(":")[0] for line in found} == {"first_rows", "secrets", "rows"}
+    assert {line.split(":")[0] for line in found} == {"secrets", "rows"}
     assert all(f": cannot be checked: {LABELS}: " in line for line in found)
 
 

@@ -80,6 +80,19 @@ def test_the_yaml_counts_what_the_files_hold(raw_folder, tmp_path):
         assert info["download_size"] == sum(path.stat().st_size for path in paths)
 
 
+def test_row_groups_are_closed_by_bytes_too(raw_folder, tmp_path, monkeypatch):
+    """Large pictures make small groups, in the same order, with nothing lost."""
+    release.make(raw_folder, tmp_path / "usual")
+    monkeypatch.setattr(parquet, "BYTES_A_GROUP", 3000)
+    release.make(raw_folder, tmp_path / "out")
+    assert rows_of(tmp_path / "out") == rows_of(tmp_path / "usual")
+    for path in (tmp_path / "out/data").rglob("*.parquet"):
+        file = pq.ParquetFile(path)
+        groups = [file.read_row_group(n)["image"].to_pylist() for n in range(file.num_row_groups)]
+        sizes = [[len(image["bytes"]) for image in images] for images in groups]
+        assert all(sum(some[:-1]) <= 3000 for some in sizes) and all(sum(some) > 3000 for some in sizes[:-1])
+
+
 def test_parquet_is_laid_out_for_the_viewer(raw_folder, tmp_path, monkeypatch):
     """Row groups of at most 100 rows with page index, features in the schema, files cut by size and named for it."""
     monkeypatch.setattr(parquet, "ROWS_A_GROUP", 5)
