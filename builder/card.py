@@ -16,7 +16,10 @@ from builder.criteria import CLASSIFIER, HAAR
 
 TEMPLATE = Path(__file__).resolve().parent.parent / "dataset_card" / "README.md.jinja"
 TAGS = ["synthetic", "ai-generated", "stable-diffusion", "face", "faces", "face-attributes", "robustness", "deepfake"]
-SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+SIZES = (
+    *[(10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M")],
+    *[(10**8, "10M<n<100M"), (10**9, "100M<n<1B"), (10**10, "1B<n<10B")],
+)
 """The Hub's size categories, by their upper end."""
 
 
@@ -64,7 +67,7 @@ def render(
 def _metadata(recipe: dict[str, Any], configs: dict[str, dict], census: Census) -> DatasetCardData:
     """What stands at the head of the card, between two lines of dashes."""
     total = sum(census.made.values())
-    size = next((name for most, name in SIZES if total < most), "n>1M")
+    size = next(name for most, name in SIZES if total < most)
     return DatasetCardData(
         pretty_name=recipe["spec"]["name"],
         license=recipe["spec"]["license"],

@@ -12,6 +12,8 @@ import re
 import secrets
 import sys
 import threading
+from collections.abc import Callable
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -144,15 +146,22 @@ class Handler(BaseHTTPRequestHandler):
         if asked is None:
             self.send_error(403)
         elif asked == "undo":
-            with self.server.lock:
-                self.server.session.undo()
-            self._state()
+            self._keep(self.server.session.undo)
         elif asked == "answer" and str(told.get("answer")) in ANSWERS and isinstance(told.get("number"), int):
-            with self.server.lock:
-                self.server.session.answer(told["number"], ANSWERS[told["answer"]])
-            self._state()
+            self._keep(self.server.session.answer, told["number"], ANSWERS[told["answer"]])
         else:
             self.send_error(400)
+
+    def _keep(self, change: Callable, *values: object) -> None:
+        """Change what is kept, and send what is asked now; a full disk is told here and on the page."""
+        try:
+            with self.server.lock:
+                change(*values)
+        except OSError as error:
+            told = f"{error.strerror or error}: this answer is not kept; put that right and press again"
+            print(f"judge: {self.server.session.path}: {told}", file=sys.stderr)
+            return self._send("text/plain; charset=utf-8", told.encode(), HTTPStatus.INSUFFICIENT_STORAGE)
+        self._state()
 
     def _asked(self) -> str | None:
         """What stands behind the token; None for another site's page, another host's name, or another token."""
@@ -182,8 +191,8 @@ class Handler(BaseHTTPRequestHandler):
             return self.send_error(404)
         self._send(next((kind for start, kind in KINDS.items() if data.startswith(start)), UNKNOWN), data)
 
-    def _send(self, kind: str, data: bytes) -> None:
-        self.send_response(200)
+    def _send(self, kind: str, data: bytes, status: HTTPStatus = HTTPStatus.OK) -> None:
+        self.send_response(status)
         nonce = f"'nonce-{self.server.nonce}'"
         policy = f"default-src 'none'; img-src 'self'; connect-src 'self'; script-src {nonce}; style-src {nonce}"
         for name, value in {

@@ -11,6 +11,7 @@ import re
 import shutil
 import sys
 import tomllib
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -89,7 +90,7 @@ def make(raw_folder: Path, out: Path, anew: bool = False) -> tuple[Census, bool]
         shards = raw.finished(raw_folder)
         census = Census.of(list(shards))
         if not census.made:
-            raise UserError(f"{raw_folder}: no shard with pictures is done yet; run the builder again to go on")
+            raise UserError(f"{raw_folder}: {_why_nothing(census)}")
         searched = raw.is_searched(raw_folder, recipe["spec"]["checks"]["duplicates"], shards)
         mark = _mark_of(shards, recipe, calibrated, searched)
         require_free(out, recipe)
@@ -101,6 +102,17 @@ def make(raw_folder: Path, out: Path, anew: bool = False) -> tuple[Census, bool]
             _write(temporary, out.name, recipe, list(shards), census, calibrated, mark, searched)
             _swap(temporary, out)
     return census, stale
+
+
+def _why_nothing(census: Census) -> str:
+    """Why there is no picture to release, and what to do."""
+    reasons: Counter = Counter()
+    for (_, reason), tries in census.rejected.items():
+        reasons[reason] += tries
+    if not reasons:
+        return "no shard with pictures is done yet; run the builder again to go on"
+    often = reasons.most_common(1)[0][0]
+    return f"no picture was kept, {reasons.total():,} tries were rejected, most often: {often}; change table or model"
 
 
 def require_free(out: Path, recipe: dict) -> None:
@@ -189,11 +201,19 @@ def _attribute(shard: Path) -> str:
 
 
 def _recipe_toml(recipe: dict) -> str:
-    """The table as it was given, but with the model and the commit it was built with; --spec reads it."""
+    """The table as it was given, but with the models and the commits it was built with; --spec reads it.
+
+    Of a local model it says the name, not where it lies.
+    """
     model = recipe["spec"]["recipe"]["model"]
     revision = recipe["model"]["revision"] if recipe["model"]["kind"] == "hub" else recipe["spec"]["recipe"]["revision"]
     document = tomlkit.parse(recipe["toml"])
     document.setdefault("recipe", tomlkit.table()).update({"model": model, "revision": revision})
+    for check in recipe["checks"]:
+        if check["model"] and check["model"]["kind"] != "preview":
+            key = "model" if check["name"] == "attribute" else "detector"
+            pinned = {"revision": check["model"]["revision"]} if check["model"]["kind"] == "hub" else {}
+            document["checks"][check["name"]].update({key: check["model"]["name"], **pinned})
     note = f"built with {recipe['model']['name']}, revision {recipe['model']['revision']}"
     return f"# {note}; fingerprint {recipe['fingerprint']}\n\n{tomlkit.dumps(document).rstrip()}\n"
 

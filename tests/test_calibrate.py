@@ -197,6 +197,15 @@ def read_by(reader, folder):
             yield entry.sex, float(seen[0, 1])
 
 
+@pytest.mark.parametrize("options", [(), ("--reader", "nowhere")])
+def test_a_local_reader_must_be_pointed_at(folder, tmp_path, capsys, options):
+    """The build knows its name alone; nobody is asked for it elsewhere."""
+    path = judgements(tmp_path / "j.jsonl", [(id, "tea", shown) for id, _, shown in own_answers(folder)])
+    said = run(folder, path, *options, capsys=capsys, status=2)
+    where = "the build's own model reader is a local one: --reader FOLDER says where"
+    assert where in said and said.count("\n") == 1
+
+
 def test_a_reader_that_has_changed_is_refused(folder, tmp_path, capsys, reader):
     """Scores of two models are not put into one table."""
     changed = tmp_path / "reader"

@@ -1,12 +1,18 @@
 """The card says what was counted, and nothing that is not so."""
 
+import json
 import re
+from collections import Counter
+from pathlib import Path
 
 import builds
+import datasets
 import pytest
 from builds import OWN_TABLE, write_raw
 
 from builder import raw, release, table
+from builder.card import SIZES, _metadata
+from builder.census import Census
 from builder.checks import Outcome
 
 
@@ -52,6 +58,18 @@ def test_minors_are_known_by_their_age(tmp_path, ages, says):
     toml = OWN_TABLE.replace("[30, 70]", ages).replace("\n[[feature]]", minors, 1)
     text = card(tmp_path, toml)
     assert says in text if says else "real child" not in text
+
+
+@pytest.mark.parametrize(
+    ("pictures", "says"), [(999, "n<1K"), (1000, "1K<n<10K"), (999_999, "100K<n<1M"), (10**6, "1M<n<10M")]
+)
+def test_sizes_are_told_in_the_hubs_own_words(pictures, says):
+    """Any other word would not be found there."""
+    known = json.loads((Path(datasets.__file__).parent / "utils/resources/size_categories.json").read_text())
+    census = Census(made=Counter({("fruit", "banana", "train"): pictures}))
+    recipe = {"spec": {"name": "Fruit", "license": "mit"}, "model": {"kind": "hub"}}
+    assert _metadata(recipe, {}, census).size_categories == [says] and says in known
+    assert {name for _, name in SIZES} < set(known)
 
 
 def test_features_are_told_in_the_words_of_the_prompt(tmp_path):

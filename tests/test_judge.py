@@ -1,5 +1,6 @@
 """What people say of a picture is asked without hints, and kept: nothing that was pressed is lost or doubled."""
 
+import errno
 import io
 import json
 import os
@@ -11,6 +12,7 @@ import threading
 import urllib.error
 import urllib.request
 from pathlib import Path
+from unittest.mock import Mock
 
 import browser
 import builds
@@ -21,7 +23,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from builder import UserError, album, judge, judgements, release
+from builder import UserError, album, judge, judgements, questions, release
 from builder.judgements import Judgement
 from builder.questions import choose, words
 
@@ -315,6 +317,20 @@ def test_a_line_without_a_digest_can_be_taken_back(serve):
     assert judgements.standing(client.out) == {}
 
 
+def test_a_full_disk_is_told_and_the_question_stays(serve, monkeypatch, capsys):
+    """On the page and in one line of the terminal; once there is room, the same key keeps the answer."""
+    client = serve("--each", "1")
+    with monkeypatch.context() as patch:
+        patch.setattr(questions, "append", Mock(side_effect=OSError(errno.ENOSPC, "No space left on device")))
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            client("answer", {"number": 0, "answer": "yes"})
+    told = "No space left on device: this answer is not kept; put that right and press again"
+    assert (caught.value.code, caught.value.read().decode()) == (507, told)
+    assert capsys.readouterr().err == f"judge: {client.out}: {told}\n"
+    assert client.state()["number"] == 0 and not client.lines()
+    assert client.press("yes")["number"] == 1 and len(client.lines()) == 1
+
+
 # Who may ask.
 
 
@@ -480,6 +496,23 @@ def test_a_card_that_is_no_text_is_one_line(folder, tmp_path):
 
 
 # In a browser.
+
+
+@pytest.mark.skipif(browser.find() is None, reason="no Chromium on this machine")
+def test_the_page_says_that_an_answer_is_not_kept(serve, monkeypatch):
+    """And takes the same key again."""
+    client = serve("--each", "1")
+    with browser.page() as page:
+        page.open(client.address)
+        page.wait("typeof ready !== 'undefined' && ready && !busy")
+        with monkeypatch.context() as patch:
+            patch.setattr(questions, "append", Mock(side_effect=OSError(errno.ENOSPC, "No space left on device")))
+            page.press("y")
+            page.wait("document.querySelector('h1').textContent.includes('this answer is not kept')")
+        page.wait("!busy")
+        page.press("y")
+        page.wait("state.answered === 1")
+    assert len(client.lines()) == 1
 
 
 @pytest.mark.skipif(browser.find() is None, reason="no Chromium on this machine")

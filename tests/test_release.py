@@ -128,6 +128,12 @@ def test_a_users_own_table_brings_its_own_labels(tmp_path):
     assert table.load(tmp_path / "out" / "recipe.toml") == spec
 
 
+CHECKED = [
+    {"name": "integrity", "version": 1, "model": None},
+    {"name": "attribute", "version": 1, "model": {"kind": "hub", "name": "some/clip", "revision": "c11f"}},
+]
+
+
 @pytest.mark.parametrize(
     "toml",
     [
@@ -147,8 +153,11 @@ def test_the_table_names_the_exact_model_however_it_is_written(toml):
     """And nothing else of it is changed."""
     model = {"kind": "hub", "name": "some/model", "revision": "c0ffee"}
     recipe = {"toml": toml, "model": model, "spec": {"recipe": {"model": 'a "model"'}}, "fingerprint": "f00"}
+    recipe["checks"] = CHECKED if "attribute" in toml else []
     text, wanted = release._recipe_toml(recipe), tomllib.loads(toml)
     wanted["recipe"] = wanted.get("recipe", {}) | {"model": 'a "model"', "revision": "c0ffee"}
+    if "attribute" in toml:
+        wanted["checks"]["attribute"].update(model="some/clip", revision="c11f")
     assert tomllib.loads(text) == wanted
     assert text.startswith("# built with some/model, revision c0ffee; fingerprint f00\n\n") and text.endswith("\n")
 
@@ -158,10 +167,25 @@ def test_what_is_said_in_the_table_beside_its_values_stays():
     toml = table.DEFAULT.read_text()
     model = {"kind": "hub", "name": "some/model", "revision": "c0ffee"}
     recipe = {"toml": toml, "model": model, "spec": {"recipe": {"model": "some/model"}}, "fingerprint": "f00"}
+    recipe["checks"] = CHECKED
     old, new = toml.splitlines(), release._recipe_toml(recipe).splitlines()[2:]
     assert len(new) == len(old)
     changed = [line for line, before in zip(new, old) if line != before]
-    assert [line.split("#")[0].strip() for line in changed] == ['model = "some/model"', 'revision = "c0ffee"']
+    assert [line.split("#")[0].strip() for line in changed] == [
+        *['model = "some/model"', 'revision = "c0ffee"'],
+        *['model = "some/clip"', 'revision = "c11f"'],
+    ]
+
+
+@pytest.mark.parametrize(("name", "key"), [("attribute", "model"), ("face", "detector")])
+def test_the_table_does_not_tell_where_a_local_model_lies(name, key):
+    """A release is published: it names the model, and no folder of whoever built it."""
+    toml = f'[checks.{name}]\n{key} = "/home/ana/secret/clip"\nthreshold = 0.5\n'
+    model = {"kind": "hub", "name": "some/model", "revision": "c0ffee"}
+    local = {"kind": "folder", "name": "clip", "revision": "sha256:0"}
+    recipe = {"toml": toml, "model": model, "spec": {"recipe": {"model": "some/model"}}, "fingerprint": "f00"}
+    text = release._recipe_toml({**recipe, "checks": [{"name": name, "version": 1, "model": local}]})
+    assert tomllib.loads(text)["checks"] == {name: {key: "clip", "threshold": 0.5}} and "/home" not in text
 
 
 def test_a_preview_says_so_in_the_readme_and_in_every_row(raw_folder, tmp_path):

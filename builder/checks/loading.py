@@ -74,10 +74,14 @@ def reader_again(spec: Spec, recorded: list[dict[str, Any]], place: str = "") ->
 
     `recorded` is what the build noted, `place` the folder of a local model. Raises UserError for any other reader.
     """
+    was = next(row["model"] for row in recorded if row["name"] == "attribute")
+    if was["kind"] in ("folder", "file") and not models.place(place or was["name"]).is_dir():
+        raise UserError(
+            f"attribute check: the build's own model {was['name']} is a local one: --reader FOLDER says where"
+        )
     if place:
         spec = replace(spec, checks=replace(spec.checks, attribute=replace(spec.checks.attribute, model=place)))
     source = resolve(replace(spec, checks=spec.checks.without(["face"])), recorded)["attribute"]
-    was = next(row["model"] for row in recorded if row["name"] == "attribute")
     if source.revision != was["revision"]:
         raise UserError(
             f"attribute check: {source.name} is at revision {source.revision}, the build was checked with "
