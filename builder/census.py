@@ -129,6 +129,18 @@ class Census:
         tries = f"{(made + rejected) / made:.2f}" if made else "-"
         yield f"{'all':<15}{asked:>8,}{made:>8,}{verified:>9,}{unfilled:>9,}{tries:>7}  {rejected:,}"
 
+    def nothing(self) -> str:
+        """Why there is no picture at all, and what to do."""
+        reasons: Counter = Counter()
+        for (_, reason), tries in self.rejected.items():
+            reasons[reason] += tries
+        if not reasons:
+            return "no shard with pictures is done yet; run the builder again to go on"
+        often = reasons.most_common(1)[0][0]
+        return (
+            f"no picture was kept, {reasons.total():,} tries were rejected, most often: {often}; change table or model"
+        )
+
     def __str__(self) -> str:
         """A table of configs and splits."""
         attributes = list(dict.fromkeys(attribute for attribute, _, _ in self.made))

@@ -11,7 +11,6 @@ import re
 import shutil
 import sys
 import tomllib
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -90,7 +89,7 @@ def make(raw_folder: Path, out: Path, anew: bool = False) -> tuple[Census, bool]
         shards = raw.finished(raw_folder)
         census = Census.of(list(shards))
         if not census.made:
-            raise UserError(f"{raw_folder}: {_why_nothing(census)}")
+            raise UserError(f"{raw_folder}: {census.nothing()}")
         searched = raw.is_searched(raw_folder, recipe["spec"]["checks"]["duplicates"], shards)
         mark = _mark_of(shards, recipe, calibrated, searched)
         require_free(out, recipe)
@@ -102,17 +101,6 @@ def make(raw_folder: Path, out: Path, anew: bool = False) -> tuple[Census, bool]
             _write(temporary, out.name, recipe, list(shards), census, calibrated, mark, searched)
             _swap(temporary, out)
     return census, stale
-
-
-def _why_nothing(census: Census) -> str:
-    """Why there is no picture to release, and what to do."""
-    reasons: Counter = Counter()
-    for (_, reason), tries in census.rejected.items():
-        reasons[reason] += tries
-    if not reasons:
-        return "no shard with pictures is done yet; run the builder again to go on"
-    often = reasons.most_common(1)[0][0]
-    return f"no picture was kept, {reasons.total():,} tries were rejected, most often: {often}; change table or model"
 
 
 def require_free(out: Path, recipe: dict) -> None:
