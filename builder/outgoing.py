@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Iterable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from huggingface_hub import CommitOperationAdd, RepoFile
 from tqdm import tqdm
 
+from builder import UserError
 from builder.lint_files import ASSET, DATA
 
 FILES_A_COMMIT = 80
@@ -43,8 +44,31 @@ def differences(local: Local, tree: dict[str, RepoFile]) -> tuple[list[str], lis
     """What must be sent, in the order it is sent in, and what no longer belongs to the release."""
     missing = [name for name, add in local.files.items() if not is_same(add, tree.get(name))]
     missing.sort(key=lambda name: (name in LAST, LAST.index(name) if name in LAST else 0, name))
-    old = sorted(name for name in tree if (DATA.fullmatch(name) or ASSET.fullmatch(name)) and name not in local.files)
-    return missing, old
+    return missing, sorted(name for name in tree if _is_replaced(name) and name not in local.files)
+
+
+def require_loadable(repo_id: str, local: Local, tree: Iterable[str], globs: Iterable[str]) -> None:
+    """Raise UserError where a file that stays there would keep the release from loading, or load as a part of it.
+
+    `globs` are those of the card. Source: `datasets`, load.py, on scripts and on `.huggingface.yaml`.
+    """
+    patterns = [f"/{glob}" for glob in globs]  # one that begins at the root stands for whole paths
+    script = repo_id.partition("/")[2] + ".py"
+    for name in sorted(name for name in tree if name not in local.files and not _is_replaced(name)):
+        if name == script:
+            why = "makes loading fail, because `datasets` takes it for a loading script"
+        elif name == ".huggingface.yaml":
+            why = "overrides the card"
+        elif any(PurePosixPath("/", name).match(pattern) for pattern in patterns):
+            why = "would be loaded as a part of the release"
+        else:
+            continue
+        raise UserError(f"{repo_id}: {name}, which lies there, {why}; delete it there, or choose another name")
+
+
+def _is_replaced(name: str) -> bool:
+    """True for the names of a release's data and pictures: what an older one left of them is taken away."""
+    return bool(DATA.fullmatch(name) or ASSET.fullmatch(name))
 
 
 def batches(missing: Sequence[str], first: bool) -> list[list[str]]:

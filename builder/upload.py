@@ -91,7 +91,7 @@ class Upload:
                 raise UserError(f"{self.args.repo_id}: there is no such dataset or branch that {user} may see")
             self._require_tag(commit)
         else:
-            self._prepare(user)
+            self._prepare(user, local)
             self._require_tag(self.remote.head(), changes=any(outgoing.differences(local, self.remote.tree())))
             commit = self._send(local)
         self._verify(local, commit)
@@ -120,8 +120,10 @@ class Upload:
         made = f"{len(names)} files, {sum(sizes.values()):,} bytes, {commits} commit{'s' * (commits > 1)}"
         return "\n".join([*lines, f"would send to {self.args.repo_id} at most {made}; nothing was sent"])
 
-    def _prepare(self, user: str) -> None:
-        """The repository is there, may be written to, and is ours or empty; all known before a byte is sent."""
+    def _prepare(self, user: str, local: outgoing.Local) -> None:
+        """The repository is there, may be written to, is ours or empty, and holds nothing that keeps the release from
+        loading; all known before a byte is sent.
+        """
         remote, args = self.remote, self.args
         remote.validate_card(self.release.folder / "README.md")
         if not remote.exists():
@@ -131,11 +133,14 @@ class Upload:
             remote.require_writable()
         if remote.head() is None:
             remote.create_branch()
-        if not (args.force or remote.is_ours(remote.tree())):
+        tree = remote.tree()
+        if not (args.force or remote.is_ours(tree)):
             raise UserError(
                 f"{args.repo_id}: holds a dataset that this tool did not make; choose another name, or replace it "
                 "with --force"
             )
+        globs = [glob for splits in self.release.configs().values() for glob in splits.values()]
+        outgoing.require_loadable(args.repo_id, local, tree, globs)
 
     def _require_tag(self, head: str | None, changes: bool = False) -> None:
         """The tag is free, or stands for the head, which then must be what is published."""

@@ -382,6 +382,34 @@ def test_force_replaces_the_release_and_nothing_else(publish, hub, releases):
     assert hub.files(REPO)["README.md"] == files_of(releases["tiny"])["README.md"]
 
 
+STRANGERS = {
+    "AGFD-30K.py": "makes loading fail, because `datasets` takes it for a loading script",
+    ".huggingface.yaml": "overrides the card",
+    "data/my-faces/train-mine.parquet": "would be loaded as a part of the release",
+    "metadata/train-mine.parquet": "would be loaded as a part of the release",
+}
+
+
+@pytest.mark.parametrize("force", [True, False])
+@pytest.mark.parametrize("name", STRANGERS)
+def test_what_would_keep_it_from_loading_is_refused_before_anything_is_sent(publish, hub, releases, name, force):
+    """With --force and, in a repository that is ours, without."""
+    if force:
+        hub.store.create(REPO, False, "user")
+    else:
+        publish(releases["tiny"])
+    lying = {name: b"theirs", "mine/AGFD-30K.py": b"", "mine/metadata/train-mine.parquet": b""}
+    hub.commit(REPO, {"README.md": b"# Mine", **lying} if force else lying)
+    before, arguments = hub.commits(REPO), ["--force"] * force
+    said = f"upload: {REPO}: {name}, which lies there, {STRANGERS[name]}; delete it there, or choose another name"
+    assert publish(releases["tiny"], *arguments, status=2).strip().splitlines()[-1] == said
+    assert publish.bytes_put == 0 and hub.commits(REPO) == before
+
+    hub.commit(REPO, delete=[name])
+    publish(releases["tiny"], *arguments)
+    assert hub.files(REPO).items() >= {**files_of(releases["tiny"]), "mine/AGFD-30K.py": b""}.items()
+
+
 def test_an_answer_of_the_tag_or_the_publication_is_lost(publish, hub, releases):
     lost = [hub.fault(match, lose_answer=True) for match in ("POST /tag/", "PUT /settings", "POST /repos/create")]
     publish(releases["tiny"], "--tag", "v1", "--public")
