@@ -469,6 +469,32 @@ def test_an_address_is_told_without_what_lets_one_send_to_it(publish, hub, relea
     assert "the Hub answers 503" in last and "uploadId" not in last and last.endswith("run it again to go on")
 
 
+@pytest.mark.parametrize("number", [401, 403, 404])
+def test_what_is_refused_over_xet_is_not_tried_again(publish, hub, releases, monkeypatch, number):
+    """`hf_xet` itself, which says ConnectionError: told as the Hub's answer, not as a lost connection."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", False)
+    hub.fault("GET /xet-write-token/", status=number, times=math.inf)
+    written = publish(releases["tiny"], status=2)
+    assert re.search(f"^upload: {REPO}: the Hub answers {number}: .*HTTP status client error", written.splitlines()[-1])
+    assert "run it again" not in written and "trying again" not in written and publish.commits == 0
+    assert len(hub.asked("GET /xet-write-token/")) == 1
+
+
+@pytest.mark.parametrize(
+    ("said", "number", "passing"),
+    [
+        ("HTTP status client error (408 Request Timeout), domain: http://x/y", 408, True),
+        ("HTTP status client error (429 Too Many Requests), domain: http://x/y", 429, True),
+        ("HTTP status server error (503 Service Unavailable), domain: http://x/y", 503, True),
+        ("HTTP status client error (413 Payload Too Large), domain: http://x/y", 413, False),
+        ("error sending request for url (http://x/y)", None, True),
+    ],
+)
+def test_what_passes_over_xet(said, number, passing):
+    error = ConnectionError(f"Network error: Request error: {said}")
+    assert (patience.status(error), patience.is_passing(error)) == (number, passing)
+
+
 def test_a_token_that_the_hub_repeats_is_not_shown(publish, hub, releases):
     hub.fault("GET /api/whoami", status=400, message="what is hf_write?")
     assert "the Hub answers 400: what is ***?" in publish(releases["tiny"], status=2)
