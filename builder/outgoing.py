@@ -1,4 +1,6 @@
-"""What of a release must be sent: its files here, those of the repository, and the commits between the two."""
+"""What of a release must be sent: its files here, unchanged since they were checked, those of the repository, and the
+commits between the two.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +20,39 @@ FILES_A_COMMIT = 80
 LAST = ("recipe.toml", "README.md")
 
 
-class Local:
-    """The files to send: path → an operation that knows size and digest."""
+class State:
+    """What tells on disk that files are still those that they were when this was made."""
 
     def __init__(self, folder: Path, names: Iterable[str]):
-        reading = tqdm(list(names), desc="reading", unit="file", disable=not sys.stderr.isatty())
-        self.files = {name: CommitOperationAdd(name, folder / name) for name in reading}
+        self.folder = folder
+        self.seen = {name: self._of(name) for name in names}
+
+    def _of(self, name: str) -> tuple[int, int, int] | None:
+        try:
+            found = (self.folder / name).stat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_size, found.st_mtime_ns
+
+    def require_same(self) -> None:
+        """Raise UserError where a file was changed or replaced, or is gone."""
+        for name, seen in self.seen.items():
+            if self._of(name) != seen:
+                raise UserError(f"{self.folder / name}: was changed while it was checked or sent; run it again")
+
+
+class Local:
+    """The files to send: path → an operation that knows the size, and the digest once it is asked for or sent.
+
+    The digest is that of the file when it is read, so `state` has to be asked whether it is still the one that was
+    checked. Raises UserError where it is not.
+    """
+
+    def __init__(self, state: State):
+        state.require_same()
+        self.state = state
+        reading = tqdm(list(state.seen), desc="reading", unit="file", disable=not sys.stderr.isatty())
+        self.files = {name: CommitOperationAdd(name, state.folder / name) for name in reading}
 
     def bytes(self, names: Iterable[str]) -> int:
         """How large these files are together."""

@@ -1,7 +1,7 @@
 """Publish a release: `python builder/upload.py agfd30k --repo-id you/AGFD-30K`. Run it again after a stop: it goes on.
 
 Checked before, whole at every moment, read back after: the card comes with the last commit, and a new dataset stays
-private until it was loaded back from the Hub.
+private until it was loaded back from the Hub. A file that is changed meanwhile ends it before the next commit.
 """
 
 from __future__ import annotations
@@ -78,12 +78,18 @@ class Upload:
 
     def run(self) -> None:
         """Lint, send, verify, tag, publish; raises UserError at the first thing that is not right."""
-        self._lint()
+        state = self._lint()
         if self.args.dry_run:
             print(self._would_send())
             return
         say(f"reading {len(self.release.files)} files")
-        local = outgoing.Local(self.release.folder, self.release.files)
+        try:
+            self._publish(outgoing.Local(state))
+        except Exception:
+            state.require_same()  # a file that has changed or is gone makes many things fail
+            raise
+
+    def _publish(self, local: outgoing.Local) -> None:
         user = self.remote.user()
         if self.args.verify_only:
             commit = self.remote.head()
@@ -97,13 +103,14 @@ class Upload:
         self._verify(local, commit)
         self._finish(commit)
 
-    def _lint(self) -> None:
+    def _lint(self) -> outgoing.State:
+        """The files as they are checked. Raises UserError for a fault."""
         if not self.release.folder.is_dir():
             raise UserError(f"{self.release.folder}: there is no such folder; make it with builder/generate.py")
         if agfd30k.is_raw(self.release.folder):
             make = f"python -m builder.release --raw {self.release.folder}"
             raise UserError(f"{self.release.folder}: a raw build, not a release; run `{make}` first")
-        args, faults = self.args, []
+        args, faults, state = self.args, [], outgoing.State(self.release.folder, self.release.files)
         for fault in lint.check(self.release, args.thorough, args.allow_preview, args.allow_incomplete):
             print(f"  {fault}", file=sys.stderr)
             faults.append(fault)
@@ -111,6 +118,7 @@ class Upload:
             count = f"{len(faults)} faults" if len(faults) > 1 else "a fault"
             raise UserError(f"{self.release.folder}: {count}, nothing was sent")
         say(f"{self.release.folder}: no faults")
+        return state
 
     def _would_send(self) -> str:
         names = self.release.files
@@ -164,14 +172,20 @@ class Upload:
                 some = names[start : start + hub.FILES_AT_ONCE]
                 self.remote.send_bytes([local.files[name] for name in some])
                 pace.after(local.bytes(some))
+            local.state.require_same()
             last = number == len(parts)
             title = "Release" if last else f"Data, part {number} of {len(parts)}"
             commit = self.remote.commit([local.files[name] for name in names], old if last else (), title)
         if old and not parts:
             commit = self.remote.commit((), old, "Release")
-        return self.remote.merge() if self.remote.staged else commit
+        if not self.remote.staged:
+            return commit
+        local.state.require_same()
+        return self.remote.merge()
 
     def _verify(self, local: outgoing.Local, commit: str) -> None:
+        """Raises UserError unless the commit holds the files that were checked, and loads."""
+        local.state.require_same()
         wrong, old = outgoing.differences(local, self.remote.tree(commit))
         if wrong or old:
             others = [*wrong, *old]

@@ -4,6 +4,7 @@ import errno
 import json
 import math
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -33,7 +34,7 @@ from upload_faults import (
 )
 
 from builder import hub as product
-from builder import outgoing, parquet, patience, readback, release, upload
+from builder import lint, outgoing, parquet, patience, readback, release, upload
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # the client's own
 OLD_DATASETS = Path(__file__).parents[1] / ".venv-datasets3" / "bin" / "python"
@@ -408,6 +409,60 @@ def test_what_would_keep_it_from_loading_is_refused_before_anything_is_sent(publ
     hub.commit(REPO, delete=[name])
     publish(releases["tiny"], *arguments)
     assert hub.files(REPO).items() >= {**files_of(releases["tiny"]), "mine/AGFD-30K.py": b""}.items()
+
+
+CHANGES = {
+    "written": lambda path: path.write_bytes(path.read_bytes()),
+    "replaced": lambda path: (
+        path.with_name("new").write_bytes(path.read_bytes()) and path.with_name("new").replace(path)
+    ),
+    "gone": lambda path: path.unlink(),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("when", ["GET /whoami", "POST objects/batch", "GET /tree/main", "POST /commit/"])
+def test_a_release_that_changes_meanwhile_is_no_mixture(publish, hub, releases, tmp_path, when, change):
+    """Nothing is committed after the change; and where the commit is under way, it is not said to be the release."""
+    folder = shutil.copytree(releases["tiny"], tmp_path / "AGFD-30K")
+    path = next(folder.glob("data/*/*.parquet"))
+    publish(folder, "--dry-run")
+    hub.fault(when, before=lambda: CHANGES[change](path))
+    written = publish(folder, status=2).strip().splitlines()[-1]
+    assert written == f"upload: {path}: was changed while it was checked or sent; run it again"
+    assert publish.commits == (when == "POST /commit/") and publish.read == []
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_release_that_changes_between_check_and_sending(publish, hub, releases, tmp_path, monkeypatch, change):
+    folder = shutil.copytree(releases["tiny"], tmp_path / "AGFD-30K")
+    check = lint.check
+
+    def disturbed(release, *arguments):
+        yield from check(release, *arguments)
+        CHANGES[change](folder / "README.md")
+
+    monkeypatch.setattr(lint, "check", disturbed)
+    written = publish(folder, status=2).strip().splitlines()[-1]
+    assert written == f"upload: {folder / 'README.md'}: was changed while it was checked or sent; run it again"
+    assert publish.requests == []
+
+
+def test_what_was_put_together_is_not_shown_when_the_release_has_changed(publish, hub, older_and_newer, monkeypatch):
+    """Between the last commit to the pull request and its merge."""
+    monkeypatch.setattr(outgoing, "FILES_A_COMMIT", 3)
+    older, newer = older_and_newer
+    publish(older)
+    before, require, path = hub.commits(REPO), outgoing.State.require_same, newer / "recipe.toml"
+
+    def disturbed(state):
+        if any(commit["message"] == "Release" for commit in hub.store.commits.values() if commit not in before):
+            path.write_bytes(path.read_bytes())
+        require(state)
+
+    monkeypatch.setattr(outgoing.State, "require_same", disturbed)
+    assert f"{path}: was changed while it was checked or sent" in publish(newer, status=2)
+    assert hub.commits(REPO) == before
 
 
 def test_an_answer_of_the_tag_or_the_publication_is_lost(publish, hub, releases):
