@@ -119,6 +119,18 @@ class Remote:
         card, recipe = self._text("README.md", tree), self._text("recipe.toml", tree)
         return bool(MARK.search(card) or (not card and OURS.match(recipe)))
 
+    def require_unedited(self, tree: dict[str, RepoFile], card: CommitOperationAdd) -> None:
+        """Raise UserError where the card there is of the same release, by its mark, with a text that would be lost."""
+        if is_same(card, tree.get("README.md")):
+            return
+        there = MARK.search(self._text("README.md", tree))
+        here = MARK.search(Path(card.path_or_fileobj).read_text(encoding="utf-8", errors="replace"))
+        if there and here and there[0] == here[0]:
+            raise UserError(
+                f"{self.repo_id}: the card there has another text, of the same release: bring what was edited there "
+                "into README.md here, or replace it with --force"
+            )
+
     def _text(self, name: str, tree: dict[str, RepoFile]) -> str:
         if name not in tree:
             return ""

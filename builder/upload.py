@@ -41,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
     option("--thorough", action="store_true", help="decode every picture before sending, not a sample")
     option("--allow-preview", action="store_true", help="send pictures of the preview model")
     option("--allow-incomplete", action="store_true", help="send it although features lack pictures")
-    option("--force", action="store_true", help="replace a dataset that this tool did not make")
+    option("--force", action="store_true", help="replace a dataset that this tool did not make, or an edited card")
     return made
 
 
@@ -147,6 +147,8 @@ class Upload:
                 f"{args.repo_id}: holds a dataset that this tool did not make; choose another name, or replace it "
                 "with --force"
             )
+        if not args.force:
+            remote.require_unedited(tree, local.files["README.md"])
         globs = [glob for splits in self.release.configs().values() for glob in splits.values()]
         outgoing.require_loadable(args.repo_id, local, tree, globs)
 
