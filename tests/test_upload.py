@@ -383,6 +383,27 @@ def test_force_replaces_the_release_and_nothing_else(publish, hub, releases):
     assert hub.files(REPO)["README.md"] == files_of(releases["tiny"])["README.md"]
 
 
+def test_a_card_that_was_edited_there_is_not_overwritten_unasked(publish, hub, older_and_newer, tmp_path):
+    """Unless it is edited here in the same way, or a new release brings its own card."""
+    older = shutil.copytree(older_and_newer[0], tmp_path / "older" / "AGFD-30K")
+    publish(older)
+    edited = files_of(older)["README.md"] + b"\nBy me.\n"
+    hub.commit(REPO, {"README.md": edited})
+    (last,) = publish(older, status=2).strip().splitlines()[-1:]
+    assert last.startswith(f"upload: {REPO}: the card there has another text, of the same release: bring what was ")
+    assert last.endswith("or replace it with --force") and publish.commits == publish.bytes_put == 0
+    (older / "README.md").write_bytes(edited)
+    publish(older)
+    assert publish.commits == 0 and hub.files(REPO)["README.md"] == edited
+
+    (older / "README.md").write_bytes(files_of(older_and_newer[0])["README.md"])
+    publish(older, "--force")
+    assert hub.files(REPO)["README.md"] == files_of(older)["README.md"]
+    hub.commit(REPO, {"README.md": edited})
+    publish(older_and_newer[1])
+    assert hub.files(REPO)["README.md"] == files_of(older_and_newer[1])["README.md"]
+
+
 STRANGERS = {
     "AGFD-30K.py": "makes loading fail, because `datasets` takes it for a loading script",
     ".huggingface.yaml": "overrides the card",
@@ -472,7 +493,7 @@ def test_an_answer_of_the_tag_or_the_publication_is_lost(publish, hub, releases)
     assert tagged(hub) == {"v1": hub.commits(REPO)[-1]["id"]} and not hub.store.repos[REPO]["private"]
 
 
-def test_preview_pictures_and_gaps_are_not_sent_unasked(hub, releases, capsys):
+def test_preview_pictures_and_gaps_are_not_sent_unasked(publish, hub, releases, capsys):
     assert upload.main([str(releases["tiny"]), "--repo-id", REPO]) == 2
     written = capsys.readouterr().err
     assert "--allow-preview" in written and "--allow-incomplete" in written and "nothing was sent" in written
@@ -481,7 +502,7 @@ def test_preview_pictures_and_gaps_are_not_sent_unasked(hub, releases, capsys):
     assert hub.requests == []
 
 
-def test_a_raw_build_is_told_what_to_do_first(hub, tmp_path, capsys):
+def test_a_raw_build_is_told_what_to_do_first(publish, hub, tmp_path, capsys):
     write_raw(tmp_path / "raw", only=["base"], scale=0.01)
     assert upload.main([str(tmp_path / "raw"), "--repo-id", REPO]) == 2
     said = capsys.readouterr().err

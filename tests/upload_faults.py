@@ -358,7 +358,7 @@ STOPPED = (
     ),
     failing(
         "SIGKILL in mid-upload",
-        "^0 of .* files are there; ",
+        r"^(0 of .* files are there; |sent [\d.,]+ of )",
         status=-signal.SIGKILL,
         kind="several",
         stop=in_the_middle(signal.SIGKILL),
