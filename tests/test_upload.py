@@ -13,6 +13,8 @@ from functools import partial
 from pathlib import Path
 
 import huggingface_hub
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import upload_faults
 from builds import write_raw
@@ -262,6 +264,30 @@ def test_a_dry_run_asks_nothing_of_the_hub(hub, releases):
     total = sum(map(len, files.values()))
     told = f"would send to {REPO} at most {len(files)} files, {total:,} bytes, 1 commit; nothing was sent"
     assert run.last_line == told
+
+
+def test_thorough_decodes_what_the_sample_leaves_out(hub, releases, tmp_path):
+    """A bit of the second picture is another one: the sample is spread over the file, and begins with the first."""
+    folder = make_release(tmp_path, limit=24)
+    path = max(folder.glob("data/*/train-*.parquet"))
+    table = pq.read_table(path)
+    rows, size = table.to_pylist(), path.stat().st_size
+    data = bytearray(rows[1]["image"]["bytes"])
+    data[len(data) // 2] ^= 1
+    rows[1]["image"]["bytes"] = bytes(data)
+    with pq.ParquetWriter(path, table.schema, write_page_index=True) as writer:
+        writer.write_table(pa.Table.from_pylist(rows, schema=table.schema))
+    card = folder / "README.md"
+    for info in upload.Release(folder).card[0]["dataset_info"]:
+        told = f"download_size: {info['download_size']}"
+        changed = info["download_size"] + (path.stat().st_size - size) * (info["config_name"] != "metadata")
+        card.write_text(card.read_text().replace(told, f"download_size: {changed}"))
+    sampled = upload_faults.upload(hub, folder, "--dry-run")
+    assert sampled.status == 0, sampled.errors
+    thorough = upload_faults.upload(hub, folder, "--dry-run", "--thorough")
+    said = f"pictures: {rows[1]['id']}: its picture is not the bytes that the row says"
+    assert thorough.status == 2 and said in thorough.errors
+    assert thorough.last_line == f"upload: {folder}: a fault, nothing was sent"
 
 
 def test_a_pull_request_leaves_the_branch_alone(publish, hub, older_and_newer):
