@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -109,3 +110,28 @@ def batches(missing: Sequence[str], first: bool) -> list[list[str]]:
     if first and "recipe.toml" in names:
         names.insert(0, names.pop(names.index("recipe.toml")))
     return [names[start : start + FILES_A_COMMIT] for start in range(0, len(names), FILES_A_COMMIT)]
+
+
+class Pace:
+    """How far an upload is, in bytes, with rate and time left."""
+
+    def __init__(self, total: int):
+        self.total, self.sent = total, 0
+        self.started = self.told = time.monotonic()
+
+    def after(self, sent: int) -> None:
+        """Tell it after some more bytes were sent, every few seconds and at the end."""
+        self.sent += sent
+        now = time.monotonic()
+        if now - self.told < 2 and self.sent < self.total:
+            return
+        self.told = now
+        rate = self.sent / max(now - self.started, 1e-3)
+        left = (self.total - self.sent) / max(rate, 1)
+        done = f"sent {self.sent / 1e6:,.1f} of {self.total / 1e6:,.1f} MB"
+        say(f"{done}, {rate / 1e6:.1f} MB/s, {left / 60:.0f} min left")
+
+
+def say(line: str) -> None:
+    """Progress goes to standard error, results to standard output."""
+    print(line, file=sys.stderr, flush=True)

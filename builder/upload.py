@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-import time
 from pathlib import Path
 
 from huggingface_hub.errors import HFValidationError
@@ -18,6 +17,7 @@ from huggingface_hub.utils import validate_repo_id
 import agfd30k
 from builder import UserError, cli, hub, lint, outgoing, patience, readback
 from builder.lint_files import Release
+from builder.outgoing import say
 
 REPO_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]{0,95}")
 
@@ -32,7 +32,12 @@ def parser() -> argparse.ArgumentParser:
     option = made.add_argument
     option("folder", metavar="FOLDER", type=Path, help="the release folder")
     option("--repo-id", metavar="OWNER/NAME", type=_repo_id, required=True, help="the dataset on the Hub")
-    option("--revision", metavar="BRANCH", default="main", help="branch to send to, made where there is none")
+    option(
+        "--revision",
+        metavar="BRANCH",
+        default="main",
+        help="branch to send to, made if need be; a replacement is only whole with its last commit",
+    )
     option("--create-pr", action="store_true", help="send it as a pull request")
     option("--tag", metavar="NAME", help="tag for the commit, once it is verified")
     option("--public", action="store_true", help="let everyone see it, once it is verified; else a new one is private")
@@ -90,6 +95,9 @@ class Upload:
             raise
 
     def _publish(self, local: outgoing.Local) -> None:
+        infos = self.release.card[0]["dataset_info"]
+        unpacked = max(info.get("dataset_size") or 0 for info in infos)
+        readback.require_room(local.bytes(self.release.parquet) + unpacked)
         user = self.remote.user()
         if self.args.verify_only:
             commit = self.remote.head()
@@ -168,7 +176,7 @@ class Upload:
         commit, parts = self.remote.head(), outgoing.batches(missing, first="README.md" not in tree)
         if len(parts) > 1 and "README.md" in tree and self.remote.revision == "main" and not self.args.create_pr:
             self.remote.stage()  # the card that is there would show old and new files side by side
-        pace = Pace(local.bytes(missing))
+        pace = outgoing.Pace(local.bytes(missing))
         for number, names in enumerate(parts, 1):
             for start in range(0, len(names), hub.FILES_AT_ONCE):
                 some = names[start : start + hub.FILES_AT_ONCE]
@@ -206,32 +214,9 @@ class Upload:
             self.remote.publish()
         place = self.remote.pull_request or f"{self.remote.api.endpoint}/datasets/{self.args.repo_id}"
         seen = "private" if self.remote.is_private() else "public"
-        print(f'{place} ({seen}) holds the release: load_dataset("{self.args.repo_id}", "all")')
-
-
-class Pace:
-    """How far an upload is, in bytes, with rate and time left."""
-
-    def __init__(self, total: int):
-        self.total, self.sent = total, 0
-        self.started = self.told = time.monotonic()
-
-    def after(self, sent: int) -> None:
-        """Tell it after some more bytes were sent, every few seconds and at the end."""
-        self.sent += sent
-        now = time.monotonic()
-        if now - self.told < 2 and self.sent < self.total:
-            return
-        self.told = now
-        rate = self.sent / max(now - self.started, 1e-3)
-        left = (self.total - self.sent) / max(rate, 1)
-        done = f"sent {self.sent / 1e6:,.1f} of {self.total / 1e6:,.1f} MB"
-        say(f"{done}, {rate / 1e6:.1f} MB/s, {left / 60:.0f} min left")
-
-
-def say(line: str) -> None:
-    """Progress goes to standard error, results to standard output."""
-    print(line, file=sys.stderr, flush=True)
+        branch = self.remote.revision
+        where = "" if branch == "main" else f', revision="{branch}"'
+        print(f'{place} ({seen}) holds the release: load_dataset("{self.args.repo_id}", "all"{where})')
 
 
 def _repo_id(text: str) -> str:

@@ -1,13 +1,16 @@
 """The publishing command, against a loopback Hub: the faults of `upload_faults.py`, and what it does undisturbed."""
 
+import contextlib
 import errno
 import json
 import math
+import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -297,7 +300,8 @@ def test_a_pull_request_leaves_the_branch_alone(publish, hub, older_and_newer):
     written = publish(newer, "--create-pr")
     assert hub.commits(REPO) == before
     assert {**hub.files(REPO, "refs/pr/1"), ".gitattributes": None} == {**files_of(newer), ".gitattributes": None}
-    assert "/discussions/1 (private) holds the release" in written
+    told = f'/discussions/1 (private) holds the release: load_dataset("{REPO}", "all", revision="refs/pr/1")'
+    assert told in written
     assert publish.read[-1][0] == hub.commits(REPO, "refs/pr/1")[-1]["id"]
 
 
@@ -349,10 +353,22 @@ def test_a_branch_of_its_own(publish, hub, older_and_newer):
     older, newer = older_and_newer
     publish(older)
     before = hub.commits(REPO)
-    publish(newer, "--revision", "next", "--tag", "v2")
+    written = publish(newer, "--revision", "next", "--tag", "v2")
+    assert f'(private) holds the release: load_dataset("{REPO}", "all", revision="next")' in written
     assert hub.commits(REPO) == before and hub.commits(REPO, "next")[-2]["id"] == before[-1]["id"]
     assert tagged(hub) == {"v2": hub.commits(REPO, "next")[-1]["id"]}
     assert {**hub.files(REPO, "next"), ".gitattributes": None} == {**files_of(newer), ".gitattributes": None}
+
+
+def test_a_pull_request_to_a_branch(publish, hub, older_and_newer):
+    """Which the Hub knows, and the client too: the branch is left alone as well as main."""
+    older, newer = older_and_newer
+    publish(older)
+    publish(newer, "--revision", "next", "--create-pr")
+    assert hub.commits(REPO, "next") == hub.commits(REPO)
+    (asked,) = hub.asked("POST /commit/next?create_pr=1")
+    assert asked["status"] == 200
+    assert {**hub.files(REPO, "refs/pr/1"), ".gitattributes": None} == {**files_of(newer), ".gitattributes": None}
 
 
 def test_verify_only(publish, hub, releases):
@@ -543,6 +559,54 @@ def test_a_full_disk_is_one_line(publish, releases, monkeypatch):
     monkeypatch.setattr(readback, "read_back", full)
     (last,) = publish(releases["tiny"], status=2).strip().splitlines()[-1:]
     assert last == f"upload: {REPO}: OSError: [Errno 28] No space left on device: '/cache'"
+
+
+@pytest.mark.parametrize("arguments", [(), ("--verify-only",)])
+def test_no_room_to_load_it_back_is_told_before_anything_is_sent(publish, releases, monkeypatch, tmp_path, arguments):
+    """It is downloaded, and its largest config is unpacked beside that."""
+    folder = releases["tiny"]
+    publish(folder)
+    unpacked = max(info["dataset_size"] for info in upload.Release(folder).card[0]["dataset_info"])
+    needed = unpacked + sum(path.stat().st_size for path in folder.rglob("*.parquet"))
+    free = needed - 1
+    monkeypatch.setattr(readback.tempfile, "gettempdir", lambda: "/scratch")
+    monkeypatch.setattr(
+        readback.shutil, "disk_usage", lambda path: type("Usage", (), {"free": free * (path == "/scratch")})
+    )
+    written = publish(folder, *arguments, status=2).strip().splitlines()[-1]
+    assert written.startswith("upload: /scratch: 0.00 GB are free, and 0.00 GB are needed to load the dataset back; ")
+    assert written.endswith("or let TMPDIR name a folder that has it") and publish.requests == []
+    publish(folder, "--dry-run")
+    free = needed
+    publish(folder, *arguments)
+
+
+def test_what_loading_back_takes(releases, tmp_path, hub, monkeypatch):
+    """No more than it is said to."""
+    folder, most = releases["several"], 0
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "scratch"))
+    (tmp_path / "scratch").mkdir()
+
+    def watch(hub, process):
+        nonlocal most
+        while process.poll() is None:
+            most = max(most, held(tmp_path / "scratch"))
+            time.sleep(0.01)
+
+    assert upload_faults.upload(hub, folder, stop=watch).status == 0
+    unpacked = max(info["dataset_size"] for info in upload.Release(folder).card[0]["dataset_info"])
+    downloaded = sum(path.stat().st_size for path in folder.rglob("*.parquet"))
+    assert downloaded < most < 1.05 * (downloaded + unpacked)
+
+
+def held(folder):
+    """How many bytes lie in a folder that others are busy in."""
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += os.lstat(os.path.join(place, name)).st_size
+    return total
 
 
 def test_the_help_has_defaults_and_an_example(capsys):
