@@ -14,6 +14,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import huggingface_hub
 import pyarrow as pa
@@ -570,9 +571,11 @@ def test_no_room_to_load_it_back_is_told_before_anything_is_sent(publish, releas
     needed = unpacked + sum(path.stat().st_size for path in folder.rglob("*.parquet"))
     free = needed - 1
     monkeypatch.setattr(readback.tempfile, "gettempdir", lambda: "/scratch")
-    monkeypatch.setattr(
-        readback.shutil, "disk_usage", lambda path: type("Usage", (), {"free": free * (path == "/scratch")})
-    )
+
+    def room(path):
+        return SimpleNamespace(free=free if path == "/scratch" else 2**40)
+
+    monkeypatch.setattr(readback.shutil, "disk_usage", room)
     written = publish(folder, *arguments, status=2).strip().splitlines()[-1]
     assert written.startswith("upload: /scratch: 0.00 GB are free, and 0.00 GB are needed to load the dataset back; ")
     assert written.endswith("or let TMPDIR name a folder that has it") and publish.requests == []
