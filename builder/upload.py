@@ -38,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
         default="main",
         help="branch to send to, made if need be; a replacement is only whole with its last commit",
     )
-    option("--create-pr", action="store_true", help="send it as a pull request")
+    option("--create-pr", action="store_true", help="send it as a pull request, or go on in one left open by a stop")
     option("--tag", metavar="NAME", help="tag for the commit, once it is verified")
     option("--public", action="store_true", help="let everyone see it, once it is verified; else a new one is private")
     option("--dry-run", action="store_true", help="check the folder and print what would be sent; no network")
@@ -149,6 +149,8 @@ class Upload:
             remote.require_writable()
         if remote.head() is None:
             remote.create_branch()
+        if args.create_pr:
+            remote.resume()
         tree = remote.tree()
         if not (args.force or remote.is_ours(tree)):
             raise UserError(
@@ -171,11 +173,14 @@ class Upload:
         """Send what is missing; returns the commit that holds the release."""
         tree = self.remote.tree()
         missing, old = outgoing.differences(local, tree)
+        # A card that is there would show old and new files side by side.
+        parted = len(missing) > outgoing.FILES_A_COMMIT and "README.md" in tree
+        if parted and self.remote.revision == "main" and not self.args.create_pr and self.remote.stage():
+            tree = self.remote.tree()
+            missing, old = outgoing.differences(local, tree)
         kept = len(local.files) - len(missing)
         say(f"{kept} of {len(local.files)} files are there; {len(missing)} to send, {local.bytes(missing):,} bytes")
         commit, parts = self.remote.head(), outgoing.batches(missing, first="README.md" not in tree)
-        if len(parts) > 1 and "README.md" in tree and self.remote.revision == "main" and not self.args.create_pr:
-            self.remote.stage()  # the card that is there would show old and new files side by side
         pace = outgoing.Pace(local.bytes(missing))
         for number, names in enumerate(parts, 1):
             for start in range(0, len(names), hub.FILES_AT_ONCE):

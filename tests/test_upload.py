@@ -329,19 +329,67 @@ def test_several_commits_replace_a_release_at_once(publish, hub, older_and_newer
     assert trees[-1] == second and trees[-2] == first and trees.count(second) == 1
     assert {**hub.files(REPO), ".gitattributes": None} == {**files_of(newer), ".gitattributes": None}
     assert tagged(hub) == {"v2": hub.commits(REPO)[-1]["id"]} and publish.read[-1][0] == tagged(hub)["v2"]
+    assert [status for _, status in pull_requests(hub)] == ["merged"]
 
 
-def test_a_pull_request_whose_answer_is_lost_is_not_made_twice(publish, hub, older_and_newer):
-    """Nobody can tell whether it is there: the user is asked to look."""
+def pull_requests(hub):
+    """The titles and states of the pull requests."""
+    return [(asked["title"], asked["status"]) for asked in hub.store.repos[REPO].get("requests", [])]
+
+
+@pytest.mark.parametrize("fault", [{"lose_answer": True}, {"status": 429}, {"reset": True}])
+def test_a_pull_request_whose_answer_is_lost_is_not_made_twice(publish, hub, older_and_newer, fault):
+    """Where it is not to be found it may still come: the user is asked to look."""
     older, newer = older_and_newer
     publish(older)
-    hub.fault("POST /commit/", lose_answer=True)
-    written = publish(newer, "--create-pr", status=2).strip().splitlines()[-1]
-    assert f"/datasets/{REPO}/discussions, before you run it again" in written and publish.commits == 1
+    hub.fault("POST /commit/", **fault)
+    if "reset" in fault:
+        written = publish(newer, "--create-pr", status=2).strip().splitlines()[-1]
+        assert f"/datasets/{REPO}/discussions, before you run it again" in written and publish.commits == 1
+    written = publish(newer, "--create-pr")
+    assert pull_requests(hub) == [("Release", "open")] and duplicates(hub, REPO) == 0
+    how = "going on in" if "lose_answer" in fault else "opened"
+    assert f"{how} {hub.endpoint}/datasets/{REPO}/discussions/1" in written
 
-    hub.fault("POST /commit/", status=429)
-    publish(newer, "--create-pr")
-    assert [ref for ref in hub.store.repos[REPO]["refs"] if "/pr/" in ref] == ["refs/pr/1", "refs/pr/2"]
+
+def test_a_pull_request_that_is_open_is_gone_on_with(publish, hub, older_and_newer, monkeypatch):
+    """Whether it was finished or not; until the branch has gone on, or somebody has a commit of their own in it."""
+    monkeypatch.setattr(outgoing, "FILES_A_COMMIT", 10)
+    older, newer = older_and_newer
+    publish(older)
+    hub.fault("POST /commit/", after=1, status=400)
+    assert "opened" in publish(newer, "--create-pr", status=2)
+    begun = hub.files(REPO, "refs/pr/1")
+    for commits in (len(files_of(newer).keys() - begun.keys()) > 0, 0):
+        written = publish(newer, "--create-pr")
+        assert f"going on in {hub.endpoint}/datasets/{REPO}/discussions/1" in written and publish.commits == commits
+        assert "/discussions/1 (private) holds the release" in written
+        assert {**hub.files(REPO, "refs/pr/1"), ".gitattributes": None} == {**files_of(newer), ".gitattributes": None}
+    assert pull_requests(hub) == [("Data, part 1 of 2", "open")]
+
+    for number, revision in ((1, "refs/pr/1"), (2, "main")):
+        hub.commit(REPO, {"notes.txt": b"mine"}, revision=revision)
+        left = f"{hub.endpoint}/datasets/{REPO}/discussions/{number} is still open; close it unless it is wanted"
+        assert left in publish(newer, "--create-pr") and len(pull_requests(hub)) == number + 1
+
+
+def test_a_replacement_that_was_stopped_goes_on_in_its_pull_request(publish, hub, older_and_newer, monkeypatch):
+    """And not in one to another branch, of another name, or of another user."""
+    monkeypatch.setattr(outgoing, "FILES_A_COMMIT", 3)
+    older, newer = older_and_newer
+    publish(older)
+    publish(older, "--revision", "next")
+    publish(newer, "--revision", "next", "--create-pr")
+    for title, user in (("Mend a word", "user"), ("Release", "other")):
+        hub.store.commit(REPO, "main", [], title, "", user, create_pr=True)
+    hub.fault("POST /commit/", after=3, status=400)
+    address = f"{hub.endpoint}/datasets/{REPO}/discussions/4, to be merged when all is there"
+    assert f"opened {address}" in publish(newer, status=2) and publish.commits == 4
+    written = publish(newer, "--tag", "v2")
+    assert f"going on in {address}" in written and "discussions/2" not in written and "discussions/3" not in written
+    assert [status for _, status in pull_requests(hub)] == ["open", "open", "open", "merged"]
+    assert {**hub.files(REPO), ".gitattributes": None} == {**files_of(newer), ".gitattributes": None}
+    assert tagged(hub) == {"v2": hub.commits(REPO)[-1]["id"]}
 
 
 @pytest.mark.parametrize("other", [("--tag", "v1"), ("--public",)])
