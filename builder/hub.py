@@ -6,7 +6,9 @@ lost is looked for at the branch's head before it is made again.
 
 from __future__ import annotations
 
+import itertools
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -34,10 +36,15 @@ from builder.release import MARK
 FILES_AT_ONCE = 4
 """Files in flight: what a kill can make to be sent again."""
 OURS = re.compile(r"^# built with .*fingerprint \w+")
+TITLE = re.compile(r"Release|Data, part \d+ of \d+")
+"""What this tool's commits are called, and so the pull requests that they open."""
 
 
 class Remote:
-    """A branch of a dataset repository; with `asks`, a pull request to it, which the first commit opens."""
+    """A branch of a dataset repository; with `asks`, a pull request to it, found by `resume` or opened by a commit.
+
+    `name` is the user's, once it is known.
+    """
 
     def __init__(self, repo_id: str, revision: str = "main", asks: bool = False):
         self.api = HfApi(library_name="agfd30k")
@@ -45,7 +52,7 @@ class Remote:
         self.revision = revision
         self.asks = asks
         self.staged = False
-        self.pull_request = ""
+        self.pull_request = self.name = ""
         self.where = {"repo_id": repo_id, "repo_type": "dataset"}
 
     def user(self) -> str:
@@ -55,7 +62,8 @@ class Remote:
         if not get_token():
             raise UserError("no access token: log in with `hf auth login`, or set HF_TOKEN to one that may write")
         try:
-            return patient("who am I", lambda: self.api.whoami()["name"])
+            self.name = patient("who am I", lambda: self.api.whoami()["name"])
+            return self.name
         except HfHubHTTPError as error:
             if status(error) in (401, 403):
                 raise UserError("the access token is not valid: log in with `hf auth login`, or set HF_TOKEN") from None
@@ -119,6 +127,18 @@ class Remote:
         card, recipe = self._text("README.md", tree), self._text("recipe.toml", tree)
         return bool(MARK.search(card) or (not card and OURS.match(recipe)))
 
+    def require_unedited(self, tree: dict[str, RepoFile], card: CommitOperationAdd) -> None:
+        """Raise UserError where the card there is of the same release, by its mark, with a text that would be lost."""
+        if is_same(card, tree.get("README.md")):
+            return
+        there = MARK.search(self._text("README.md", tree))
+        here = MARK.search(Path(card.path_or_fileobj).read_text(encoding="utf-8", errors="replace"))
+        if there and here and there[0] == here[0]:
+            raise UserError(
+                f"{self.repo_id}: the card there has another text, of the same release: bring what was edited there "
+                "into README.md here, or replace it with --force"
+            )
+
     def _text(self, name: str, tree: dict[str, RepoFile]) -> str:
         if name not in tree:
             return ""
@@ -147,7 +167,8 @@ class Remote:
         """Make one commit of files whose bytes are sent; returns its id.
 
         An answer that was lost, and a head that somebody else moved meanwhile (412), are settled by reading the head:
-        if all is there as wanted the commit was made, else it is made on the new head.
+        if all is there as wanted the commit was made, else it is made on the new head. A pull request that may
+        have been opened is looked for; where it is not found, another is opened only if it is one to `merge`.
         """
         parent = self.head()
         for pause in (*patience.PAUSES, None):
@@ -156,11 +177,11 @@ class Remote:
             except Exception as error:
                 if not (is_passing(error) or status(error) == 412):
                     raise
-                if self.asks and not self.staged and status(error) != 429:
-                    raise self._lost_request(error) from None
                 failure = error
             if pause is not None:
                 patience.rest("commit", failure, pause)
+            if self.asks and status(failure) != 429 and not self.resume() and not self.staged:
+                raise self._lost_request(failure)
             parent, tree = self.head(), self.tree()
             there = all(is_same(add, tree.get(add.path_in_repo)) for add in adds)
             if parent and there and not set(deletes) & set(tree):
@@ -178,12 +199,40 @@ class Remote:
             create_pr=self.asks,
         )
         if self.asks:
-            self.asks, self.revision, self.pull_request = False, made.pr_revision, made.pr_url
+            self._go_on(made.pr_revision, made.pr_url, "opened")
         return made.oid
 
-    def stage(self) -> None:
-        """From now on commit to a pull request, which `merge` shows at once and as a whole."""
+    def _go_on(self, revision: str, url: str, how: str) -> None:
+        self.asks, self.revision, self.pull_request = False, revision, url
+        print(f"{how} {url}" + ", to be merged when all is there" * self.staged, file=sys.stderr, flush=True)
+
+    def stage(self) -> bool:
+        """From now on commit to a pull request, which `merge` shows as a whole; True where one is resumed."""
         self.asks = self.staged = True
+        return self.resume()
+
+    def resume(self) -> bool:
+        """Go on in the pull request that an earlier run of the user's left open; True where there is one.
+
+        It begins at the branch's head and holds commits of this tool alone. Any other that this tool may have opened is
+        named and left alone.
+        """
+        head, asked = self.head(), {"author": self.name, "discussion_type": "pull_request", "discussion_status": "open"}
+        for found in patient("read", lambda: list(self.api.get_repo_discussions(**self.where, **asked))):
+            if not TITLE.fullmatch(found.title):
+                continue
+            if self._may_resume(head, found.num, found.git_reference):
+                self._go_on(found.git_reference, found.url, "going on in")
+                return True
+            print(f"{found.url} is still open; close it unless it is wanted", file=sys.stderr, flush=True)
+        return False
+
+    def _may_resume(self, head: str | None, number: int, revision: str) -> bool:
+        known = patient("read", lambda: self.api.get_discussion_details(**self.where, discussion_num=number))
+        commits = patient("read", lambda: list(self.api.list_repo_commits(**self.where, revision=revision)))
+        own = list(itertools.takewhile(lambda commit: commit.commit_id != head, commits))
+        ours = len(own) < len(commits) and all(TITLE.fullmatch(commit.title) for commit in own)
+        return ours and known.target_branch == f"refs/heads/{self.revision}"
 
     def merge(self) -> str:
         """Merge what was staged; returns the commit. A lost answer is settled by reading what is there."""
@@ -200,7 +249,7 @@ class Remote:
         return {path: file.blob_id for path, file in self.tree(revision).items()}
 
     def _lost_request(self, error: Exception) -> UserError:
-        """A pull request that may have been opened cannot be told from another one: the user has to look."""
+        """A pull request that was not found may be opened yet: the user has to look."""
         place = f"{self.api.endpoint}/datasets/{self.repo_id}/discussions"
         return UserError(
             f"{self.repo_id}: {one_line(error)}; see whether the pull request was opened all the same, at {place}, "

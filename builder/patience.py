@@ -6,6 +6,7 @@ import re
 import sys
 import time
 from collections.abc import Callable
+from json import JSONDecodeError
 from typing import Any, TypeVar
 
 from huggingface_hub import get_token
@@ -16,6 +17,10 @@ PAUSES = (1, 2, 4, 8, 16)
 LONGEST = 300
 QUERY = re.compile(r"(https?://[^\s'?]+)\?[^\s']*")
 """What may come after the path of an address: that of an upload lets anyone send it."""
+REFUSAL = re.compile(r"HTTP status (?:client|server) error \((\d{3})")
+"""An HTTP status in what `hf_xet` says: it raises a ConnectionError for every answer that it did not want."""
+LOST = ("TransportError", "ConnectionError", "JSONDecodeError")
+"""Errors by which no answer of the Hub's came: the last one is that of a gateway's page in its place."""
 T = TypeVar("T")
 
 
@@ -46,7 +51,7 @@ def rest(what: str, error: BaseException, pause: float) -> None:
 
 
 def is_passing(error: BaseException) -> bool:
-    """True for what may go well on another try: a lost connection, a server in trouble, too many requests."""
+    """True for what may go well on another try: no connection, a server or gateway in trouble, too many requests."""
     number = status(error)
     return _is_lost(source(error)) if number is None else number in (408, 429) or number >= 500
 
@@ -54,7 +59,10 @@ def is_passing(error: BaseException) -> bool:
 def status(error: BaseException) -> int | None:
     """The HTTP status that an error stands for, if it does."""
     found = source(error)
-    return found.response.status_code if isinstance(found, HfHubHTTPError) else None
+    if isinstance(found, HfHubHTTPError):
+        return found.response.status_code
+    refusal = REFUSAL.search(str(found)) if _is_lost(found) else None
+    return int(refusal[1]) if refusal else None
 
 
 def source(error: BaseException) -> BaseException:
@@ -68,18 +76,21 @@ def source(error: BaseException) -> BaseException:
 
 
 def _is_lost(error: BaseException) -> bool:
-    return any(kind.__name__ in ("TransportError", "ConnectionError") for kind in type(error).__mro__)
+    return any(kind.__name__ in LOST for kind in type(error).__mro__)
 
 
 def one_line(error: BaseException) -> str:
     """What an error says, short, on one line, and without the token."""
     error = source(error)
-    said: Any = getattr(error, "server_message", None) or str(error) or type(error).__name__
+    page = error.doc if isinstance(error, JSONDecodeError) else None
+    said: Any = getattr(error, "server_message", None) or page or str(error) or type(error).__name__
     text = " ".join(str(said).split()).partition(" For more information check:")[0]
     text = QUERY.sub(r"\1", text)
     token = get_token()
     text = text.replace(token, "***") if token else text
     number = status(error)
+    if page:
+        return f"what answers is not the Hub: {text[:120]}"
     if number:
         return f"the Hub answers {number}: {text[:200]}"
     name = type(error).__name__

@@ -21,9 +21,21 @@ from builder.patience import is_passing, one_line, status
 CACHES = ("HF_DATASETS_CACHE", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE")
 
 
+def require_room(needed: int) -> None:
+    """Raise UserError unless so many bytes are free where `read_back` keeps what it downloads and unpacks."""
+    folder = tempfile.gettempdir()
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise UserError(
+            f"{folder}: {free / 1e9:,.2f} GB are free, and {needed / 1e9:,.2f} GB are needed to load the dataset back; "
+            "make room there, or let TMPDIR name a folder that has it"
+        )
+
+
 def read_back(repo_id: str, revision: str, expected: dict[str, dict[str, int]]) -> None:
     """Load every config at a commit; `expected` maps config → split → rows. Raises UserError for what is not as it is
-    here. It downloads the whole dataset, and prints a line for every config.
+    here. It prints a line for every config. In the temporary folder it needs room for the whole dataset, and for the
+    largest config once more, unpacked.
     """
     with tempfile.TemporaryDirectory(prefix="agfd30k-") as home:
         environment = {**os.environ, "HF_HOME": home, "HF_TOKEN": get_token() or ""}

@@ -1,7 +1,7 @@
 """Publish a release: `python builder/upload.py agfd30k --repo-id you/AGFD-30K`. Run it again after a stop: it goes on.
 
 Checked before, whole at every moment, read back after: the card comes with the last commit, and a new dataset stays
-private until it was loaded back from the Hub.
+private until it was loaded back from the Hub. A file that is changed meanwhile ends it before the next commit.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-import time
 from pathlib import Path
 
 from huggingface_hub.errors import HFValidationError
@@ -18,6 +17,7 @@ from huggingface_hub.utils import validate_repo_id
 import agfd30k
 from builder import UserError, cli, hub, lint, outgoing, patience, readback
 from builder.lint_files import Release
+from builder.outgoing import say
 
 REPO_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]{0,95}")
 
@@ -32,8 +32,13 @@ def parser() -> argparse.ArgumentParser:
     option = made.add_argument
     option("folder", metavar="FOLDER", type=Path, help="the release folder")
     option("--repo-id", metavar="OWNER/NAME", type=_repo_id, required=True, help="the dataset on the Hub")
-    option("--revision", metavar="BRANCH", default="main", help="branch to send to, made where there is none")
-    option("--create-pr", action="store_true", help="send it as a pull request")
+    option(
+        "--revision",
+        metavar="BRANCH",
+        default="main",
+        help="branch to send to, made if need be; a replacement is only whole with its last commit",
+    )
+    option("--create-pr", action="store_true", help="send it as a pull request, or go on in one left open by a stop")
     option("--tag", metavar="NAME", help="tag for the commit, once it is verified")
     option("--public", action="store_true", help="let everyone see it, once it is verified; else a new one is private")
     option("--dry-run", action="store_true", help="check the folder and print what would be sent; no network")
@@ -41,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
     option("--thorough", action="store_true", help="decode every picture before sending, not a sample")
     option("--allow-preview", action="store_true", help="send pictures of the preview model")
     option("--allow-incomplete", action="store_true", help="send it although features lack pictures")
-    option("--force", action="store_true", help="replace a dataset that this tool did not make")
+    option("--force", action="store_true", help="replace a dataset that this tool did not make, or an edited card")
     return made
 
 
@@ -78,12 +83,21 @@ class Upload:
 
     def run(self) -> None:
         """Lint, send, verify, tag, publish; raises UserError at the first thing that is not right."""
-        self._lint()
+        state = self._lint()
         if self.args.dry_run:
             print(self._would_send())
             return
         say(f"reading {len(self.release.files)} files")
-        local = outgoing.Local(self.release.folder, self.release.files)
+        try:
+            self._publish(outgoing.Local(state))
+        except Exception:
+            state.require_same()  # a file that has changed or is gone makes many things fail
+            raise
+
+    def _publish(self, local: outgoing.Local) -> None:
+        infos = self.release.card[0]["dataset_info"]
+        unpacked = max(info.get("dataset_size") or 0 for info in infos)
+        readback.require_room(local.bytes(self.release.parquet) + unpacked)
         user = self.remote.user()
         if self.args.verify_only:
             commit = self.remote.head()
@@ -91,19 +105,20 @@ class Upload:
                 raise UserError(f"{self.args.repo_id}: there is no such dataset or branch that {user} may see")
             self._require_tag(commit)
         else:
-            self._prepare(user)
+            self._prepare(user, local)
             self._require_tag(self.remote.head(), changes=any(outgoing.differences(local, self.remote.tree())))
             commit = self._send(local)
         self._verify(local, commit)
         self._finish(commit)
 
-    def _lint(self) -> None:
+    def _lint(self) -> outgoing.State:
+        """The files as they are checked. Raises UserError for a fault."""
         if not self.release.folder.is_dir():
             raise UserError(f"{self.release.folder}: there is no such folder; make it with builder/generate.py")
         if agfd30k.is_raw(self.release.folder):
             make = f"python -m builder.release --raw {self.release.folder}"
             raise UserError(f"{self.release.folder}: a raw build, not a release; run `{make}` first")
-        args, faults = self.args, []
+        args, faults, state = self.args, [], outgoing.State(self.release.folder, self.release.files)
         for fault in lint.check(self.release, args.thorough, args.allow_preview, args.allow_incomplete):
             print(f"  {fault}", file=sys.stderr)
             faults.append(fault)
@@ -113,6 +128,7 @@ class Upload:
         for note in lint.notes(self.release):
             say(f"note: {note}")
         say(f"{self.release.folder}: no faults")
+        return state
 
     def _would_send(self) -> str:
         names = self.release.files
@@ -122,8 +138,10 @@ class Upload:
         made = f"{len(names)} files, {sum(sizes.values()):,} bytes, {commits} commit{'s' * (commits > 1)}"
         return "\n".join([*lines, f"would send to {self.args.repo_id} at most {made}; nothing was sent"])
 
-    def _prepare(self, user: str) -> None:
-        """The repository is there, may be written to, and is ours or empty; all known before a byte is sent."""
+    def _prepare(self, user: str, local: outgoing.Local) -> None:
+        """The repository is there, may be written to, is ours or empty, and holds nothing that keeps the release from
+        loading; all known before a byte is sent.
+        """
         remote, args = self.remote, self.args
         remote.validate_card(self.release.folder / "README.md")
         if not remote.exists():
@@ -133,11 +151,18 @@ class Upload:
             remote.require_writable()
         if remote.head() is None:
             remote.create_branch()
-        if not (args.force or remote.is_ours(remote.tree())):
+        if args.create_pr:
+            remote.resume()
+        tree = remote.tree()
+        if not (args.force or remote.is_ours(tree)):
             raise UserError(
                 f"{args.repo_id}: holds a dataset that this tool did not make; choose another name, or replace it "
                 "with --force"
             )
+        if not args.force:
+            remote.require_unedited(tree, local.files["README.md"])
+        globs = [glob for splits in self.release.configs().values() for glob in splits.values()]
+        outgoing.require_loadable(args.repo_id, local, tree, globs)
 
     def _require_tag(self, head: str | None, changes: bool = False) -> None:
         """The tag is free, or stands for the head, which then must be what is published."""
@@ -150,25 +175,34 @@ class Upload:
         """Send what is missing; returns the commit that holds the release."""
         tree = self.remote.tree()
         missing, old = outgoing.differences(local, tree)
+        # A card that is there would show old and new files side by side.
+        parted = len(missing) > outgoing.FILES_A_COMMIT and "README.md" in tree
+        if parted and self.remote.revision == "main" and not self.args.create_pr and self.remote.stage():
+            tree = self.remote.tree()
+            missing, old = outgoing.differences(local, tree)
         kept = len(local.files) - len(missing)
         say(f"{kept} of {len(local.files)} files are there; {len(missing)} to send, {local.bytes(missing):,} bytes")
         commit, parts = self.remote.head(), outgoing.batches(missing, first="README.md" not in tree)
-        if len(parts) > 1 and "README.md" in tree and self.remote.revision == "main" and not self.args.create_pr:
-            self.remote.stage()  # the card that is there would show old and new files side by side
-        pace = Pace(local.bytes(missing))
+        pace = outgoing.Pace(local.bytes(missing))
         for number, names in enumerate(parts, 1):
             for start in range(0, len(names), hub.FILES_AT_ONCE):
                 some = names[start : start + hub.FILES_AT_ONCE]
                 self.remote.send_bytes([local.files[name] for name in some])
                 pace.after(local.bytes(some))
+            local.state.require_same()
             last = number == len(parts)
             title = "Release" if last else f"Data, part {number} of {len(parts)}"
             commit = self.remote.commit([local.files[name] for name in names], old if last else (), title)
         if old and not parts:
             commit = self.remote.commit((), old, "Release")
-        return self.remote.merge() if self.remote.staged else commit
+        if not self.remote.staged:
+            return commit
+        local.state.require_same()
+        return self.remote.merge()
 
     def _verify(self, local: outgoing.Local, commit: str) -> None:
+        """Raises UserError unless the commit holds the files that were checked, and loads."""
+        local.state.require_same()
         wrong, old = outgoing.differences(local, self.remote.tree(commit))
         if wrong or old:
             others = [*wrong, *old]
@@ -187,32 +221,9 @@ class Upload:
             self.remote.publish()
         place = self.remote.pull_request or f"{self.remote.api.endpoint}/datasets/{self.args.repo_id}"
         seen = "private" if self.remote.is_private() else "public"
-        print(f'{place} ({seen}) holds the release: load_dataset("{self.args.repo_id}", "all")')
-
-
-class Pace:
-    """How far an upload is, in bytes, with rate and time left."""
-
-    def __init__(self, total: int):
-        self.total, self.sent = total, 0
-        self.started = self.told = time.monotonic()
-
-    def after(self, sent: int) -> None:
-        """Tell it after some more bytes were sent, every few seconds and at the end."""
-        self.sent += sent
-        now = time.monotonic()
-        if now - self.told < 2 and self.sent < self.total:
-            return
-        self.told = now
-        rate = self.sent / max(now - self.started, 1e-3)
-        left = (self.total - self.sent) / max(rate, 1)
-        done = f"sent {self.sent / 1e6:,.1f} of {self.total / 1e6:,.1f} MB"
-        say(f"{done}, {rate / 1e6:.1f} MB/s, {left / 60:.0f} min left")
-
-
-def say(line: str) -> None:
-    """Progress goes to standard error, results to standard output."""
-    print(line, file=sys.stderr, flush=True)
+        branch = self.remote.revision
+        where = "" if branch == "main" else f', revision="{branch}"'
+        print(f'{place} ({seen}) holds the release: load_dataset("{self.args.repo_id}", "all"{where})')
 
 
 def _repo_id(text: str) -> str:

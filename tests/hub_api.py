@@ -42,6 +42,18 @@ def dated(commit):
     return {"id": commit["id"], "date": commit["date"]}
 
 
+def told(repo, asked):
+    """A pull request as a list tells it."""
+    whose = {"author": {"name": asked["author"]}, "repo": {"name": repo, "type": "dataset"}, "isPullRequest": True}
+    return {
+        "num": asked["num"],
+        "title": asked["title"],
+        "status": asked["status"],
+        "createdAt": asked["created"],
+        **whose,
+    }
+
+
 def folders(path):
     """The folders that a file is in, the outermost first."""
     return [folder.as_posix() for folder in reversed(Path(path).parents) if folder.name]
@@ -291,6 +303,23 @@ class Handler(Connection):
         url = f"{self.hub.endpoint}/datasets/{repo}"
         data = {"success": True, "commitOid": commit["id"], "commitUrl": f"{url}/commit/{commit['id']}"}
         return answer_json({**data, **({"pullRequestUrl": f"{url}/discussions/{Path(ref).name}"} if pr else {})})
+
+    @route("GET", "/api/datasets/{repo}/discussions", READ)
+    def discussions(self, repo):
+        """The pull requests: there are no other discussions here."""
+        known = self.store.repos[repo].get("requests", [])
+        wanted = {name: self.query[name] for name in ("author", "status") if name in self.query}
+        found = [asked for asked in known if wanted.items() <= asked.items()]
+        return answer_json({"discussions": [told(repo, asked) for asked in found], "count": len(found), "start": 0})
+
+    @route("GET", "/api/datasets/{repo}/discussions/{number}", READ)
+    def discussion(self, repo, number):
+        known = self.store.repos[repo].get("requests", [])
+        if not 0 < int(number) <= len(known):
+            raise Refused(404, "Discussion not found")
+        asked = known[int(number) - 1]
+        details = {"events": [], "filesWithConflicts": [], "changes": {"base": asked["base"]}}
+        return answer_json({**told(repo, asked), **details})
 
     @route("POST", "/api/datasets/{repo}/discussions/{number}/merge")
     def merge(self, repo, number):

@@ -142,7 +142,7 @@ class Store:
             name, base = self.ref(repo, revision), self.resolve(repo, revision)
             if create_pr:
                 base = self.resolve(repo, parent) if parent else base
-                name = f"refs/pr/{1 + sum(ref.startswith('refs/pr/') for ref in self.repos[repo]['refs'])}"
+                name = f"refs/pr/{self.ask(repo, message, user, self.ref(repo, revision) or revision)}"
             elif name is None or name.startswith("refs/tags/"):
                 raise Refused(404, f"Invalid rev id: {revision}", "RevisionNotFound")
             elif parent and not base["id"].startswith(parent):
@@ -154,6 +154,13 @@ class Store:
             self.repos[repo]["refs"][name] = oid
             self.save(repo)
             return self.commits[oid], name
+
+    def ask(self, repo, title, user, base):
+        """Open a pull request; returns its number."""
+        known = self.repos[repo].setdefault("requests", [])
+        known.append({"num": 1 + len(known), "title": title, "author": user, "base": base, "status": "open"})
+        known[-1]["created"] = now()
+        return len(known)
 
     def merge(self, repo, number, user):
         """Bring onto main what a pull request changed since it left it, as one commit."""
@@ -167,6 +174,7 @@ class Store:
             tree |= {path: entry for path, entry in asked["tree"].items() if base["tree"].get(path) != entry}
             oid = self.add_commit(repo, main, tree, f"Merge pull request {number}", "", user)
             self.repos[repo]["refs"][self.ref(repo, "main")] = oid
+            self.repos[repo]["requests"][int(number) - 1]["status"] = "merged"
             self.save(repo)
 
     def apply(self, tree, kind, value):

@@ -1,17 +1,24 @@
 """The publishing command, against a loopback Hub: the faults of `upload_faults.py`, and what it does undisturbed."""
 
+import contextlib
 import errno
 import json
 import math
+import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import huggingface_hub
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import upload_faults
 from builds import write_raw
@@ -33,7 +40,7 @@ from upload_faults import (
 )
 
 from builder import hub as product
-from builder import outgoing, parquet, patience, readback, release, upload
+from builder import lint, outgoing, parquet, patience, readback, release, upload
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # the client's own
 OLD_DATASETS = Path(__file__).parents[1] / ".venv-datasets3" / "bin" / "python"
@@ -263,6 +270,30 @@ def test_a_dry_run_asks_nothing_of_the_hub(hub, releases):
     assert run.last_line == told
 
 
+def test_thorough_decodes_what_the_sample_leaves_out(hub, releases, tmp_path):
+    """A bit of the second picture is another one: the sample is spread over the file, and begins with the first."""
+    folder = make_release(tmp_path, limit=24)
+    path = max(folder.glob("data/*/train-*.parquet"))
+    table = pq.read_table(path)
+    rows, size = table.to_pylist(), path.stat().st_size
+    data = bytearray(rows[1]["image"]["bytes"])
+    data[len(data) // 2] ^= 1
+    rows[1]["image"]["bytes"] = bytes(data)
+    with pq.ParquetWriter(path, table.schema, write_page_index=True) as writer:
+        writer.write_table(pa.Table.from_pylist(rows, schema=table.schema))
+    card = folder / "README.md"
+    for info in upload.Release(folder).card[0]["dataset_info"]:
+        told = f"download_size: {info['download_size']}"
+        changed = info["download_size"] + (path.stat().st_size - size) * (info["config_name"] != "metadata")
+        card.write_text(card.read_text().replace(told, f"download_size: {changed}"))
+    sampled = upload_faults.upload(hub, folder, "--dry-run")
+    assert sampled.status == 0, sampled.errors
+    thorough = upload_faults.upload(hub, folder, "--dry-run", "--thorough")
+    said = f"pictures: {rows[1]['id']}: its picture is not the bytes that the row says"
+    assert thorough.status == 2 and said in thorough.errors
+    assert thorough.last_line == f"upload: {folder}: a fault, nothing was sent"
+
+
 def test_a_pull_request_leaves_the_branch_alone(publish, hub, older_and_newer):
     older, newer = older_and_newer
     publish(older)
@@ -270,7 +301,8 @@ def test_a_pull_request_leaves_the_branch_alone(publish, hub, older_and_newer):
     written = publish(newer, "--create-pr")
     assert hub.commits(REPO) == before
     assert {**hub.files(REPO, "refs/pr/1"), ".gitattributes": None} == {**files_of(newer), ".gitattributes": None}
-    assert "/discussions/1 (private) holds the release" in written
+    told = f'/discussions/1 (private) holds the release: load_dataset("{REPO}", "all", revision="refs/pr/1")'
+    assert told in written
     assert publish.read[-1][0] == hub.commits(REPO, "refs/pr/1")[-1]["id"]
 
 
@@ -297,19 +329,67 @@ def test_several_commits_replace_a_release_at_once(publish, hub, older_and_newer
     assert trees[-1] == second and trees[-2] == first and trees.count(second) == 1
     assert {**hub.files(REPO), ".gitattributes": None} == {**files_of(newer), ".gitattributes": None}
     assert tagged(hub) == {"v2": hub.commits(REPO)[-1]["id"]} and publish.read[-1][0] == tagged(hub)["v2"]
+    assert [status for _, status in pull_requests(hub)] == ["merged"]
 
 
-def test_a_pull_request_whose_answer_is_lost_is_not_made_twice(publish, hub, older_and_newer):
-    """Nobody can tell whether it is there: the user is asked to look."""
+def pull_requests(hub):
+    """The titles and states of the pull requests."""
+    return [(asked["title"], asked["status"]) for asked in hub.store.repos[REPO].get("requests", [])]
+
+
+@pytest.mark.parametrize("fault", [{"lose_answer": True}, {"status": 429}, {"reset": True}])
+def test_a_pull_request_whose_answer_is_lost_is_not_made_twice(publish, hub, older_and_newer, fault):
+    """Where it is not to be found it may still come: the user is asked to look."""
     older, newer = older_and_newer
     publish(older)
-    hub.fault("POST /commit/", lose_answer=True)
-    written = publish(newer, "--create-pr", status=2).strip().splitlines()[-1]
-    assert f"/datasets/{REPO}/discussions, before you run it again" in written and publish.commits == 1
+    hub.fault("POST /commit/", **fault)
+    if "reset" in fault:
+        written = publish(newer, "--create-pr", status=2).strip().splitlines()[-1]
+        assert f"/datasets/{REPO}/discussions, before you run it again" in written and publish.commits == 1
+    written = publish(newer, "--create-pr")
+    assert pull_requests(hub) == [("Release", "open")] and duplicates(hub, REPO) == 0
+    how = "going on in" if "lose_answer" in fault else "opened"
+    assert f"{how} {hub.endpoint}/datasets/{REPO}/discussions/1" in written
 
-    hub.fault("POST /commit/", status=429)
-    publish(newer, "--create-pr")
-    assert [ref for ref in hub.store.repos[REPO]["refs"] if "/pr/" in ref] == ["refs/pr/1", "refs/pr/2"]
+
+def test_a_pull_request_that_is_open_is_gone_on_with(publish, hub, older_and_newer, monkeypatch):
+    """Whether it was finished or not; until the branch has gone on, or somebody has a commit of their own in it."""
+    monkeypatch.setattr(outgoing, "FILES_A_COMMIT", 10)
+    older, newer = older_and_newer
+    publish(older)
+    hub.fault("POST /commit/", after=1, status=400)
+    assert "opened" in publish(newer, "--create-pr", status=2)
+    begun = hub.files(REPO, "refs/pr/1")
+    for commits in (len(files_of(newer).keys() - begun.keys()) > 0, 0):
+        written = publish(newer, "--create-pr")
+        assert f"going on in {hub.endpoint}/datasets/{REPO}/discussions/1" in written and publish.commits == commits
+        assert "/discussions/1 (private) holds the release" in written
+        assert {**hub.files(REPO, "refs/pr/1"), ".gitattributes": None} == {**files_of(newer), ".gitattributes": None}
+    assert pull_requests(hub) == [("Data, part 1 of 2", "open")]
+
+    for number, revision in ((1, "refs/pr/1"), (2, "main")):
+        hub.commit(REPO, {"notes.txt": b"mine"}, revision=revision)
+        left = f"{hub.endpoint}/datasets/{REPO}/discussions/{number} is still open; close it unless it is wanted"
+        assert left in publish(newer, "--create-pr") and len(pull_requests(hub)) == number + 1
+
+
+def test_a_replacement_that_was_stopped_goes_on_in_its_pull_request(publish, hub, older_and_newer, monkeypatch):
+    """And not in one to another branch, of another name, or of another user."""
+    monkeypatch.setattr(outgoing, "FILES_A_COMMIT", 3)
+    older, newer = older_and_newer
+    publish(older)
+    publish(older, "--revision", "next")
+    publish(newer, "--revision", "next", "--create-pr")
+    for title, user in (("Mend a word", "user"), ("Release", "other")):
+        hub.store.commit(REPO, "main", [], title, "", user, create_pr=True)
+    hub.fault("POST /commit/", after=3, status=400)
+    address = f"{hub.endpoint}/datasets/{REPO}/discussions/4, to be merged when all is there"
+    assert f"opened {address}" in publish(newer, status=2) and publish.commits == 4
+    written = publish(newer, "--tag", "v2")
+    assert f"going on in {address}" in written and "discussions/2" not in written and "discussions/3" not in written
+    assert [status for _, status in pull_requests(hub)] == ["open", "open", "open", "merged"]
+    assert {**hub.files(REPO), ".gitattributes": None} == {**files_of(newer), ".gitattributes": None}
+    assert tagged(hub) == {"v2": hub.commits(REPO)[-1]["id"]}
 
 
 @pytest.mark.parametrize("other", [("--tag", "v1"), ("--public",)])
@@ -322,10 +402,22 @@ def test_a_branch_of_its_own(publish, hub, older_and_newer):
     older, newer = older_and_newer
     publish(older)
     before = hub.commits(REPO)
-    publish(newer, "--revision", "next", "--tag", "v2")
+    written = publish(newer, "--revision", "next", "--tag", "v2")
+    assert f'(private) holds the release: load_dataset("{REPO}", "all", revision="next")' in written
     assert hub.commits(REPO) == before and hub.commits(REPO, "next")[-2]["id"] == before[-1]["id"]
     assert tagged(hub) == {"v2": hub.commits(REPO, "next")[-1]["id"]}
     assert {**hub.files(REPO, "next"), ".gitattributes": None} == {**files_of(newer), ".gitattributes": None}
+
+
+def test_a_pull_request_to_a_branch(publish, hub, older_and_newer):
+    """Which the Hub knows, and the client too: the branch is left alone as well as main."""
+    older, newer = older_and_newer
+    publish(older)
+    publish(newer, "--revision", "next", "--create-pr")
+    assert hub.commits(REPO, "next") == hub.commits(REPO)
+    (asked,) = hub.asked("POST /commit/next?create_pr=1")
+    assert asked["status"] == 200
+    assert {**hub.files(REPO, "refs/pr/1"), ".gitattributes": None} == {**files_of(newer), ".gitattributes": None}
 
 
 def test_verify_only(publish, hub, releases):
@@ -382,6 +474,109 @@ def test_force_replaces_the_release_and_nothing_else(publish, hub, releases):
     assert hub.files(REPO)["README.md"] == files_of(releases["tiny"])["README.md"]
 
 
+def test_a_card_that_was_edited_there_is_not_overwritten_unasked(publish, hub, older_and_newer, tmp_path):
+    """Unless it is edited here in the same way, or a new release brings its own card."""
+    older = shutil.copytree(older_and_newer[0], tmp_path / "older" / "AGFD-30K")
+    publish(older)
+    edited = files_of(older)["README.md"] + b"\nBy me.\n"
+    hub.commit(REPO, {"README.md": edited})
+    (last,) = publish(older, status=2).strip().splitlines()[-1:]
+    assert last.startswith(f"upload: {REPO}: the card there has another text, of the same release: bring what was ")
+    assert last.endswith("or replace it with --force") and publish.commits == publish.bytes_put == 0
+    (older / "README.md").write_bytes(edited)
+    publish(older)
+    assert publish.commits == 0 and hub.files(REPO)["README.md"] == edited
+
+    (older / "README.md").write_bytes(files_of(older_and_newer[0])["README.md"])
+    publish(older, "--force")
+    assert hub.files(REPO)["README.md"] == files_of(older)["README.md"]
+    hub.commit(REPO, {"README.md": edited})
+    publish(older_and_newer[1])
+    assert hub.files(REPO)["README.md"] == files_of(older_and_newer[1])["README.md"]
+
+
+STRANGERS = {
+    "AGFD-30K.py": "makes loading fail, because `datasets` takes it for a loading script",
+    ".huggingface.yaml": "overrides the card",
+    "data/my-faces/train-mine.parquet": "would be loaded as a part of the release",
+    "metadata/train-mine.parquet": "would be loaded as a part of the release",
+}
+
+
+@pytest.mark.parametrize("force", [True, False])
+@pytest.mark.parametrize("name", STRANGERS)
+def test_what_would_keep_it_from_loading_is_refused_before_anything_is_sent(publish, hub, releases, name, force):
+    """With --force and, in a repository that is ours, without."""
+    if force:
+        hub.store.create(REPO, False, "user")
+    else:
+        publish(releases["tiny"])
+    lying = {name: b"theirs", "mine/AGFD-30K.py": b"", "mine/metadata/train-mine.parquet": b""}
+    hub.commit(REPO, {"README.md": b"# Mine", **lying} if force else lying)
+    before, arguments = hub.commits(REPO), ["--force"] * force
+    said = f"upload: {REPO}: {name}, which lies there, {STRANGERS[name]}; delete it there, or choose another name"
+    assert publish(releases["tiny"], *arguments, status=2).strip().splitlines()[-1] == said
+    assert publish.bytes_put == 0 and hub.commits(REPO) == before
+
+    hub.commit(REPO, delete=[name])
+    publish(releases["tiny"], *arguments)
+    assert hub.files(REPO).items() >= {**files_of(releases["tiny"]), "mine/AGFD-30K.py": b""}.items()
+
+
+CHANGES = {
+    "written": lambda path: path.write_bytes(path.read_bytes()),
+    "replaced": lambda path: (
+        path.with_name("new").write_bytes(path.read_bytes()) and path.with_name("new").replace(path)
+    ),
+    "gone": lambda path: path.unlink(),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("when", ["GET /whoami", "POST objects/batch", "GET /tree/main", "POST /commit/"])
+def test_a_release_that_changes_meanwhile_is_no_mixture(publish, hub, releases, tmp_path, when, change):
+    """Nothing is committed after the change; and where the commit is under way, it is not said to be the release."""
+    folder = shutil.copytree(releases["tiny"], tmp_path / "AGFD-30K")
+    path = next(folder.glob("data/*/*.parquet"))
+    publish(folder, "--dry-run")
+    hub.fault(when, before=lambda: CHANGES[change](path))
+    written = publish(folder, status=2).strip().splitlines()[-1]
+    assert written == f"upload: {path}: was changed while it was checked or sent; run it again"
+    assert publish.commits == (when == "POST /commit/") and publish.read == []
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_release_that_changes_between_check_and_sending(publish, hub, releases, tmp_path, monkeypatch, change):
+    folder = shutil.copytree(releases["tiny"], tmp_path / "AGFD-30K")
+    check = lint.check
+
+    def disturbed(release, *arguments):
+        yield from check(release, *arguments)
+        CHANGES[change](folder / "README.md")
+
+    monkeypatch.setattr(lint, "check", disturbed)
+    written = publish(folder, status=2).strip().splitlines()[-1]
+    assert written == f"upload: {folder / 'README.md'}: was changed while it was checked or sent; run it again"
+    assert publish.requests == []
+
+
+def test_what_was_put_together_is_not_shown_when_the_release_has_changed(publish, hub, older_and_newer, monkeypatch):
+    """Between the last commit to the pull request and its merge."""
+    monkeypatch.setattr(outgoing, "FILES_A_COMMIT", 3)
+    older, newer = older_and_newer
+    publish(older)
+    before, require, path = hub.commits(REPO), outgoing.State.require_same, newer / "recipe.toml"
+
+    def disturbed(state):
+        if any(commit["message"] == "Release" for commit in hub.store.commits.values() if commit not in before):
+            path.write_bytes(path.read_bytes())
+        require(state)
+
+    monkeypatch.setattr(outgoing.State, "require_same", disturbed)
+    assert f"{path}: was changed while it was checked or sent" in publish(newer, status=2)
+    assert hub.commits(REPO) == before
+
+
 def test_an_answer_of_the_tag_or_the_publication_is_lost(publish, hub, releases):
     lost = [hub.fault(match, lose_answer=True) for match in ("POST /tag/", "PUT /settings", "POST /repos/create")]
     publish(releases["tiny"], "--tag", "v1", "--public")
@@ -389,7 +584,7 @@ def test_an_answer_of_the_tag_or_the_publication_is_lost(publish, hub, releases)
     assert tagged(hub) == {"v1": hub.commits(REPO)[-1]["id"]} and not hub.store.repos[REPO]["private"]
 
 
-def test_preview_pictures_and_gaps_are_not_sent_unasked(hub, releases, capsys):
+def test_preview_pictures_and_gaps_are_not_sent_unasked(publish, hub, releases, capsys):
     assert upload.main([str(releases["tiny"]), "--repo-id", REPO]) == 2
     written = capsys.readouterr().err
     assert "--allow-preview" in written and "--allow-incomplete" in written and "nothing was sent" in written
@@ -398,7 +593,7 @@ def test_preview_pictures_and_gaps_are_not_sent_unasked(hub, releases, capsys):
     assert hub.requests == []
 
 
-def test_a_raw_build_is_told_what_to_do_first(hub, tmp_path, capsys):
+def test_a_raw_build_is_told_what_to_do_first(publish, hub, tmp_path, capsys):
     write_raw(tmp_path / "raw", only=["base"], scale=0.01)
     assert upload.main([str(tmp_path / "raw"), "--repo-id", REPO]) == 2
     said = capsys.readouterr().err
@@ -413,6 +608,56 @@ def test_a_full_disk_is_one_line(publish, releases, monkeypatch):
     monkeypatch.setattr(readback, "read_back", full)
     (last,) = publish(releases["tiny"], status=2).strip().splitlines()[-1:]
     assert last == f"upload: {REPO}: OSError: [Errno 28] No space left on device: '/cache'"
+
+
+@pytest.mark.parametrize("arguments", [(), ("--verify-only",)])
+def test_no_room_to_load_it_back_is_told_before_anything_is_sent(publish, releases, monkeypatch, tmp_path, arguments):
+    """It is downloaded, and its largest config is unpacked beside that."""
+    folder = releases["tiny"]
+    publish(folder)
+    unpacked = max(info["dataset_size"] for info in upload.Release(folder).card[0]["dataset_info"])
+    needed = unpacked + sum(path.stat().st_size for path in folder.rglob("*.parquet"))
+    free = needed - 1
+    monkeypatch.setattr(readback.tempfile, "gettempdir", lambda: "/scratch")
+
+    def room(path):
+        return SimpleNamespace(free=free if path == "/scratch" else 2**40)
+
+    monkeypatch.setattr(readback.shutil, "disk_usage", room)
+    written = publish(folder, *arguments, status=2).strip().splitlines()[-1]
+    assert written.startswith("upload: /scratch: 0.00 GB are free, and 0.00 GB are needed to load the dataset back; ")
+    assert written.endswith("or let TMPDIR name a folder that has it") and publish.requests == []
+    publish(folder, "--dry-run")
+    free = needed
+    publish(folder, *arguments)
+
+
+def test_what_loading_back_takes(releases, tmp_path, hub, monkeypatch):
+    """No more than it is said to."""
+    folder, most = releases["several"], 0
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "scratch"))
+    (tmp_path / "scratch").mkdir()
+
+    def watch(hub, process):
+        nonlocal most
+        while process.poll() is None:
+            most = max(most, held(tmp_path / "scratch"))
+            time.sleep(0.01)
+
+    assert upload_faults.upload(hub, folder, stop=watch).status == 0
+    unpacked = max(info["dataset_size"] for info in upload.Release(folder).card[0]["dataset_info"])
+    downloaded = sum(path.stat().st_size for path in folder.rglob("*.parquet"))
+    assert downloaded < most < 1.05 * (downloaded + unpacked)
+
+
+def held(folder):
+    """How many bytes lie in a folder that others are busy in."""
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += os.lstat(os.path.join(place, name)).st_size
+    return total
 
 
 def test_the_help_has_defaults_and_an_example(capsys):
@@ -439,6 +684,32 @@ def test_an_address_is_told_without_what_lets_one_send_to_it(publish, hub, relea
     hub.fault("PUT /lfs", status=503, times=math.inf)
     (last,) = publish(releases["tiny"], status=2).strip().splitlines()[-1:]
     assert "the Hub answers 503" in last and "uploadId" not in last and last.endswith("run it again to go on")
+
+
+@pytest.mark.parametrize("number", [401, 403, 404])
+def test_what_is_refused_over_xet_is_not_tried_again(publish, hub, releases, monkeypatch, number):
+    """`hf_xet` itself, which says ConnectionError: told as the Hub's answer, not as a lost connection."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", False)
+    hub.fault("GET /xet-write-token/", status=number, times=math.inf)
+    written = publish(releases["tiny"], status=2)
+    assert re.search(f"^upload: {REPO}: the Hub answers {number}: .*HTTP status client error", written.splitlines()[-1])
+    assert "run it again" not in written and "trying again" not in written and publish.commits == 0
+    assert len(hub.asked("GET /xet-write-token/")) == 1
+
+
+@pytest.mark.parametrize(
+    ("said", "number", "passing"),
+    [
+        ("HTTP status client error (408 Request Timeout), domain: http://x/y", 408, True),
+        ("HTTP status client error (429 Too Many Requests), domain: http://x/y", 429, True),
+        ("HTTP status server error (503 Service Unavailable), domain: http://x/y", 503, True),
+        ("HTTP status client error (413 Payload Too Large), domain: http://x/y", 413, False),
+        ("error sending request for url (http://x/y)", None, True),
+    ],
+)
+def test_what_passes_over_xet(said, number, passing):
+    error = ConnectionError(f"Network error: Request error: {said}")
+    assert (patience.status(error), patience.is_passing(error)) == (number, passing)
 
 
 def test_a_token_that_the_hub_repeats_is_not_shown(publish, hub, releases):

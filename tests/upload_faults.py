@@ -38,6 +38,7 @@ TOKEN = "hf_write"
 DONE = r"holds the release: load_dataset\("
 DOWN = f"^upload: {REPO}: the Hub answers 503: .*; run it again to go on$"
 RESET = f"^upload: {REPO}: no answer .*; run it again to go on$"
+GATEWAY = f"^upload: {REPO}: what answers is not the Hub: <html>.*502 Bad Gateway.*; run it again to go on$"
 SHORT_WAITS = """
 from huggingface_hub.utils import _http
 patience.PAUSES = (0.1, 0.1)
@@ -245,7 +246,7 @@ def card_refused(hub):
         )
         return given
 
-    hub.fault("POST /api/validate-yaml", change=answer)
+    hub.fault(CARD, change=answer)
 
 
 def no_data(hub):
@@ -270,6 +271,12 @@ def lost_to_the_proxy(hub):
     hub.fault("POST /commit/", change=answer)
 
 
+def page(given):
+    """What a gateway says in the Hub's place."""
+    given.status, given.body = 502, b"<html>\n<head><title>502 Bad Gateway</title></head>\n</html>\n"
+    return given
+
+
 def at(match, **action):
     """A fault of some requests, as `bring`."""
 
@@ -292,7 +299,7 @@ def in_the_middle(number, after=4_000_000, rate=1_500_000):
     return stop
 
 
-COMMIT = "POST /commit/"
+COMMIT, CARD = "POST /commit/", "POST /api/validate-yaml"
 GOOD = (
     Case("500 on commit", at(COMMIT, status=500)),
     Case("503 on commit, three times", at(COMMIT, status=503, times=3)),
@@ -302,6 +309,7 @@ GOOD = (
     Case("the commit's answer is lost", at(COMMIT, lose_answer=True)),
     Case("504 for a commit that is made", lost_to_the_proxy),
     Case("somebody commits in between (412)", somebody_commits),
+    Case("a gateway's page as the commit's card is checked", at(CARD, after=1, change=page)),
 )
 """Faults that the command gets over."""
 REFUSED = (
@@ -326,6 +334,9 @@ REFUSED = (
 LATE = (
     failing("the storage is down for good (503)", DOWN, at("PUT /lfs", status=503, times=math.inf), lasting=True),
     failing("commits fail for good (503)", DOWN, at(COMMIT, status=503, times=math.inf), lasting=True),
+    failing(
+        "the card cannot be checked for good", GATEWAY, at(CARD, after=1, change=page, times=math.inf), lasting=True
+    ),
     failing("the card is refused", f"^upload: {REPO}: the Hub refuses the card: .*no such licence", card_refused),
     failing(
         "what was sent does not load",
@@ -347,7 +358,7 @@ STOPPED = (
     ),
     failing(
         "SIGKILL in mid-upload",
-        "^0 of .* files are there; ",
+        r"^(0 of .* files are there; |sent [\d.,]+ of )",
         status=-signal.SIGKILL,
         kind="several",
         stop=in_the_middle(signal.SIGKILL),
