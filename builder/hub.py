@@ -1,4 +1,4 @@
-"""A dataset repository on the Hub: what lies there, what is missing, and how it gets there whole.
+"""How a release gets whole to a branch of a repository on the Hub, or to a pull request.
 
 Bytes are sent first and become visible later, by commits of which the last brings the card. A commit whose answer is
 lost is looked for at the branch's head before it is made again.
@@ -10,144 +10,28 @@ import itertools
 import re
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-from huggingface_hub import (
-    CommitOperationAdd,
-    CommitOperationDelete,
-    DatasetCard,
-    HfApi,
-    RepoFile,
-    get_token,
-    is_offline_mode,
-)
-from huggingface_hub.errors import (
-    HfHubHTTPError,
-    RemoteEntryNotFoundError,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
 from builder import UserError, patience
 from builder.outgoing import is_same
 from builder.patience import is_passing, one_line, patient, status
-from builder.release import MARK
+from builder.repository import Repository
 
 FILES_AT_ONCE = 4
 """Files in flight: what a kill can make to be sent again."""
-OURS = re.compile(r"^# built with .*fingerprint \w+")
 TITLE = re.compile(r"Release|Data, part \d+ of \d+")
 """What this tool's commits are called, and so the pull requests that they open."""
 
 
-class Remote:
-    """A branch of a dataset repository; with `asks`, a pull request to it, found by `resume` or opened by a commit.
-
-    `name` is the user's, once it is known.
-    """
+class Remote(Repository):
+    """A branch to send to; with `asks`, a pull request to it, found by `resume` or opened by a commit."""
 
     def __init__(self, repo_id: str, revision: str = "main", asks: bool = False):
-        self.api = HfApi(library_name="agfd30k")
-        self.repo_id = repo_id
-        self.revision = revision
+        super().__init__(repo_id, revision)
         self.asks = asks
         self.staged = False
-        self.pull_request = self.name = ""
-        self.where = {"repo_id": repo_id, "repo_type": "dataset"}
-
-    def user(self) -> str:
-        """The name behind the token. Raises UserError where there is no token, or it is not known, or no network."""
-        if is_offline_mode():
-            raise UserError("the Hub's client is offline: unset HF_HUB_OFFLINE")
-        if not get_token():
-            raise UserError("no access token: log in with `hf auth login`, or set HF_TOKEN to one that may write")
-        try:
-            self.name = patient("who am I", lambda: self.api.whoami()["name"])
-            return self.name
-        except HfHubHTTPError as error:
-            if status(error) in (401, 403):
-                raise UserError("the access token is not valid: log in with `hf auth login`, or set HF_TOKEN") from None
-            raise
-
-    def head(self) -> str | None:
-        """The branch's last commit; None where there is no repository, or no such branch, that the token may see."""
-        try:
-            return patient("read", lambda: self.api.repo_info(**self.where, revision=self.revision)).sha
-        except (RepositoryNotFoundError, RevisionNotFoundError):
-            return None
-
-    def exists(self) -> bool:
-        """True when the repository is there and the token may see it."""
-        return patient("read", lambda: self.api.repo_exists(**self.where))
-
-    def require_writable(self) -> None:
-        """Raise UserError unless the token may write."""
-        try:
-            patient("check the token", lambda: self.api.auth_check(**self.where, write=True))
-        except HfHubHTTPError as error:
-            if status(error) in (401, 403, 404):
-                raise UserError(f"{self.repo_id}: the access token may not write there") from None
-            raise
-
-    def create(self) -> None:
-        """Make the repository, private."""
-        try:
-            patient("create", lambda: self.api.create_repo(**self.where, private=True, exist_ok=True))
-        except HfHubHTTPError as error:
-            if status(error) in (401, 403):
-                raise UserError(
-                    f"{self.repo_id}: the access token may not create this dataset ({one_line(error)})"
-                ) from None
-            raise
-
-    def validate_card(self, path: Path) -> None:
-        """Raise UserError where the Hub does not accept the card's YAML; nothing was sent then."""
-        card = DatasetCard(path.read_text(encoding="utf-8"))
-        try:
-            patient("check the card", card.validate)
-        except ValueError as error:
-            raise UserError(f"{self.repo_id}: the Hub refuses the card: {one_line(error)}") from None
-
-    def create_branch(self) -> None:
-        """Make the branch where there is none."""
-        patient("branch", lambda: self.api.create_branch(**self.where, branch=self.revision, exist_ok=True))
-
-    def tree(self, revision: str | None = None) -> dict[str, RepoFile]:
-        """Every file at a commit, or at the head."""
-        entries = patient(
-            "read",
-            lambda: list(self.api.list_repo_tree(**self.where, recursive=True, revision=revision or self.revision)),
-        )
-        return {entry.path: entry for entry in entries if isinstance(entry, RepoFile)}
-
-    def is_ours(self, tree: dict[str, RepoFile]) -> bool:
-        """True when nothing lies there, or a release of this tool, or the beginning of one."""
-        if set(tree) <= {".gitattributes"}:
-            return True
-        card, recipe = self._text("README.md", tree), self._text("recipe.toml", tree)
-        return bool(MARK.search(card) or (not card and OURS.match(recipe)))
-
-    def require_unedited(self, tree: dict[str, RepoFile], card: CommitOperationAdd) -> None:
-        """Raise UserError where the card there is of the same release, by its mark, with a text that would be lost."""
-        if is_same(card, tree.get("README.md")):
-            return
-        there = MARK.search(self._text("README.md", tree))
-        here = MARK.search(Path(card.path_or_fileobj).read_text(encoding="utf-8", errors="replace"))
-        if there and here and there[0] == here[0]:
-            raise UserError(
-                f"{self.repo_id}: the card there has another text, of the same release: bring what was edited there "
-                "into README.md here, or replace it with --force"
-            )
-
-    def _text(self, name: str, tree: dict[str, RepoFile]) -> str:
-        if name not in tree:
-            return ""
-        try:
-            wanted = {**self.where, "filename": name, "revision": self.revision}
-            path = patient("read", lambda: self.api.hf_hub_download(**wanted))
-        except RemoteEntryNotFoundError:
-            return ""
-        return Path(path).read_text(encoding="utf-8", errors="replace")
+        self.pull_request = ""
 
     def send_bytes(self, operations: Sequence[CommitOperationAdd]) -> None:
         """Send what the files hold, without a commit: nobody sees them yet, and what has arrived is not sent again."""
@@ -255,25 +139,3 @@ class Remote:
             f"{self.repo_id}: {one_line(error)}; see whether the pull request was opened all the same, at {place}, "
             "before you run it again"
         )
-
-    def tag_commit(self, tag: str) -> str | None:
-        """The commit that a tag stands for, None where there is no such tag."""
-        refs = patient("read", lambda: self.api.list_repo_refs(**self.where))
-        return next((ref.target_commit for ref in refs.tags if ref.name == tag), None)
-
-    def tag(self, tag: str, commit: str) -> None:
-        """Tag a commit; a tag that already stands for it is left alone."""
-        if self.tag_commit(tag) != commit:
-            patient(
-                "tag",
-                lambda: self.api.create_tag(**self.where, tag=tag, revision=commit),
-                lambda: True if self.tag_commit(tag) == commit else None,
-            )
-
-    def is_private(self) -> bool:
-        """True while only those who may write can see the dataset."""
-        return bool(patient("read", lambda: self.api.repo_info(**self.where)).private)
-
-    def publish(self) -> None:
-        """Let everyone see it."""
-        patient("publish", lambda: self.api.update_repo_settings(**self.where, private=False))

@@ -42,7 +42,7 @@ ROOMS = [
     *["verify", "progress", "refill", "rank", "work", "run", "generate", "lint_files", "lint_data", "lint"],
     *["album", "judgements", "questions", "judge", "votes", "calibrate"],
     *["report_data", "report_pictures", "report"],
-    *["patience", "outgoing", "hub", "readback", "upload"],
+    *["patience", "outgoing", "repository", "hub", "readback", "upload"],
     *["preview.canvas", "preview.look", "preview.features", "preview.skin", "preview.mouth", "preview.makeup"],
     *["preview.face", "preview.hair", "preview.clothes", "preview.glasses", "preview.masks", "preview.hands"],
     *["preview.hats", "preview.extras", "preview.profile", "preview.scene", "preview.draw"],

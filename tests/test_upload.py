@@ -39,8 +39,7 @@ from upload_faults import (
     trial,
 )
 
-from builder import hub as product
-from builder import lint, outgoing, parquet, patience, readback, release, upload
+from builder import lint, outgoing, parquet, patience, readback, release, repository, upload
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # the client's own
 OLD_DATASETS = Path(__file__).parents[1] / ".venv-datasets3" / "bin" / "python"
@@ -124,7 +123,7 @@ def publish(hub, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(constants, "ENDPOINT", hub.endpoint)
     resolve = "/{repo_id}/resolve/{revision}/{filename}"
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", hub.endpoint + resolve)
-    monkeypatch.setattr(product, "HfApi", partial(huggingface_hub.HfApi, hub.endpoint))
+    monkeypatch.setattr(repository, "HfApi", partial(huggingface_hub.HfApi, hub.endpoint))
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "home" / "hub"))
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
     monkeypatch.setattr(patience, "PAUSES", (0.01, 0.01))
