@@ -15,7 +15,7 @@ demo: $(VENV)/ready
 
 test: $(VENV)/ready $(OLD)/ready
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -q
-	OMP_NUM_THREADS=1 $(OLD)/bin/python -m pytest -q tests/test_loader.py tests/test_release.py
+	OMP_NUM_THREADS=1 $(OLD)/bin/python -m pytest -q tests/test_loader.py tests/dataset/test_packing.py
 
 slow: $(VENV)/ready
 	$(VENV)/bin/python -m pytest -q -m slow

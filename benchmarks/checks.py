@@ -6,29 +6,27 @@ Seconds are those of computing, which other processes do not lengthen.
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
-from harness import ROOT, Table
+from harness import Table
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
 
-from builder import table
 from builder.checks.attribute import AttributeCheck, descriptions
 from builder.checks.duplicates import HashCheck, pairs
-from builder.checks.face import FaceCheck, Haar
+from builder.checks.face import FaceCheck
 from builder.checks.integrity import IntegrityCheck
-from builder.checks.readers import Reader, load
-from builder.plan import Plan
-from builder.preview.draw import draw, labels_of
-from builder.preview.nets import save_verifier, verifier
-from builder.preview.truth import LABELS
-
-sys.path.insert(0, str(ROOT / "tests"))
-import random_weights
+from builder.models.classifiers import Reader, load
+from builder.models.face_detectors import Haar
+from builder.plan.plan import Plan
+from builder.spec import table
+from drawn_faces.drawing.draw import draw, labels_of
+from drawn_faces.drawing.truth import LABELS
+from drawn_faces.training.networks import save_verifier, verifier
+from tests.fixtures import random_weights
 
 SPEC = table.load()
 CPU = torch.device("cpu")

@@ -6,23 +6,25 @@ is the same). Elsewhere the same code runs the preview model, which proves the c
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
 from diffusers import StableDiffusionPipeline
-from harness import ROOT, Table, alternating
+from harness import Table, alternating
 from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
-from builder import loading, models, preview, table
-from builder.pipeline import Pipeline
-from builder.plan import Attempt, Plan
-from builder.spec import Spec
+from builder import preview
+from builder.models import loading
+from builder.models import source as models_source
+from builder.models.pipeline import Pipeline
+from builder.plan.plan import Plan
+from builder.plan.sample import Attempt
+from builder.spec import table
+from builder.spec.spec import Spec
 
-sys.path.insert(0, str(ROOT / "tests"))
 BATCHES = {"cuda": (1, 2, 4, 8, 16, 32), "cpu": (1, 4)}
 REPEATS = 3
 
@@ -46,12 +48,12 @@ def run(scale: float = 1.0) -> Iterator[Table]:
 def _loaded(spec: Spec, device: torch.device) -> tuple[Pipeline, StableDiffusionPipeline]:
     """Our pipeline and diffusers', with the same weights."""
     if device.type == "cuda":
-        from test_full_size import full_size
+        from tests.models.test_full_size import full_size
 
         pipe = full_size().to(device, torch.float16)
         ours = Pipeline(pipe, spec.recipe, device)
     else:
-        source = models.resolve(preview.NAME, "main")
+        source = models_source.resolve(preview.NAME, "main")
         ours = loading.load(source, spec.recipe, device)
         options = {"safety_checker": None, "use_safetensors": True, "dtype": torch.float32}
         pipe = StableDiffusionPipeline.from_pretrained(source.location, **options)

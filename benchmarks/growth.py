@@ -17,12 +17,12 @@ from pathlib import Path
 
 from harness import ROOT, Process, Table, alternating, process
 
-from builder import table
-from builder.plan import Plan
+from builder.plan.plan import Plan
+from builder.spec import table
 
 SIZES = (300, 1_000, 3_000)
 PLANNED = (30_000, 1_000_000, 100_000_000)
-STANDIN = str(ROOT / "tests" / "standin.py")
+STANDIN = str(ROOT / "tests" / "fixtures" / "standin.py")
 LINT = """
 import sys
 from pathlib import Path

@@ -17,15 +17,16 @@ from pathlib import Path
 from harness import Table, alternating, process
 from pictures import SHARD, SOURCE, shifted_photo
 
-from builder import table as tables
-from builder.checks import Outcome
 from builder.checks.duplicates import HashCheck
-from builder.checks.face import FaceCheck, Haar
+from builder.checks.face import FaceCheck
 from builder.checks.integrity import IntegrityCheck
-from builder.files import atomic
-from builder.plan import Plan
-from builder.preview.draw import draw, labels_of
-from builder.shards import ShardWriter, encode
+from builder.checks.suite import Outcome
+from builder.common.files import atomic
+from builder.models.face_detectors import Haar
+from builder.plan.plan import Plan
+from builder.raw.shard_writer import ShardWriter, encode
+from builder.spec import table as spec_table
+from drawn_faces.drawing.draw import draw, labels_of
 
 PICTURES = 32
 LOOP = 256
@@ -43,7 +44,7 @@ def run(scale: float = 1.0) -> Iterator[Table]:
 
 
 def _steps(folder: Path, count: int) -> Table:
-    plan = Plan(tables.load(), shard_size=SHARD)
+    plan = Plan(spec_table.load(), shard_size=SHARD)
     shard = plan.shards[0]
     samples = plan.asked(shard)[: min(count, SHARD)]
     mixed = [plan.sample(number * len(plan) // len(samples)) for number in range(len(samples))]
@@ -55,7 +56,7 @@ def _steps(folder: Path, count: int) -> Table:
     with ShardWriter(
         folder / "shard", plan.whole(shard), plan, "png", {"model": SOURCE.name, "model_revision": SOURCE.revision}
     ) as writer:
-        rows = [writer.write_picture(a, image, "", Outcome()) for a, image in zip(attempts, images)]
+        rows = [writer.write_picture(a, image, "", None, Outcome().checks) for a, image in zip(attempts, images)]
         work = {
             "plan: samples, prompts, seeds": lambda: [plan.attempt(s, 0) for s in plan.asked(shard)[: len(samples)]],
             "check: integrity": lambda: IntegrityCheck(criteria.integrity).judge(samples, images),

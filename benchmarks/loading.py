@@ -19,7 +19,7 @@ from PIL import Image
 from release import clear, picture_files, tar
 
 import agfd30k
-from builder import release
+from builder.dataset import packing
 
 datasets.disable_progress_bars()
 SIZE = 384
@@ -35,7 +35,7 @@ def run(scale: float = 1.0) -> Iterator[Table]:
         raw_build(folder / "raw", max(64, int(SIZE * scale)))
         clear(folder)
         tar(folder)
-        release.make(folder / "raw", folder / "release")
+        packing.make(folder / "raw", folder / "release")
         yield _every_picture(folder)
         yield _first(folder, len(picture_files(folder)))
         yield _bytes_read(folder)

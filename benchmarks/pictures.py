@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from builder import raw, table
-from builder.checks import Outcome
-from builder.models import Source
-from builder.plan import Plan
-from builder.shards import ShardWriter
+from builder.checks.suite import Outcome
+from builder.models.source import Source
+from builder.plan.plan import Plan
+from builder.raw import build, layout, recipe
+from builder.raw.shard_writer import ShardWriter
+from builder.spec import table
 
 SIDE = 512
 SOURCE = Source("preview", "stand-in", "preview", "none")
@@ -47,17 +48,17 @@ def raw_build(folder: Path, pictures: int) -> Plan:
     spec, toml = table.load(), table.DEFAULT.read_text(encoding="utf-8")
     plan = Plan(spec, limit=pictures, shard_size=SHARD)
     settings = {"image_format": "png", "shard_size": SHARD, "safety_checker": "", "unchecked_adults": False}
-    raw.begin(folder, raw.document(spec, SOURCE, toml, **settings))
-    raw.note_asked(folder, plan)
+    recipe.begin(folder, recipe.document(spec, SOURCE, toml, **settings))
+    build.note_asked(folder, plan)
     made_by = {"model": SOURCE.name, "model_revision": SOURCE.revision}
     for shard in plan.shards:
-        with ShardWriter(folder / raw.SHARDS / shard.name, plan.whole(shard), plan, "png", made_by) as writer:
+        with ShardWriter(folder / layout.SHARDS / shard.name, plan.whole(shard), plan, "png", made_by) as writer:
             rows = [_write(writer, attempt) for attempt in writer.pending(plan.asked(shard))]
             writer.commit(rows, [])
-            writer.finish(fingerprint=raw.require(folder)["fingerprint"], versions={}, finished="")
-    raw.note_searched(folder, raw.finished(folder))
+            writer.finish(fingerprint=recipe.require(folder)["fingerprint"], versions={}, finished="")
+    build.note_searched(folder, build.finished(folder))
     return plan
 
 
 def _write(writer: ShardWriter, attempt) -> dict:
-    return writer.write_picture(attempt, shifted_photo(attempt.seed), "", Outcome())
+    return writer.write_picture(attempt, shifted_photo(attempt.seed), "", None, Outcome().checks)

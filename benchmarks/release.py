@@ -18,7 +18,8 @@ from harness import Table, alternating
 from pictures import raw_build
 
 import agfd30k
-from builder import raw, release
+from builder.dataset import packing
+from builder.raw import recipe
 
 datasets.disable_progress_bars()
 SIZES = (384, 1_152)
@@ -59,7 +60,7 @@ def _packing(builds: list[Path]) -> Table:
         table.add(name, time, counts[1] / time, size / time / 1e6, all_in, 1000 * further[name], each)
     table.notes.append(
         "Each way until its output is on the disk; caches need not be. Ours also verifies every picture's digest, and "
-        f"packs {release.THREADS} attributes at a time; release.make draws contact sheets and charts too. A further "
+        f"packs {packing.THREADS} attributes at a time; release.make draws contact sheets and charts too. A further "
         f"picture is one beyond {counts[0]:,}."
     )
     return table
@@ -76,7 +77,7 @@ def ways(folder: Path) -> dict[str, Callable[[], object]]:
     """Every way to pack the build in folder/raw into folder/out; caches go to folder/cache."""
     return {
         "limit: the pictures into one file": lambda: _one_file(folder),
-        "ours: release.make": lambda: release.make(folder / "raw", folder / "out" / "release"),
+        "ours: release.make": lambda: packing.make(folder / "raw", folder / "out" / "release"),
         "ours: the Parquet files of it alone": lambda: _parquet(folder),
         PEER: lambda: _from_generator(folder),
         f"the same with num_proc={os.cpu_count()}": lambda: _from_generator(folder, os.cpu_count()),
@@ -116,14 +117,14 @@ def _one_file(folder: Path) -> None:
 
 
 def _parquet(folder: Path) -> None:
-    labels = raw.require(folder / "raw")["labels"]
+    labels = recipe.require(folder / "raw")["labels"]
     shards = agfd30k.shards(folder / "raw")
     parts = {name: [s for s in shards if s.name.startswith(f"{name}-")] for name in labels["attribute"]}
-    release.pack(folder / "out", labels, parts)
+    packing.pack(folder / "out", labels, parts)
 
 
 def _from_generator(folder: Path, processes: int | None = None) -> None:
-    features = agfd30k.features(raw.require(folder / "raw")["labels"])
+    features = agfd30k.features(recipe.require(folder / "raw")["labels"])
     made = datasets.Dataset.from_generator(
         _labelled,
         features=features,

@@ -11,17 +11,15 @@ all was ready, and for a filter: what counts on a machine that is busy with othe
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 
 from growth import scaled
-from harness import ROOT, Table, process
+from harness import Table, process
 
-sys.path.insert(0, str(ROOT / "tests"))
-import browser
+from tests.fixtures import browser
 
 ROWS = 3_000
 START = "from pathlib import Path\n"

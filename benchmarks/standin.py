@@ -12,16 +12,17 @@ import sys
 import time
 from pathlib import Path
 
-from builds import picture_of
 from pictures import shifted_photo, some_photos
 
-from builder.checks import Checks
 from builder.checks.duplicates import HashCheck
-from builder.checks.face import FaceCheck, Haar
+from builder.checks.face import FaceCheck
 from builder.checks.integrity import IntegrityCheck
+from builder.checks.suite import Checks
 from builder.checks.verdict import Verdict
 from builder.generate import main
-from builder.plan import Result
+from builder.models.face_detectors import Haar
+from builder.plan.sample import Result
+from tests.fixtures.builds import picture_of
 
 
 def wait_for_start() -> None:
@@ -33,7 +34,7 @@ def wait_for_start() -> None:
 
 
 class StandIn:
-    """Looks like builder.pipeline.Pipeline to the rank loop."""
+    """Looks like builder.models.pipeline.Pipeline to the rank loop."""
 
     def __init__(self, source, recipe, device, **options):
         self.delay = float(os.environ.get("STANDIN_DELAY", "0"))

@@ -1,9 +1,5 @@
 """AGFD-30K's builder: from a table of attributes to labelled, generated faces.
 
-A module imports only from rooms to its left: `spec`, `prompts`, `people`, `table`, `plan`, `pipeline`, `checks`,
-`shards`, `raw`, `card`, `release`, `verify`, `run`, `generate`, and what each of them stands on.
+A `.py` directly in this folder is a command, a folder is a stage of the data's way. A stage imports only stages before
+it: common, spec, plan, preview, models, checks, raw, generation, dataset, linting, reporting, judging, hub.
 """
-
-
-class UserError(Exception):
-    """Something the user can put right: shown as one line, exit status 2, no traceback."""

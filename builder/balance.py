@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
 import sys
-from collections import Counter, defaultdict
-from collections.abc import Iterable
 from pathlib import Path
 
-from builder import cli, table
-from builder.plan import Plan, Sample, seed
-from builder.spec import Spec
+from builder.common import cli
+from builder.plan.balance import spread
+from builder.plan.plan import Plan
+from builder.plan.sample import seed
+from builder.spec import table
+from builder.spec.spec import Spec
 
-FACTORS = ("ethnicity", "age", "phrase")
 PARTS = ("all", "train", "validation", "test")
 
 
@@ -40,34 +39,6 @@ def _print(spec: Spec) -> None:
     print(f"\n{len(samples):,} pictures, repeated ids {len(samples) - len({s.id for s in samples})}", end=", ")
     print(f"repeated seeds {len(seeds) - len(set(seeds))}", end=", ")
     print(f"in the 32 bits that torch uses {len(seeds) - len({number % 2**32 for number in seeds})}")
-
-
-def spread(spec: Spec, samples: Iterable[Sample]) -> dict[str, int]:
-    """Largest difference between the counts of a factor's levels, and of pairs of levels, within any (feature, sex)."""
-    cells = defaultdict(list)
-    for sample in samples:
-        cells[sample.feature, sample.sex].append(sample)
-    levels = {
-        (feature.name, sex): {
-            "ethnicity": list(spec.ethnicities),
-            "age": feature.ages,
-            "phrase": feature.variants(sex),
-        }
-        for feature in spec.features
-        for sex in feature.phrases
-    }
-
-    def value(sample: Sample, factor: str):
-        return (sample.subject, sample.phrase) if factor == "phrase" else getattr(sample, factor)
-
-    groups = [*itertools.combinations(FACTORS, 1), *itertools.combinations(FACTORS, 2)]
-    found = dict.fromkeys((" × ".join(group) for group in groups), 0)
-    for cell, group in itertools.product(cells, groups):
-        counts = Counter(tuple(value(sample, factor) for factor in group) for sample in cells[cell])
-        every = [counts[key] for key in itertools.product(*(levels[cell][factor] for factor in group))]
-        name = " × ".join(group)
-        found[name] = max(found[name], max(every) - min(every))
-    return found
 
 
 if __name__ == "__main__":

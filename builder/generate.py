@@ -9,12 +9,20 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from builder import UserError, cli, preview, table
-from builder.criteria import KINDS
-from builder.plan import SHARD_SIZE, Plan
+from builder import preview
+from builder.common import cli
+from builder.common.cli import positive, scale
+from builder.common.errors import UserError
+from builder.plan.plan import SHARD_SIZE, Plan
+from builder.spec import table
+from builder.spec.criteria import KINDS
 
 SAFETY_CHECKER = "CompVis/stable-diffusion-safety-checker"
+
+if TYPE_CHECKING:
+    from builder.generation.worker import Ended, Run
 
 
 def parser() -> argparse.ArgumentParser:
@@ -48,13 +56,13 @@ def parser() -> argparse.ArgumentParser:
     option(
         "--scale",
         metavar="N",
-        type=_scale,
+        type=scale,
         default=1.0,
         help="share of every quota to make, at least 1 a feature and sex",
     )
-    option("--limit", metavar="N", type=_positive, help="at most so many pictures, spread evenly")
-    option("--batch-size", metavar="N", type=_positive, default=8, help="pictures made at once on each process")
-    option("--shard-size", metavar="N", type=_positive, default=SHARD_SIZE, help="pictures a shard")
+    option("--limit", metavar="N", type=positive, help="at most so many pictures, spread evenly")
+    option("--batch-size", metavar="N", type=positive, default=8, help="pictures made at once on each process")
+    option("--shard-size", metavar="N", type=positive, default=SHARD_SIZE, help="pictures a shard")
     option("--image-format", choices=["png", "webp", "jpg"], default="png", help="png and webp are lossless")
     option("--safety-checker", metavar="MODEL", default=SAFETY_CHECKER, help="used where the model has none of its own")
     option(
@@ -105,11 +113,12 @@ def main(argv: list[str] | None = None, load: Callable | None = None, build_chec
 
 
 def _dry_run(plan: Plan) -> int:
-    from builder import dry_run
+    from builder.models import tokenizer
+    from builder.plan import summary
 
-    tokenize = dry_run.tokenizer(plan.spec.recipe.model, plan.spec.recipe.revision)
+    tokenize = tokenizer.tokenizer(plan.spec.recipe.model, plan.spec.recipe.revision)
     try:
-        for line in dry_run.lines(plan, tokenize):
+        for line in summary.lines(plan, tokenize):
             print(line)
     except BrokenPipeError:  # `--dry-run | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -117,36 +126,49 @@ def _dry_run(plan: Plan) -> int:
 
 
 def _run(args: argparse.Namespace, plan: Plan, load: Callable | None, build_checks: Callable | None) -> int:
-    from builder.checks import loading as checks  # torch and OpenCV, which a dry run does without
-    from builder.run import Run
+    from builder.checks import loading as checks_loading  # torch and OpenCV, which a dry run does without
+    from builder.dataset import packing
+    from builder.generation.worker import GenerateConfig, Run
 
-    return Run(args, plan, load or _load, build_checks or checks.build).run()
+    if args.raw.resolve() == args.out.resolve():
+        raise UserError(f"--raw and --out are the same folder, {args.raw}")
+    config = GenerateConfig(
+        raw=args.raw,
+        toml=args.spec.read_text(encoding="utf-8"),
+        batch_size=args.batch_size,
+        image_format=args.image_format,
+        model_config=args.model_config,
+        safety_checker=args.safety_checker,
+        unchecked_adults=args.unchecked_adults,
+    )
+    run = Run(config, plan, load or _load, build_checks or checks_loading.build)
+    packing.require_free(args.out, run.prepare())
+    return _end(run.run(), run, args.raw, args.out)
+
+
+def _end(ended: Ended, run: Run, raw: Path, out: Path) -> int:
+    """Say how it ended; where nothing is left to do, make the release. Returns the exit status."""
+    from builder.dataset import packing
+
+    if ended.signal:
+        print(f"stopped; all that was made is safe in {raw}: run the same command again to go on", file=sys.stderr)
+        return 128 + ended.signal
+    alone = run.rank.count == 1
+    if ended.locked and (alone or not ended.worked):  # one of several may find that the others did its share
+        more = f" ({len(ended.locked)} shards)" if len(ended.locked) > 1 else ""
+        print(f"generate: {ended.locked[0]}{more}", file=sys.stderr)
+        return 2 if alone and not ended.worked else 0
+    if ended.complete:
+        statistics, made = packing.make(raw, out)
+        if made or (run.rank.index == 0 and not ended.worked):
+            print(packing.summary(statistics, run.recipe, out))
+    return 0
 
 
 def _load(*source, **options):
-    from builder import loading  # diffusers and transformers, which a finished build does without
+    from builder.models import loading  # diffusers and transformers, which a finished build does without
 
     return loading.load(*source, **options)
-
-
-def _scale(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0
-    if not 0 < value <= 1:
-        raise argparse.ArgumentTypeError(f"must be a number above 0 and at most 1, got {text}")
-    return value
-
-
-def _positive(text: str) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number, 1 or more, got {text}")
-    return value
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The shape of the project: imports point one way, and heavy libraries stay in their rooms."""
+"""The shape of the house: data flows one way through the stages, and heavy libraries stay in their rooms."""
 
 import ast
 from pathlib import Path
@@ -6,106 +6,65 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-ROOMS = [
-    *[
-        "agfd30k",
-        "builder",
-        "cli",
-        "rules",
-        "criteria",
-        "spec",
-        "prompts",
-        "people",
-        "table",
-        "design",
-        "cells",
-        "order",
-        "plan",
-    ],
-    *["preview", "balance", "intervals", "files", "models", "dry_run", "pipeline", "loading"],
-    *["checks.verdict", "checks.integrity", "checks.readers", "checks.face", "checks.attribute", "checks.duplicates"],
-    *["checks", "checks.loading"],
-    *[
-        "marks",
-        "receipts",
-        "rows",
-        "shards",
-        "raw",
-        "census",
-        "figures",
-        "charts",
-        "calibration",
-        "card",
-        "parquet",
-        "release",
-    ],
-    *["verify", "progress", "refill", "rank", "work", "run", "generate", "lint_files", "lint_data", "lint"],
-    *["album", "judgements", "questions", "judge", "votes", "calibrate"],
-    *["report_data", "report_pictures", "report"],
-    *["patience", "outgoing", "repository", "hub", "readback", "upload"],
-    *["preview.canvas", "preview.look", "preview.features", "preview.skin", "preview.mouth", "preview.makeup"],
-    *["preview.face", "preview.hair", "preview.clothes", "preview.glasses", "preview.masks", "preview.hands"],
-    *["preview.hats", "preview.extras", "preview.profile", "preview.scene", "preview.draw"],
-    *["preview.captions", "preview.truth", "preview.data", "preview.nets", "preview.loop", "preview.compression"],
-    *["preview.stages", "preview.denoising", "preview.train", "preview.verifier", "preview.agreement"],
+STAGES = [
+    *["common", "spec", "plan", "preview", "models", "checks", "raw", "generation", "dataset", "linting", "reporting"],
+    *["judging", "hub"],
 ]
-"""Every module, in import order: a module imports only from its left."""
-
-TORCH = {
-    *["pipeline", "loading", "checks.readers", "checks.loading", "rank", "preview.nets", "preview.data"],
-    *["preview.loop", "preview.compression", "preview.stages", "preview.denoising", "preview.train"],
-    *["preview.verifier", "preview.agreement"],
+"""Every folder of `builder/`, in the order of the data's way: a stage imports only stages before it."""
+COMMANDS = {"generate", "release", "verify", "lint", "report", "judge", "calibrate", "balance", "upload"}
+MODULES = {
+    path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".").removesuffix(".__init__"): path
+    for path in [ROOT / "agfd30k.py", *sorted((ROOT / "builder").rglob("*.py"))]
 }
 
 
 def imports(path):
     """Names of all modules that a file imports, however deep in it."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            found.update(alias.name for alias in node.names)
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            found.update({node.module, *(f"{node.module}.{alias.name}" for alias in node.names)})
-    return found
+            yield from (node.module, *(f"{node.module}.{alias.name}" for alias in node.names))
 
 
-def rooms():
-    """Every module's name, without `builder.`, and its file; a package stands for its __init__."""
-    files = {path.relative_to(ROOT / "builder").with_suffix(""): path for path in (ROOT / "builder").rglob("*.py")}
-    named = {".".join(name.parts).removesuffix(".__init__"): path for name, path in files.items()}
-    named["builder"] = named.pop("__init__")
-    return {"agfd30k": ROOT / "agfd30k.py", **named}
+def test_a_stage_imports_only_stages_before_it_and_nobody_imports_a_command():
+    order = {stage: number for number, stage in enumerate(STAGES)}
+    for name, path in MODULES.items():
+        own = name.split(".")[1] if "." in name else name
+        for module in imports(path):
+            top, _, rest = module.partition(".")
+            assert top not in ("drawn_faces", "tests", "benchmarks"), f"{name} imports {module}"
+            if top == "builder" and rest and (stage := rest.split(".")[0]) != own:
+                assert stage in order, f"{name} imports {module}, which is no stage"
+                assert order[stage] < order.get(own, len(order)), f"{name} imports {module}, which comes later"
 
 
-def test_every_module_has_its_place():
-    assert sorted(rooms()) == sorted(ROOMS)
+def test_a_file_is_a_command_and_a_folder_a_stage():
+    names = {path.stem for path in (ROOT / "builder").glob("*.py")} - {"__init__", "__main__"}
+    assert names == COMMANDS
+    assert {path.parent.name for path in (ROOT / "builder").glob("*/__init__.py")} == set(STAGES)
 
 
-@pytest.mark.parametrize("name", ROOMS)
-def test_imports_point_one_way(name):
-    own = {room if room in ("agfd30k", "builder") else f"builder.{room}": n for n, room in enumerate(ROOMS)}
-    place = ROOMS.index(name)
-    wrong = sorted(module for module in imports(rooms()[name]) if own.get(module, -1) > place)
-    assert wrong == []
+@pytest.mark.parametrize(
+    ("library", "rooms"),
+    [
+        ("diffusers", {"models"}),
+        ("transformers", {"models"}),
+        ("torch", {"models", "checks", "generation"}),
+        ("accelerate", set()),
+        ("matplotlib", {"dataset"}),
+        ("cv2", {"models", "checks"}),
+        ("argparse", set()),
+    ],
+)
+def test_a_library_stays_in_its_rooms(library, rooms):
+    users = {
+        name.split(".")[1] for name, path in MODULES.items() if library in {m.split(".")[0] for m in imports(path)}
+    }
+    assert users == rooms
 
 
 def test_the_loader_stands_alone():
     """A loading script is copied to a cache without its neighbours: standard library, datasets and pyarrow only."""
     tops = {module.split(".")[0] for module in imports(ROOT / "agfd30k.py")}
     assert tops == {"hashlib", "json", "pathlib", "re", "datasets", "pyarrow"}
-
-
-@pytest.mark.parametrize(
-    ("library", "allowed"),
-    [
-        ("diffusers", {"pipeline", "loading", "preview.nets", "preview.denoising"}),
-        ("transformers", {"pipeline", "loading", "checks.readers", "preview.nets", "preview.stages", "preview.train"}),
-        ("torch", TORCH),
-        ("accelerate", set()),
-        ("matplotlib", {"charts"}),
-        ("cv2", {"checks.integrity", "checks.face"}),
-    ],
-)
-def test_heavy_libraries_stay_in_their_rooms(library, allowed):
-    found = {name for name, path in rooms().items() if library in {m.split(".")[0] for m in imports(path)}}
-    assert found == allowed

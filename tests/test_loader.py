@@ -9,11 +9,12 @@ from pathlib import Path
 
 import datasets
 import pytest
-from builds import own_table, write_raw, write_shard
 
 import agfd30k
-from builder import release, table
-from builder.plan import Plan
+from builder.dataset import packing
+from builder.plan.plan import Plan
+from builder.spec import table
+from tests.fixtures.builds import own_table, write_raw, write_shard
 
 SCRIPTS_RUN = int(datasets.__version__.split(".")[0]) < 4
 LOADER = Path(agfd30k.__file__).resolve()
@@ -37,7 +38,7 @@ def built(tmp_path_factory):
     """A folder with a raw build and its release, as the user has it."""
     folder = tmp_path_factory.mktemp("built")
     write_raw(folder / "agfd30k-raw", scale=0.01)
-    release.make(folder / "agfd30k-raw", folder / "agfd30k")
+    packing.make(folder / "agfd30k-raw", folder / "agfd30k")
     return folder
 
 
@@ -175,7 +176,7 @@ def test_changed_data_is_never_served_from_the_cache(tmp_path, monkeypatch, kind
     monkeypatch.chdir(tmp_path)
     for scale in (0.01, 0.02):
         plan = write_raw(Path("agfd30k-raw"), only=["base"], scale=scale)
-        release.make(Path("agfd30k-raw"), Path("agfd30k"))
+        packing.make(Path("agfd30k-raw"), Path("agfd30k"))
         assert sum(len(rows) for rows in agfd30k.load_dataset("base", data_dir=kind).values()) == plan.chosen
         assert sum(len(rows) for rows in datasets.load_dataset("./agfd30k", "base").values()) == plan.chosen
 
@@ -184,7 +185,7 @@ def test_a_users_own_table_loads_with_its_own_configs_and_labels(tmp_path, monke
     monkeypatch.chdir(tmp_path)
     path, spec = own_table(tmp_path)
     write_raw(Path("raw"), spec, path.read_text())
-    release.make(Path("raw"), Path("fruit"))
+    packing.make(Path("raw"), Path("fruit"))
     for folder in ("raw", "fruit"):
         loaded = agfd30k.load_dataset("fruit", data_dir=folder, split="train")
         assert loaded.features["feature"].names == ["banana", "tea"]

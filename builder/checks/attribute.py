@@ -10,12 +10,12 @@ import numpy as np
 from PIL import Image
 
 from builder.checks.verdict import Verdict
-from builder.criteria import Attribute, Shown
-from builder.plan import Sample
-from builder.spec import Spec
+from builder.plan.sample import Sample
+from builder.spec.criteria import Attribute, Shown
+from builder.spec.spec import Spec
 
 if TYPE_CHECKING:
-    from builder.checks.readers import Descriptions, Reader
+    from builder.models.classifiers import Descriptions, Reader
 
 OF_AGE = "{} by age"
 """The label under which an age group is described: a feature may have the group's name, and other descriptions."""

@@ -17,8 +17,8 @@ import numpy as np
 from PIL import Image
 
 from builder.checks.verdict import Verdict
-from builder.criteria import Duplicates
-from builder.plan import Sample
+from builder.plan.sample import Sample
+from builder.spec.criteria import Duplicates
 
 BITS = 64
 AT_ONCE = 1_000_000

@@ -7,8 +7,8 @@ import numpy as np
 from PIL import Image
 
 from builder.checks.verdict import Verdict
-from builder.criteria import Integrity
-from builder.plan import Sample
+from builder.plan.sample import Sample
+from builder.spec.criteria import Integrity
 
 BLACK = 8
 """A picture whose brightest value (0 to 255) is below this shows nothing."""

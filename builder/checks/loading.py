@@ -6,20 +6,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from builder import UserError, models
-from builder.checks import Checks
 from builder.checks.attribute import AttributeCheck, descriptions
 from builder.checks.duplicates import HashCheck
-from builder.checks.face import FaceCheck, Haar, ReadFaceCheck, YuNet
+from builder.checks.face import FaceCheck, ReadFaceCheck
 from builder.checks.integrity import IntegrityCheck
-from builder.criteria import CLASSIFIER, HAAR
-from builder.models import Source
-from builder.spec import Spec
+from builder.checks.suite import Checks
+from builder.common.errors import UserError
+from builder.models import source as models_source
+from builder.models.face_detectors import Haar, YuNet
+from builder.models.source import Source
+from builder.spec.criteria import CLASSIFIER, HAAR
+from builder.spec.spec import Spec
 
 if TYPE_CHECKING:
     import torch
 
-    from builder.checks.readers import Reader
+    from builder.models.classifiers import Reader
 
 VERSIONS = {check.name: check.version for check in (IntegrityCheck, FaceCheck, AttributeCheck, HashCheck)}
 
@@ -33,10 +35,10 @@ def resolve(spec: Spec, recorded: list[dict[str, Any]] = ()) -> dict[str, Source
     found = {}
     if spec.checks.attribute:
         wanted = spec.checks.attribute
-        found["attribute"] = models.resolve_reader(wanted.model, wanted.revision, kept.get("attribute"))
+        found["attribute"] = models_source.resolve_reader(wanted.model, wanted.revision, kept.get("attribute"))
     if spec.checks.face and spec.checks.face.detector not in (HAAR, CLASSIFIER):
         wanted = spec.checks.face
-        found["face"] = models.resolve_detector(wanted.detector, wanted.revision, kept.get("face"))
+        found["face"] = models_source.resolve_detector(wanted.detector, wanted.revision, kept.get("face"))
     return found
 
 
@@ -75,7 +77,7 @@ def reader_again(spec: Spec, recorded: list[dict[str, Any]], place: str = "") ->
     `recorded` is what the build noted, `place` the folder of a local model. Raises UserError for any other reader.
     """
     was = next(row["model"] for row in recorded if row["name"] == "attribute")
-    if was["kind"] in ("folder", "file") and not models.place(place or was["name"]).is_dir():
+    if was["kind"] in ("folder", "file") and not models_source.place(place or was["name"]).is_dir():
         raise UserError(
             f"attribute check: the build's own model {was['name']} is a local one: --reader FOLDER says where"
         )
@@ -94,7 +96,7 @@ def reader_again(spec: Spec, recorded: list[dict[str, Any]], place: str = "") ->
 
 
 def _reader(spec: Spec, source: Source, device: torch.device) -> Reader:
-    from builder.checks.readers import load  # transformers, which a finished build does without
+    from builder.models.classifiers import load  # transformers, which a finished build does without
 
     try:
         return load(source.location, source.revision if source.kind == "hub" else None, descriptions(spec), device)

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from PIL import Image
 
-from builder.plan import Sample
+from builder.plan.sample import Sample
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from builder.criteria import CLASSIFIER
-from builder.spec import Spec
+from builder.spec.criteria import CLASSIFIER
+from builder.spec.spec import Spec
 
 NAME = "preview"
 """What it is called where a model is named."""

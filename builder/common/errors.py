@@ -1,0 +1,20 @@
+"""Errors that a user can put right, and how a foreign error becomes one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class UserError(Exception):
+    """Something the user can put right: shown as one line, exit status 2, no traceback."""
+
+
+@contextmanager
+def one_line(what: str) -> Iterator[None]:
+    """Whatever a library says of a model that cannot be loaded becomes one line."""
+    try:
+        yield
+    except Exception as error:
+        said = " ".join(str(error).split())[:300] or type(error).__name__
+        raise UserError(f"{what}: cannot be loaded (safetensors only, pickled weights are refused): {said}") from error

@@ -1,0 +1,1 @@
+"""From a raw build to a release: statistics, contact sheets, card, Parquet."""

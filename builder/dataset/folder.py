@@ -1,0 +1,72 @@
+"""A release folder as it lies on disk."""
+
+from __future__ import annotations
+
+import re
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from builder.dataset.build_info import IGNORED, MARK
+
+DATA = re.compile(r"(data/\w+|metadata)/(\w+)-(\d{5})-of-(\d{5})\.parquet")
+
+TEXTS = ("README.md", "recipe.toml")
+
+ASSET = re.compile(r"assets/(\w+\.(webp|png)|(checks|calibration)\.json)")
+
+
+class Release:
+    """A release folder as it lies on disk. `repo_name` is the name it will have on the Hub, without its owner."""
+
+    def __init__(self, folder: Path, repo_name: str = ""):
+        self.folder = folder
+        self.repo_name = repo_name
+
+    @cached_property
+    def files(self) -> list[str]:
+        """Every file's path inside the folder, sorted; what Git and the Hub's client leave behind is not looked at."""
+        found = (path for path in self.folder.rglob("*") if path.is_symlink() or not path.is_dir())
+        names = sorted(path.relative_to(self.folder).as_posix() for path in found)
+        return [name for name in names if name.split("/")[0] not in IGNORED]
+
+    @cached_property
+    def parquet(self) -> list[str]:
+        """The Parquet files, in order."""
+        return [name for name in self.files if DATA.fullmatch(name)]
+
+    @cached_property
+    def card(self) -> tuple[dict[str, Any], str]:
+        """The card's YAML and its text; nothing where there is no sound card, which `readme` reports."""
+        try:
+            parts = (self.folder / "README.md").read_text(encoding="utf-8").split("---\n", 2)
+            found = yaml.safe_load(parts[1])
+            return (found, parts[2]) if isinstance(found, dict) and not parts[0] else ({}, "")
+        except (OSError, ValueError, IndexError, yaml.YAMLError):
+            return {}, ""
+
+    @property
+    def searched(self) -> bool:
+        """True unless the card says that duplicates were not looked for."""
+        mark = MARK.search(self.card[1])
+        return not (mark and mark["unsearched"])
+
+    @property
+    def preview(self) -> bool:
+        """True when the pictures are those of the preview model."""
+        mark = MARK.search(self.card[1])
+        return bool(mark and mark["kind"] == "preview")
+
+    def configs(self) -> dict[str, dict[str, str]]:
+        """Config → split → glob, as the card says."""
+        found = {}
+        for config in self.card[0].get("configs") or []:
+            files = config.get("data_files") or []
+            found[config.get("config_name", "")] = {entry["split"]: entry["path"] for entry in files}
+        return found
+
+    def matching(self, pattern: str) -> list[Path]:
+        """The files that a config's glob stands for."""
+        return sorted(self.folder.glob(pattern))

@@ -1,0 +1,155 @@
+"""What a raw build holds, counted from its rows and receipts."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from agfd30k import SPLITS, read_rows
+from builder.raw.layout import REJECTED
+from builder.raw.receipts import require_sound
+from builder.spec.spec import ADULT
+
+SCORES = 20
+"""Bins of a score from 0 to 1."""
+
+
+@dataclass
+class Census:
+    """What is counted, and by what.
+
+    Pictures: `made` by (attribute, feature, split), `people` by (sex, ethnicity, age group), `verified` by (feature,
+    verified), `minors` by age group, `unchecked` without a safety checker, `unfilled` (given up) by feature. Tries:
+    `rejected` by (feature, reason), and their attribute `scores` by feature in SCORES bins. `versions` of what made
+    them, by name.
+    """
+
+    made: Counter = field(default_factory=Counter)
+    people: Counter = field(default_factory=Counter)
+    minors: Counter = field(default_factory=Counter)
+    unchecked: int = 0
+    versions: dict[str, set[str]] = field(default_factory=dict)
+    verified: Counter = field(default_factory=Counter)
+    rejected: Counter = field(default_factory=Counter)
+    scores: dict[str, list[int]] = field(default_factory=dict)
+    unfilled: Counter = field(default_factory=Counter)
+
+    @classmethod
+    def of(cls, shards: list[Path]) -> Census:
+        """Count finished shards. Raises Damaged for one whose rows are not those its receipt was written for."""
+        counts = cls()
+        for shard in shards:
+            facts = require_sound(shard)
+            for row in read_rows(shard):
+                counts.made[row["attribute"], row["feature"], row["split"]] += 1
+                counts.people[row["sex"], row["ethnicity"], row["age_group"]] += 1
+                counts.minors[row["age_group"]] += row["age"] < ADULT
+                counts.unchecked += not row["safety_checker"]
+                counts.verified[row["feature"], row["verified"]] += 1
+            counts.unfilled.update(_feature(id) for id in facts["unfilled"])
+            for name, version in facts["versions"].items():
+                counts.versions.setdefault(name, set()).add(version)
+            with open(shard / REJECTED, encoding="utf-8") as lines:
+                for line in lines:
+                    counts._reject(json.loads(line))
+        return counts
+
+    def _reject(self, row: dict[str, Any]) -> None:
+        feature = _feature(row["id"])
+        self.rejected[feature, row["reason"]] += 1
+        score = (row["checks"] or {}).get("attribute_score")
+        if score is not None:
+            self.scores.setdefault(feature, [0] * SCORES)[min(int(score * SCORES), SCORES - 1)] += 1
+
+    def splits(self, attribute: str | None = None) -> dict[str, int]:
+        """Pictures of each split, of one attribute or of all."""
+        return {
+            split: sum(n for (of, _, place), n in self.made.items() if place == split and attribute in (None, of))
+            for split in SPLITS
+        }
+
+    def by(self, *keys: str) -> dict[Any, int]:
+        """Pictures by one or two of sex, ethnicity and age_group."""
+        places = [("sex", "ethnicity", "age_group").index(key) for key in keys]
+        found: Counter = Counter()
+        for person, count in self.people.items():
+            values = tuple(person[place] for place in places)
+            found[values if len(values) > 1 else values[0]] += count
+        return dict(found)
+
+    def features(self, recipe: dict[str, Any]) -> list[dict[str, Any]]:
+        """Per feature, in the table's order: pictures asked for, made, verified and not judged, tries rejected, in all
+        and by reason, pictures given up, and tries for each picture (None where there is none).
+        """
+        rows = []
+        for feature in recipe["spec"]["features"]:
+            name = feature["name"]
+            made = sum(n for (_, of, _), n in self.made.items() if of == name)
+            reasons = {reason: n for (of, reason), n in sorted(self.rejected.items()) if of == name}
+            if made or self.unfilled[name]:
+                rejected = sum(reasons.values())
+                rows.append(
+                    {
+                        "attribute": feature["attribute"],
+                        "feature": name,
+                        "asked": made + self.unfilled[name],
+                        "made": made,
+                        "verified": self.verified[name, True],
+                        "not_judged": self.verified[name, None],
+                        "rejected": rejected,
+                        "reasons": reasons,
+                        "unfilled": self.unfilled[name],
+                        "tries": (made + rejected) / made if made else None,
+                    }
+                )
+        return rows
+
+    def tally(self, recipe: dict[str, Any]) -> dict[str, Any]:
+        """What the checks found, as plain JSON values: per feature, and with the checks' versions and models."""
+        rows = [row | {"rejected_scores": self.scores.get(row["feature"])} for row in self.features(recipe)]
+        return {"checks": recipe["checks"], "features": rows}
+
+    def lines(self, recipe: dict[str, Any]) -> Iterator[str]:
+        """A table of what was asked, made and rejected for which reason, feature by feature."""
+        rows = self.features(recipe)
+        yield f"{'feature':<15}{'asked':>8}{'made':>8}{'verified':>9}{'given up':>9}{'tries':>7}  rejected"
+        for row in rows:
+            tries = f"{row['tries']:.2f}" if row["tries"] else "-"
+            why = ", ".join(
+                f"{n:,} {reason}" for reason, n in sorted(row["reasons"].items(), key=lambda item: -item[1])
+            )
+            counts = f"{row['asked']:>8,}{row['made']:>8,}{row['verified']:>9,}{row['unfilled']:>9,}{tries:>7}"
+            yield f"{row['feature']:<15}{counts}  {why or '-'}"
+        asked, made, verified, unfilled, rejected = (
+            sum(row[key] for row in rows) for key in ("asked", "made", "verified", "unfilled", "rejected")
+        )
+        tries = f"{(made + rejected) / made:.2f}" if made else "-"
+        yield f"{'all':<15}{asked:>8,}{made:>8,}{verified:>9,}{unfilled:>9,}{tries:>7}  {rejected:,}"
+
+    def nothing(self) -> str:
+        """Why there is no picture at all, and what to do."""
+        reasons: Counter = Counter()
+        for (_, reason), tries in self.rejected.items():
+            reasons[reason] += tries
+        if not reasons:
+            return "no shard with pictures is done yet; run the builder again to go on"
+        often = reasons.most_common(1)[0][0]
+        return (
+            f"no picture was kept, {reasons.total():,} tries were rejected, most often: {often}; change table or model"
+        )
+
+    def __str__(self) -> str:
+        """A table of configs and splits."""
+        attributes = list(dict.fromkeys(attribute for attribute, _, _ in self.made))
+        rows = [(name, self.splits(name)) for name in attributes] + [("all", self.splits())]
+        lines = [f"{'config':<20}" + "".join(f"{split:>12}" for split in SPLITS)]
+        lines += [f"{name:<20}" + "".join(f"{counts[split]:>12,}" for split in SPLITS) for name, counts in rows]
+        return "\n".join(lines)
+
+
+def _feature(id: str) -> str:
+    return id.split("-")[1]

@@ -1,0 +1,146 @@
+"""Pictures that are another one again go back: their tries count as rejected, and the next try gets a new seed.
+
+They are looked for once everything asked for is there, over the whole folder. What goes is written down before the
+first one goes, so that what stays depends neither on the number of processes nor on batches, and not on when a run was
+killed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from filelock import FileLock
+
+from agfd30k import read_rows
+from builder.checks.duplicates import numbers, twins
+from builder.common.errors import UserError
+from builder.common.files import atomic, sync_folder
+from builder.plan.plan import Plan, Shard
+from builder.raw import build, layout
+from builder.raw import recipe as raw_recipe
+from builder.raw.receipts import is_done, require_sound
+from builder.raw.rows import rejection
+from builder.raw.shard_writer import ShardWriter
+
+DECIDED = "duplicates.json"
+"""While duplicates are taken back: which, by shard. Whoever finds it finishes the work."""
+PATIENCE = 10
+"""Seconds to wait for the lock of a shard: who has just written its receipt lets it go a moment later."""
+
+
+def take_back(folder: Path, plan: Plan) -> int | None:
+    """Take back every duplicate among the pictures of a finished plan; returns how many there were.
+
+    None where the plan is not finished: another process is making pictures, and will look by itself. A crash at any
+    moment leaves each picture either as it was or taken back, and the next run, see `resume`, goes on with the rest.
+    Nothing is done where the table has no check for duplicates, or they were looked for since the last picture was
+    made. Memory: some 400 bytes a picture.
+    """
+    if plan.spec.checks.duplicates is None:
+        return 0
+    with FileLock(folder / layout.LOCK):
+        if not (folder / DECIDED).exists():
+            if not all(is_done(folder / layout.SHARDS / shard.name, plan.ids(shard)) for shard in plan.shards):
+                return None
+            finished = build.finished(folder)
+            if build.is_searched(folder, plan.spec.checks.duplicates, finished):
+                return 0
+            if not (decided := _decide(folder, plan, finished)):
+                build.note_searched(folder, finished)
+                return 0
+            with atomic(folder / DECIDED) as file:
+                file.write(json.dumps(decided).encode())
+            sync_folder(folder)
+        return _carry_out(folder, plan)
+
+
+def resume(folder: Path, plan: Plan) -> None:
+    """Finish what a killed process has left half done; to be called before anything is made."""
+    with FileLock(folder / layout.LOCK):
+        for torn in (*folder.glob(f".{DECIDED}.*.tmp"), *folder.glob(f".{layout.SEARCHED}.*.tmp")):
+            torn.unlink(missing_ok=True)
+        _carry_out(folder, plan)
+
+
+class _Picture(NamedTuple):
+    """What is known of a picture that may be a duplicate; `shard` is None where the plan does not make it."""
+
+    shard: Shard | None
+    id: str
+    attempt: int
+    digest: str
+    hash: str
+    cell: int
+
+
+def _decide(folder: Path, plan: Plan, finished: Collection[Path]) -> list[dict[str, Any]]:
+    """The duplicates among a finished plan's pictures, by shard: for each id its attempt, a reason and a detail.
+
+    They are compared with all that is there; what this plan would not make again, another run's pictures, stays.
+    """
+    pictures, settled = _pictures(folder, plan, finished)
+    cells = np.array([picture.cell for picture in pictures], dtype=np.int64)
+    hashes = numbers([picture.hash for picture in pictures])
+    by_shard: dict[Shard, dict[str, tuple[int, str, str]]] = {}
+    for twin in twins(hashes, cells, plan.spec.checks.duplicates, settled):
+        own, other = pictures[twin.place], pictures[twin.of]
+        reason = "duplicate" if own.digest == other.digest else "near duplicate"
+        detail = f"of {other.id}, {twin.distance} bits of 64"
+        by_shard.setdefault(own.shard, {})[own.id] = (own.attempt, reason, detail)
+    return [{"shard": asdict(shard), "losers": losers} for shard, losers in by_shard.items()]
+
+
+def _pictures(folder: Path, plan: Plan, finished: Collection[Path]) -> tuple[list[_Picture], int]:
+    """Every finished picture, those first that the plan does not make; and how many these are."""
+    planned = {folder / layout.SHARDS / shard.name: shard for shard in plan.shards}
+    cells: dict[tuple[str, str], int] = {}
+    own: list[_Picture] = []
+    others: list[_Picture] = []
+    strangers = [path for path in finished if path not in planned]
+    for path in [*(path for path in planned if path in finished), *strangers]:
+        shard = planned.get(path)
+        wanted = set(plan.ids(shard)) if shard else ()
+        require_sound(path)
+        for row in read_rows(path):
+            cell = cells.setdefault((row["feature"], row["sex"]), len(cells))
+            mine = row["id"] in wanted
+            found = _Picture(
+                shard if mine else None, row["id"], row["attempt"], row["sha256"], row["checks"]["hash"], cell
+            )
+            (own if mine else others).append(found)
+    return others + own, len(others)
+
+
+def _carry_out(folder: Path, plan: Plan) -> int:
+    """Take back what was decided, if there is anything; returns how many pictures that was."""
+    try:
+        found = json.loads((folder / DECIDED).read_text(encoding="utf-8"))
+        decided = [(Shard(**each["shard"]), dict(each["losers"])) for each in found]
+    except FileNotFoundError:
+        return 0
+    except (LookupError, TypeError, ValueError):
+        raise UserError(f"{folder / DECIDED}: damaged; remove it, and duplicates are looked for again") from None
+    for shard, losers in decided:
+        _take_back(folder, plan, shard, losers)
+    (folder / DECIDED).unlink()
+    sync_folder(folder)
+    return sum(len(losers) for _, losers in decided)
+
+
+def _take_back(folder: Path, plan: Plan, shard: Shard, losers: dict[str, list]) -> None:
+    """Take back some pictures of one shard, by id with (attempt, reason, detail); those already gone stay gone."""
+    recipe = raw_recipe.require(folder)
+    made_by = {"model": recipe["model"]["name"], "model_revision": recipe["model"]["revision"]}
+    path, ending = folder / layout.SHARDS / shard.name, recipe["settings"]["image_format"]
+    with ShardWriter(path, plan.whole(shard), plan, ending, made_by, PATIENCE) as writer:
+        gone = []
+        for row in writer.rows:
+            attempt, *why = losers.get(row["id"], (None,))
+            if row["attempt"] == attempt:
+                gone.append(rejection(plan.attempt(writer.whole[row["id"]], attempt), *why, row["checks"]))
+        writer.take_back(gone)

@@ -1,0 +1,103 @@
+"""Reads a published dataset back as a user would, in a process of its own with an empty cache.
+
+`load_dataset` of every config, downloaded and streaming; rows counted, a picture of each decoded.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from huggingface_hub import get_token
+
+from builder.common.errors import UserError
+from builder.hub.retry import is_passing, one_line, status
+
+CACHES = ("HF_DATASETS_CACHE", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE")
+
+
+def require_room(needed: int) -> None:
+    """Raise UserError unless so many bytes are free where `read_back` keeps what it downloads and unpacks."""
+    folder = tempfile.gettempdir()
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise UserError(
+            f"{folder}: {free / 1e9:,.2f} GB are free, and {needed / 1e9:,.2f} GB are needed to load the dataset back; "
+            "make room there, or let TMPDIR name a folder that has it"
+        )
+
+
+def read_back(repo_id: str, revision: str, expected: dict[str, dict[str, int]]) -> None:
+    """Load every config at a commit; `expected` maps config → split → rows. Raises UserError for what is not as it is
+    here. It prints a line for every config. In the temporary folder it needs room for the whole dataset, and for the
+    largest config once more, unpacked.
+    """
+    with tempfile.TemporaryDirectory(prefix="agfd30k-") as home:
+        environment = {**os.environ, "HF_HOME": home, "HF_TOKEN": get_token() or ""}
+        for name in CACHES:
+            environment.pop(name, None)
+        environment["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[2]), environment.get("PYTHONPATH", "")])
+        asked = json.dumps({"repo_id": repo_id, "revision": revision, "expected": expected})
+        done = subprocess.run(
+            [sys.executable, "-m", "builder.hub.readback"],
+            input=asked,
+            stdout=None,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=home,
+            env=environment,
+        )
+        if done.returncode:
+            lines = [line for line in done.stderr.splitlines() if line.strip()] or ["no reason given"]
+            raise UserError(f"{repo_id}: what was sent does not load: {lines[-1]}")
+
+
+def main() -> int:
+    """The child: what to read comes as JSON on standard input."""
+    asked = json.load(sys.stdin)
+    import datasets
+
+    datasets.disable_progress_bars()
+    for config, splits in asked["expected"].items():
+        try:
+            fault = _fault(datasets.load_dataset, asked["repo_id"], config, asked["revision"], splits)
+        except Exception as error:  # datasets and its readers raise anything
+            fault = _reason(error)
+        if fault:
+            print(f"{config}: {fault}", file=sys.stderr)
+            return 1
+        print(f"  {config}: " + ", ".join(f"{split} {count:,}" for split, count in splits.items()), flush=True)
+    return 0
+
+
+def _reason(error: Exception) -> str:
+    """Why a config does not load; of most failures `datasets` says only that there was one, because of another."""
+    known = status(error) or is_passing(error)
+    return one_line(error if known else error.__cause__ or error)
+
+
+def _fault(load, repo_id: str, config: str, revision: str, splits: dict[str, int]) -> str | None:
+    cache = Path("loaded").absolute()
+    loaded = load(repo_id, config, revision=revision, cache_dir=str(cache))
+    found = {split: len(rows) for split, rows in loaded.items()}
+    if found != splits:
+        return f"has {found} rows, not {splits}"
+    streamed = load(repo_id, config, revision=revision, streaming=True)
+    for split in splits:
+        row, first = loaded[split][0], next(iter(streamed[split]))
+        if row["id"] != first["id"]:
+            return f"{split} begins with {first['id']} when it is streamed, else with {row['id']}"
+        if "image" in row and row["image"].convert("RGB").tobytes() != first["image"].convert("RGB").tobytes():
+            return f"{split}: the first picture differs when it is streamed"
+    del loaded
+    shutil.rmtree(cache, ignore_errors=True)
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,142 @@
+"""The pictures of a raw build or a release, one at a time, with what their rows say of them."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from datasets import ClassLabel, Features
+
+import agfd30k
+from builder import preview
+from builder.common.errors import UserError
+from builder.dataset.build_info import MARK, TALLY
+from builder.raw import recipe as raw_recipe
+from builder.spec import spec as spec_spec
+from builder.spec import table
+from builder.spec.spec import Spec
+
+SAID = ("id", "feature", "sex", "ethnicity", "verified", "sha256")
+COLUMNS = (*SAID, "checks.attribute_score")
+ROWS_AT_ONCE, PICTURES_AT_ONCE = 1000, 10
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a row says of its picture, as far as people's judgement is held against it, and where the picture lies.
+
+    `place` is its file, or a Parquet file with row group and number. `score` is the verifier's, of its own feature.
+    """
+
+    id: str
+    feature: str
+    sex: str
+    ethnicity: str
+    verified: bool | None
+    sha256: str
+    score: float | None
+    place: tuple[Path, int, int]
+
+
+class RawAlbum:
+    """The committed pictures of a raw build, its table, and the checks that it noted."""
+
+    def __init__(self, folder: Path):
+        recipe = raw_recipe.require(folder)
+        self.folder = folder
+        self.spec: Spec = spec_spec.spec_of(recipe)
+        self.checks: list[dict[str, Any]] = recipe["checks"]
+        self.fingerprint: str = recipe["fingerprint"]
+
+    def entries(self) -> Iterator[Entry]:
+        """Every picture's entry, shard by shard."""
+        for shard in agfd30k.shards(self.folder):
+            with _readable(shard):
+                for row in agfd30k.read_rows(shard):
+                    score = row["checks"]["attribute_score"]
+                    yield Entry(*(row[key] for key in SAID), score, (agfd30k.picture(shard, row), 0, 0))
+
+    def picture(self, entry: Entry) -> bytes:
+        """A picture's file."""
+        return entry.place[0].read_bytes()
+
+
+class ReleaseAlbum:
+    """The pictures of a release folder, its table, and the checks that its build noted."""
+
+    def __init__(self, folder: Path):
+        with _readable(folder / "README.md"):
+            mark = MARK.search((folder / "README.md").read_text(encoding="utf-8"))
+        if mark is None:
+            raise UserError(f"{folder}: its README.md is not one that the builder made")
+        self.folder = folder
+        self.fingerprint: str = mark["recipe"]
+        with _readable(folder / "assets" / TALLY):
+            self.checks: list[dict[str, Any]] = json.loads((folder / "assets" / TALLY).read_bytes())["checks"]
+        spec = table.load(folder / "recipe.toml")
+        spec = preview.fitted(spec) if mark["kind"] == "preview" else spec
+        made = {row["name"] for row in self.checks}
+        left_out = [name for name, criteria in vars(spec.checks).items() if criteria and name not in made]
+        self.spec: Spec = replace(spec, checks=spec.checks.without(left_out))
+
+    def entries(self) -> Iterator[Entry]:
+        """Every picture's entry, file by file."""
+        for path in sorted(self.folder.glob("data/*/*.parquet")):
+            with _readable(path), pq.ParquetFile(path) as file:
+                labels = Features.from_arrow_schema(file.schema_arrow)
+                for group in range(file.num_row_groups):
+                    for number, row in enumerate(_rows(file, group)):
+                        yield _entry(row, labels, (path, group, number))
+
+    def picture(self, entry: Entry) -> bytes:
+        """A picture's file, read with few others."""
+        path, group, number = entry.place
+        with _readable(path), pq.ParquetFile(path, buffer_size=2**20) as file:
+            batches = file.iter_batches(PICTURES_AT_ONCE, row_groups=[group], columns=["image.bytes"])
+            batch = next(itertools.islice(batches, number // PICTURES_AT_ONCE, None))
+            return batch.column("image")[number % PICTURES_AT_ONCE].as_py()["bytes"]
+
+
+Album = RawAlbum | ReleaseAlbum
+
+
+def load(folder: Path) -> Album:
+    """The pictures of a folder that the builder made. Raises UserError for any other folder."""
+    if agfd30k.is_raw(folder):
+        return RawAlbum(folder)
+    if agfd30k.is_release(folder):
+        return ReleaseAlbum(folder)
+    raise UserError(
+        f"{folder}: neither a raw build nor a release; make one with `accelerate launch builder/generate.py`"
+    )
+
+
+def _rows(file: pq.ParquetFile, group: int) -> Iterator[dict[str, Any]]:
+    for batch in file.iter_batches(ROWS_AT_ONCE, row_groups=[group], columns=COLUMNS):
+        yield from batch.to_pylist()
+
+
+def _entry(row: dict[str, Any], labels: Features, place: tuple[Path, int, int]) -> Entry:
+    said = {key: _named(labels[key], row[key]) for key in SAID}
+    return Entry(**said, score=row["checks"]["attribute_score"], place=place)
+
+
+def _named(kind: Any, value: Any) -> Any:
+    return kind.int2str(value) if isinstance(kind, ClassLabel) else value
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Whatever a damaged file makes its reader raise becomes one line."""
+    try:
+        yield
+    except (ValueError, LookupError, TypeError, pa.ArrowException) as error:
+        said = " ".join(str(error).split())[:200]
+        raise UserError(f"{path}: cannot be read: {said}; is it damaged, or of another version?") from None

@@ -1,0 +1,119 @@
+"""What people say of each picture, beside what the verifier says of it."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from PIL import Image
+from tqdm import tqdm
+
+from builder.common.errors import UserError
+from builder.judging.judgements import Standing
+from builder.judging.metrics import Judged
+from builder.judging.pictures import Album, Entry
+
+AT_ONCE = 16
+"""Pictures that the verifier reads at once."""
+
+About = tuple[str, str]
+"""The id of a picture, and a feature."""
+
+
+def majority(standing: Standing) -> dict[About, bool]:
+    """What most judges say; where as many say yes as no, nothing."""
+    votes: Counter = Counter()
+    for _, told in standing.values():
+        votes[told.id, told.feature] += 1 if told.shown else -1
+    return {about: balance > 0 for about, balance in votes.items() if balance}
+
+
+def by_judge(standing: Standing) -> dict[str, dict[About, bool]]:
+    """Every judge's answers."""
+    found: dict[str, dict[About, bool]] = {}
+    for _, told in standing.values():
+        found.setdefault(told.judge, {})[told.id, told.feature] = bool(told.shown)
+    return found
+
+
+def held(pictures: Album, path: Path, standing: Standing) -> tuple[dict[str, Entry], Standing]:
+    """The rows of all judged pictures, by id, and the judgements of them.
+
+    Left out are those of another picture with the same id: of another build, or taken back since. Raises UserError with
+    the line of a judgement without a digest that is about nothing there is.
+    """
+    features = {feature.name for feature in pictures.spec.features}
+    wanted = {told.id for _, told in standing.values()}
+    rows = {entry.id: entry for entry in pictures.entries() if entry.id in wanted}
+    for number, told in sorted(standing.values(), key=lambda each: each[0]):
+        if told.sha256:
+            continue
+        if told.feature not in features:
+            raise UserError(f"{path}, line {number}: the table has no feature {told.feature!r}")
+        if told.id not in rows:
+            raise UserError(f"{path}, line {number}: there is no picture {told.id!r} in {pictures.folder}")
+    there = {
+        about: (number, told)
+        for about, (number, told) in standing.items()
+        if told.feature in features and told.id in rows and told.is_of(rows[told.id].sha256)
+    }
+    if not there:
+        raise UserError(f"{path}: none of its judgements is of a picture that {pictures.folder} has now")
+    return rows, there
+
+
+def judged(pictures: Album, rows: dict[str, Entry], standing: Standing, reader: str = "") -> list[Judged]:
+    """Every picture that judges agree on, with the score that the verifier gives it. Rows and judgements as in `held`.
+
+    A score of the feature that a picture was asked for stands in its row; for any other the picture is read again, with
+    the build's own reader. `reader` says where that lies, if it is a local model.
+    """
+    decided = majority(standing)
+    others: dict[str, list[str]] = {}
+    for id, feature in decided:
+        if rows[id].feature != feature:
+            others.setdefault(id, []).append(feature)
+    read = dict(_scores(pictures, [(rows[id], names) for id, names in others.items()], reader)) if others else {}
+    return [
+        Judged(
+            feature=feature,
+            shown=shown,
+            score=rows[id].score if rows[id].feature == feature else read.get((id, feature)),
+            own=rows[id].feature == feature,
+            verified=rows[id].verified,
+            sex=rows[id].sex,
+            ethnicity=rows[id].ethnicity,
+        )
+        for (id, feature), shown in decided.items()
+    ]
+
+
+def _scores(pictures: Album, asked: list[tuple[Entry, list[str]]], place: str) -> Iterator[tuple[About, float | None]]:
+    """The scores of features that pictures were not asked for; nothing where the build had no attribute check."""
+    if not any(check["name"] == "attribute" for check in pictures.checks):
+        return
+    from builder.checks.attribute import feature_score  # torch, which rows alone do without
+    from builder.checks.loading import reader_again
+
+    checks = {feature.name: feature.check for feature in pictures.spec.features}
+    reader = reader_again(pictures.spec, pictures.checks, place)
+    asked = iter(sorted(asked, key=lambda each: each[0].place))
+    with tqdm(desc="verifier", unit="picture", disable=not sys.stderr.isatty()) as bar:
+        while batch := list(itertools.islice(asked, AT_ONCE)):
+            images = [_image(pictures, entry) for entry, _ in batch]
+            for (entry, names), image, row in zip(batch, images, reader.read(images)):
+                read = {label: float(score) for label, score in zip(reader.labels, row)}
+                for name in names:
+                    yield (entry.id, name), feature_score(name, checks[name], image, read)
+            bar.update(len(batch))
+
+
+def _image(pictures: Album, entry: Entry) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(pictures.picture(entry))).convert("RGB")
+    except (OSError, SyntaxError) as error:
+        raise UserError(f"{entry.place[0]}: the picture of {entry.id} cannot be read: {error}") from None

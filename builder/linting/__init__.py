@@ -1,0 +1,1 @@
+"""Every rule that a release must meet before it is published."""

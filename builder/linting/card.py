@@ -1,0 +1,114 @@
+"""Rules for a release's card: what the Hub wants to know, its configs, and what it says of every feature."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+
+from agfd30k import SPLITS
+from builder.common.validation import SpecError
+from builder.dataset.build_info import MARK
+from builder.dataset.folder import Release
+from builder.spec import table
+
+WANTED = ("license", "pretty_name", "tags", "task_categories", "size_categories", "annotations_creators", "configs")
+
+SPLIT = re.compile(r"\w+(\.\w+)*")
+"""Source: `datasets.naming`, which the viewer uses too."""
+
+MOST_SPLITS = 30
+"""Of one config. Source: the dataset viewer's `split_names` worker."""
+
+MOST_CONFIGS = 3000
+"""Source: dataset-viewer, services/worker/src/worker/config.py, CONFIG_NAMES_MAX_NUMBER."""
+
+MOST_DATA_FILES = 10_000
+"""Source: dataset-viewer, services/worker/src/worker/config.py, PARQUET_AND_INFO_MAX_EXTERNAL_DATA_FILES."""
+
+HIDING = {"nsfw", "not-for-all-audiences"}
+"""Tags that switch the viewer off. Source: Hub documentation, dataset viewer."""
+
+ROW = re.compile(r"^\| (\w+) \| (\w+) \| ([\d,]+) \| ([\d,]+) \| [\d,]+ \| ([\d,]+) \|$", re.MULTILINE)
+"""A line of the card's table: attribute, feature, asked, made, rejected, missing."""
+
+
+def readme(release: Release) -> Iterator[str]:
+    """The card is there, is ours, and says what the Hub wants to know."""
+    metadata, text = release.card
+    if not metadata:
+        yield "README.md is missing, or its YAML cannot be read"
+        return
+    for key in WANTED:
+        if not metadata.get(key):
+            yield f"README.md's YAML has no `{key}`"
+    if not MARK.search(text):
+        yield "README.md does not say what it was built from: it is not one that the builder made"
+    if release.preview and not text.strip().startswith("> **Preview:"):
+        yield "README.md does not begin by saying that these are preview pictures"
+    if metadata.get("viewer") is False or HIDING & set(metadata.get("tags") or []):
+        yield "README.md switches the dataset viewer off (`viewer: false` or a tag)"
+    for link in re.findall(r"!\[[^]]*\]\(([^)]+)\)", text):
+        if link not in release.files:
+            yield f"README.md shows {link}, which is not there"
+
+
+def configs(release: Release) -> Iterator[str]:
+    """`all` and `metadata` are there, every config stands for files, every Parquet file belongs to a config, and the
+    viewer can list them.
+    """
+    known, told = release.configs(), {info.get("config_name") for info in release.card[0].get("dataset_info") or []}
+    if len(known) > MOST_CONFIGS:
+        yield f"{len(known):,} configs, the viewer shows at most {MOST_CONFIGS:,}"
+    if len(release.parquet) > MOST_DATA_FILES:
+        yield f"{len(release.parquet):,} Parquet files, the viewer takes at most {MOST_DATA_FILES:,}"
+    for name in ("all", "metadata"):
+        if name not in known:
+            yield f"the YAML has no config `{name}`, so its rows are not checked"
+    used = set()
+    for name, splits in known.items():
+        if name not in told:
+            yield f"{name}: the YAML has no dataset_info of this config"
+        if len(splits) > MOST_SPLITS:
+            yield f"{name}: {len(splits)} splits, the viewer shows at most {MOST_SPLITS}"
+        for split, pattern in splits.items():
+            if not SPLIT.fullmatch(split):
+                yield f"{name}: {split!r} is no name of a split"
+            elif split not in SPLITS:
+                yield f"{name}: the split {split!r} is none of {', '.join(SPLITS)}"
+            matching = release.matching(pattern)
+            used.update(path.relative_to(release.folder).as_posix() for path in matching)
+            if not matching:
+                yield f"{name}: no file is meant by {pattern}"
+    for name in sorted(set(release.parquet) - used):
+        yield f"{name} belongs to no config"
+
+
+def quotas(release: Release, made: Counter) -> Iterator[str]:
+    """Every feature has as many pictures as the table wants; `made` counts them by feature."""
+    try:
+        features = table.load(release.folder / "recipe.toml").features
+    except SpecError:  # `recipe` says so
+        return
+    for feature in features:
+        wanted = feature.male + feature.female
+        if made[feature.name] < wanted:
+            yield f"{feature.name}: {made[feature.name]:,} of {wanted:,} pictures"
+
+
+def unsearched(release: Release) -> Iterator[str]:
+    """Duplicates were looked for in the pictures that are there."""
+    if not release.searched:
+        yield "duplicates were not looked for: run the builder again, or send it as it is with --allow-incomplete"
+
+
+def listed(release: Release, made: Counter) -> Iterator[str]:
+    """The card's table says of every feature what is there and what is missing."""
+    told = {}
+    for _, feature, *numbers in ROW.findall(release.card[1]):
+        told[feature] = [int(number.replace(",", "")) for number in numbers]
+    for feature in sorted({*told, *made}):
+        asked, counted, missing = told.get(feature, (0, 0, 0))
+        if counted != made[feature] or asked != counted + missing:
+            said = f"{counted:,} made and {missing:,} missing of {asked:,}"
+            yield f"{feature}: the card says {said}, {made[feature]:,} are there"

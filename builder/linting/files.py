@@ -1,0 +1,79 @@
+"""Checks of a release's files and of its card, and the `Release` that all checks look at."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+
+from builder.common.validation import SpecError
+from builder.dataset.build_info import MARK, table_digest
+from builder.dataset.folder import ASSET, DATA, TEXTS, Release
+from builder.spec import table
+
+MOST_FILES, MOST_ENTRIES = 100_000, 10_000
+"""In a repository, and in one folder. Source: Hub documentation, repository limitations and recommendations."""
+MOST_FILE_BYTES = 20 * 10**9
+"""Source: Hub documentation, repository limitations and recommendations."""
+SECRETS = re.compile(
+    r"hf_[A-Za-z0-9]{20,}|api_org_[A-Za-z0-9]{20,}|gh[pousr]_[A-Za-z0-9]{30,}|github_pat_\w{30,}|AKIA[0-9A-Z]{16}"
+    r"|\bsk-[A-Za-z0-9_-]{30,}|xox[abprs]-[A-Za-z0-9-]{10,}|-----BEGIN [A-Z ]*PRIVATE KEY-----"
+)
+
+
+def names(release: Release) -> Iterator[str]:
+    """Nothing but a release's own files, whole sets of them, and not too many."""
+    numbers: dict[tuple, set[int]] = {}
+    for name in release.files:
+        if (release.folder / name).is_symlink():
+            yield f"{name} is a link"
+        elif name == f"{release.repo_name}.py":
+            yield f"{name} at the top makes loading fail: `datasets` takes it for a loading script"
+        elif not (name in TEXTS or ASSET.fullmatch(name) or DATA.fullmatch(name)):
+            yield f"{name} is not a part of a release: move it away"
+        elif part := DATA.fullmatch(name):
+            numbers.setdefault((part[1], part[2], int(part[4])), set()).add(int(part[3]))
+    for (place, split, count), found in numbers.items():
+        if found != set(range(count)):
+            yield f"{place}/{split}: {len(found)} of {count} files are there"
+    if len({(place, split) for place, split, _ in numbers}) < len(numbers):
+        yield "files of two different releases lie side by side"
+    if len(release.files) > MOST_FILES:
+        yield f"{len(release.files):,} files, the Hub wants at most {MOST_FILES:,}"
+    for parent, count in Counter(name.rpartition("/")[0] for name in release.files).items():
+        if count > MOST_ENTRIES:
+            yield f"{parent or 'the top'}: {count:,} files in one folder, the Hub wants at most {MOST_ENTRIES:,}"
+
+
+def sizes(release: Release) -> Iterator[str]:
+    """No file is larger than the Hub likes."""
+    for name in release.files:
+        if (release.folder / name).lstat().st_size > MOST_FILE_BYTES:
+            yield f"{name} is larger than {MOST_FILE_BYTES / 1e9:.0f} GB"
+
+
+def texts(release: Release) -> Iterator[str]:
+    """No text has in it what looks like a secret. The string itself is not shown."""
+    for name in TEXTS:
+        path = release.folder / name
+        if path.is_file() and SECRETS.search(path.read_text(encoding="utf-8", errors="replace")):
+            yield f"{name} holds what looks like an access token or a key"
+
+
+def recipe(release: Release) -> Iterator[str]:
+    """The table is there, is a good one, and is the one that the card's mark was made with.
+
+    Its first line names the mark's fingerprint, and its values give the mark's digest; its comments may be changed. The
+    fingerprint also stands for the run's flags, so it cannot be computed again from a release alone.
+    """
+    path = release.folder / "recipe.toml"
+    try:
+        table.load(path)
+    except SpecError as error:
+        yield str(error)
+        return
+    toml, mark = path.read_text(encoding="utf-8"), MARK.search(release.card[1])
+    if mark and not toml.splitlines()[0].endswith(f"; fingerprint {mark['recipe']}"):
+        yield "recipe.toml and README.md are of two recipes: their fingerprints differ"
+    elif mark and mark["table"] and mark["table"] != table_digest(toml):
+        yield "recipe.toml is not the table that the release was made with: it was changed; make the release again"

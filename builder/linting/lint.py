@@ -1,0 +1,85 @@
+"""Everything that is checked of a release folder before it is sent: what the Hub, its viewer or a user would trip over.
+
+A rule is a function from a `Release` to lines of text, one for every fault that it finds.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from builder.dataset.folder import Release
+from builder.linting import card, files, parquet
+
+UNREADABLE = (OSError, pa.ArrowException, ValueError, LookupError, TypeError, AttributeError, NotImplementedError)
+"""What reading a damaged file, or a card of another shape, can end in."""
+FILE_RULES = (files.names, files.sizes, card.readme, files.texts, files.recipe)
+DATA_RULES = (
+    *[card.configs, parquet.counts, parquet.schema],
+    *[parquet.row_groups, parquet.secrets],
+)
+NOTES = (parquet.pages, parquet.first_rows)
+"""Rules that a release of large pictures or long prompts may break: the viewer shows less of it, and all loads."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What a rule found; `rule` is the rule's name."""
+
+    rule: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.rule}: {self.text}"
+
+
+def check(
+    release: Release, thorough: bool = False, allow_preview: bool = False, allow_incomplete: bool = False
+) -> Iterator[Fault]:
+    """All faults of a release. `thorough` decodes every picture instead of a sample.
+
+    A preview is a fault unless allowed, and so is a feature with fewer pictures than the table wants; a preview that is
+    allowed may be incomplete.
+    """
+    for rule in FILE_RULES:
+        yield from _found(rule.__name__, rule, release)
+    if release.preview and not allow_preview:
+        yield Fault("preview", "these are preview pictures, not the dataset (--allow-preview sends them)")
+    damaged = list(_found("damaged", parquet.damaged, release))
+    yield from damaged
+    if release.card[0] and not damaged:
+        yield from _of_data(release, thorough, allow_incomplete or (release.preview and allow_preview))
+
+
+def notes(release: Release) -> Iterator[Fault]:
+    """What the viewer will not show of a release without faults."""
+    for rule in NOTES:
+        yield from _found(rule.__name__, rule, release)
+
+
+def _of_data(release: Release, thorough: bool, incomplete: bool) -> Iterator[Fault]:
+    made: Counter = Counter()
+    for rule in DATA_RULES:
+        yield from _found(rule.__name__, rule, release)
+    yield from _found("rows", parquet.rows, release, made)
+    if made:
+        yield from _found("listed", card.listed, release, made)
+    yield from _found("pictures", parquet.pictures, release, thorough)
+    if made and not incomplete:
+        faults = list(_found("quotas", card.quotas, release, made))
+        yield from faults[:5]
+        if faults:
+            left = f"{len(faults)} features lack pictures" if len(faults) > 1 else "a feature lacks pictures"
+            yield Fault("quotas", f"{left}: run the builder again, or send it as it is with --allow-incomplete")
+        yield from _found("unsearched", card.unsearched, release)
+
+
+def _found(name: str, rule: Callable[..., Iterable[str]], *arguments: object) -> Iterator[Fault]:
+    try:
+        for text in rule(*arguments):
+            yield Fault(name, text)
+    except UNREADABLE as error:
+        yield Fault(name, f"cannot be checked: {' '.join(str(error).split())[:200] or type(error).__name__}")

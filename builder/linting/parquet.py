@@ -1,0 +1,224 @@
+"""Checks of a release's Parquet files: schema, counts, row groups, rows and pictures, in flat memory."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import zip_longest
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from datasets import DatasetInfo, Features
+from PIL import Image
+from tqdm import tqdm
+
+from agfd30k import SPLITS
+from builder.dataset.folder import Release
+from builder.linting.files import SECRETS
+from builder.raw.provenance import SOURCE_TYPE
+from builder.raw.shard_writer import FORMATS
+
+MOST_GROUP_BYTES = 286 * 2**20
+"""Of one row group or page, uncompressed. Source: dataset-viewer, libcommon parquet_utils, TooBigRows (300 MB)."""
+MOST_FIRST_ROWS_BYTES = 200_000
+"""Of the first page as JSON, without pictures. Source: dataset-viewer, chart values, firstRows.maxBytes; libcommon
+viewer_utils/rows.py, create_first_rows_response, which leaves rows out."""
+MOST_COLUMNS, MOST_NAME = 1000, 500
+"""Source: dataset-viewer, FIRST_ROWS_COLUMNS_MAX_NUMBER; libcommon constants, MAX_COLUMN_NAME_LENGTH."""
+PAGE = 100
+"""Rows of a page of the viewer. Source: dataset-viewer, libcommon constants, MAX_NUM_ROWS_PER_PAGE."""
+GROUPS_SAMPLED, PICTURES_SAMPLED, PICTURES_AT_ONCE = 16, 4, 10
+
+
+def damaged(release: Release) -> Iterator[str]:
+    """Every Parquet file has its beginning and its end."""
+    for name in release.parquet:
+        try:
+            pq.read_metadata(release.folder / name)
+        except (OSError, pa.ArrowException) as error:
+            yield f"{name} cannot be read: {' '.join(str(error).split())}"
+
+
+def counts(release: Release) -> Iterator[str]:
+    """Rows and bytes of every config are those that the card states."""
+    for info in release.card[0].get("dataset_info") or []:
+        name = info.get("config_name")
+        patterns = release.configs().get(name, {})
+        told = {split["name"]: split["num_examples"] for split in info.get("splits") or []}
+        found = {
+            split: sum(pq.read_metadata(path).num_rows for path in release.matching(patterns[split]))
+            for split in patterns
+        }
+        if told != found:
+            yield f"{name}: the card counts {told}, the files hold {found}"
+        size = sum(path.stat().st_size for pattern in patterns.values() for path in release.matching(pattern))
+        if info.get("download_size") != size:
+            yield f"{name}: the card says {info.get('download_size')} bytes to download, the files have {size}"
+
+
+def schema(release: Release) -> Iterator[str]:
+    """Every file has the columns and label names that the card states, also in what `datasets` reads from the file."""
+    for info in release.card[0].get("dataset_info") or []:
+        name = info.get("config_name")
+        features = DatasetInfo._from_yaml_dict(info).features or Features()
+        if len(features) > MOST_COLUMNS or any(len(column) > MOST_NAME for column in features):
+            yield f"{name}: more than {MOST_COLUMNS} columns, or a column's name is longer than {MOST_NAME}"
+        for pattern in release.configs().get(name, {}).values():
+            for path in release.matching(pattern):
+                found = pq.read_schema(path)
+                stored = json.loads((found.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features")
+                if not found.equals(features.arrow_schema) or stored != features.to_dict():
+                    yield f"{path.relative_to(release.folder)}: its columns are not those that the card says of {name}"
+
+
+def row_groups(release: Release) -> Iterator[str]:
+    """The viewer can read any row without reading too much, and finds its pages by the page index."""
+    for name in release.parquet:
+        file = pq.read_metadata(release.folder / name)
+        for number in range(file.num_row_groups):
+            group = file.row_group(number)
+            if group.total_byte_size > MOST_GROUP_BYTES:
+                size = f"{group.total_byte_size:,} bytes"
+                yield f"{name}: row group {number} has {size}, the viewer reads {MOST_GROUP_BYTES:,}"
+            if not group.column(0).has_offset_index:
+                yield f"{name}: row group {number} has no page index"
+                break
+
+
+def pages(release: Release) -> Iterator[str]:
+    """The viewer can show any page: its pictures are not too large to be read at once."""
+    for name in release.parquet:
+        file = pq.read_metadata(release.folder / name)
+        groups = [file.row_group(number) for number in range(file.num_row_groups)]
+        size = max((group.total_byte_size * PAGE // group.num_rows for group in groups if group.num_rows), default=0)
+        if size > MOST_GROUP_BYTES and file.num_rows >= PAGE:
+            most = f"{MOST_GROUP_BYTES:,}; smaller files (--image-format jpg) would be shown"
+            yield f"{name}: {PAGE} rows have some {size:,} bytes, the viewer reads at most {most}"
+
+
+def first_rows(release: Release) -> Iterator[str]:
+    """The viewer's first page of each config is not cut for its length."""
+    for name, splits in release.configs().items():
+        for split, pattern in splits.items():
+            for path in release.matching(pattern)[:1]:
+                file = pq.ParquetFile(path)
+                columns = [column for column in file.schema_arrow.names if column != "image"]
+                with _naming(path.relative_to(release.folder).as_posix()):
+                    batches = file.iter_batches(PAGE, columns=columns)
+                    page = next((batch.to_pylist() for batch in batches), [])
+                size = len(json.dumps(page, ensure_ascii=False).encode())
+                if size > MOST_FIRST_ROWS_BYTES:
+                    most = f"the viewer's preview shows {MOST_FIRST_ROWS_BYTES:,}"
+                    yield f"{name}/{split}: its first {PAGE} rows have {size:,} bytes, {most}"
+
+
+def rows(release: Release, made: Counter) -> Iterator[str]:
+    """Every picture's row stands once in `data` and the same in `metadata`.
+
+    Pictures by feature are counted into `made`, once all rows are read.
+    """
+    infos = {info["config_name"]: info for info in release.card[0].get("dataset_info") or []}
+    if "metadata" not in infos:  # `configs` says so
+        return
+    features = DatasetInfo._from_yaml_dict(infos["metadata"]).features
+    seen: set[bytes] = set()
+    counted: Counter = Counter()
+    for split in SPLITS:
+        data, labels = _rows(release, features, "data", split), _rows(release, features, "metadata", split)
+        same = True
+        for number, (row, label) in enumerate(zip_longest(data, labels)):
+            if same and row != label:
+                same = False
+                yield f"{split}: row {number} ({(row or label)['id']}) is not the same in data and metadata"
+            if row:
+                digest = hashlib.blake2b(row["id"].encode(), digest_size=12).digest()
+                if digest in seen:
+                    yield f"{split}: {row['id']} is there twice"
+                seen.add(digest)
+                counted[row["feature"]] += 1
+    made.update({features["feature"].int2str(number): count for number, count in counted.items()})
+
+
+def _rows(release: Release, features: Features, place: str, split: str) -> Iterator[dict]:
+    """The rows of a split, without pictures, in the order that the release was written in."""
+    order = features["attribute"].names
+    own = [name for name in release.parquet if name.startswith(f"{place}/") and f"/{split}-" in name]
+    own.sort(key=lambda name: (order.index(name.split("/")[1]) if place == "data" else 0, name))
+    for name in own:
+        with _naming(name):
+            for batch in pq.ParquetFile(release.folder / name).iter_batches(1000, columns=list(features)):
+                yield from batch.to_pylist()
+
+
+@contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """Name the file in what its reader raises."""
+    try:
+        yield
+    except (OSError, pa.ArrowException, ValueError) as error:
+        raise ValueError(f"{name}: {error}") from None
+
+
+def secrets(release: Release) -> Iterator[str]:
+    """No prompt or other text of a row looks like a secret."""
+    for name in release.parquet:
+        if name.startswith("metadata/"):
+            file = pq.ParquetFile(release.folder / name)
+            found = dict.fromkeys(field.name for field in file.schema_arrow if pa.types.is_string(field.type))
+            with _naming(name):
+                for batch in file.iter_batches(5000, columns=list(found)):
+                    for column in found:
+                        matches = pc.match_substring_regex(batch.column(column), SECRETS.pattern)
+                        found[column] = found[column] or pc.any(matches).as_py()
+            for column in (column for column, told in found.items() if told):
+                yield f"{name}: the column {column} holds what looks like an access token or a key"
+
+
+def pictures(release: Release, thorough: bool = False) -> Iterator[str]:
+    """Pictures decode, are the bytes that their rows say, and are marked as machine-made: a sample, or all."""
+    groups = _groups(release, thorough)
+    for path, group in tqdm(groups, desc="pictures", unit="row group", disable=not sys.stderr.isatty()):
+        for row in _some(release, path, group, thorough):
+            fault = _picture_fault(row)
+            if fault:
+                yield f"{row['id']}: {fault}"
+
+
+def _some(release: Release, path: Path, group: int, thorough: bool) -> Iterator[dict]:
+    """Rows of a row group with their pictures, read a few at a time: all, or a few that are spread over it."""
+    with _naming(path.relative_to(release.folder).as_posix()), pq.ParquetFile(path, buffer_size=2**20) as file:
+        step = 1 if thorough else max(1, file.metadata.row_group(group).num_rows // PICTURES_SAMPLED)
+        batches = file.iter_batches(PICTURES_AT_ONCE, row_groups=[group], columns=["id", "sha256", "image"])
+        for number, batch in enumerate(batches):
+            first = -number * PICTURES_AT_ONCE % step
+            yield from batch.take(pa.array(range(first, len(batch), step), pa.int64())).to_pylist()
+
+
+def _groups(release: Release, thorough: bool) -> list[tuple[Path, int]]:
+    files = [release.folder / name for name in release.parquet if name.startswith("data/")]
+    groups = [(path, number) for path in files for number in range(pq.read_metadata(path).num_row_groups)]
+    return groups if thorough else groups[:: -(-len(groups) // GROUPS_SAMPLED) or 1]
+
+
+def _picture_fault(row: dict) -> str | None:
+    picture = row["image"] or {}
+    data = picture.get("bytes") or b""
+    if picture.get("path") not in {f"{row['id']}.{ending}" for ending in FORMATS}:
+        return f"its picture is called {picture.get('path')}"
+    if hashlib.sha256(data).hexdigest() != row["sha256"]:
+        return "its picture is not the bytes that the row says"
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            image.load()
+            mark = image.info.get("xmp", b"")
+    except Exception as error:  # decoders raise anything
+        return f"its picture cannot be decoded ({' '.join(str(error).split())})"
+    mark = mark.encode() if isinstance(mark, str) else mark
+    return None if SOURCE_TYPE.encode() in mark else "its picture bears no mark"

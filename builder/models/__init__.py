@@ -1,0 +1,1 @@
+"""Models: which exact one is meant, loading it safely, and running it."""

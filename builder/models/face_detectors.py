@@ -1,0 +1,129 @@
+"""Face detectors: Haar cascades that come with OpenCV, or the more accurate YuNet."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+NEIGHBOURS = {"one": 3, "profile": 3, "covered": 2}
+"""Haar's bar: how many overlapping windows make a face."""
+
+CERTAIN = {"one": 0.8, "profile": 0.6, "covered": 0.5}
+"""YuNet's bar: the least score of a face."""
+
+SAME = 0.3
+"""Boxes that share more of their area than this are one face."""
+
+
+@dataclass(frozen=True)
+class Box:
+    """A face that was found: left, top, width and height in pixels, and how certain it is (0 to 1, None for Haar)."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+    score: float | None = None
+
+
+class Spare:
+    """Detectors that only one thread at a time may use, for any number of threads; `make` makes one when none is free.
+
+    Threads come and go with every batch, so what they used is kept for the next ones: loading takes as long as looking.
+    """
+
+    def __init__(self, make: Callable[[], Any]):
+        self.make = make
+        self.free: deque = deque()
+
+    @contextmanager
+    def one(self) -> Iterator[Any]:
+        """A detector for this thread alone."""
+        try:
+            taken = self.free.pop()
+        except IndexError:
+            taken = self.make()
+        yield taken
+        self.free.append(taken)
+
+
+class Haar:
+    """OpenCV's Haar cascades: nothing to download; blind to tilted heads and most profiles.
+
+    Source: Viola and Jones, Rapid object detection using a boosted cascade of simple features, 2001; the cascades are
+    OpenCV's.
+    """
+
+    def __init__(self):
+        if not hasattr(cv2, "CascadeClassifier"):
+            raise ValueError("this OpenCV has no Haar cascades: pip install 'opencv-python-headless<5'")
+        names = ("frontalface_alt2", "profileface")
+        self.cascades = {name: Spare(lambda name=name: _cascade(name)) for name in names}
+
+    def find(self, pixels: np.ndarray, rule: str, smallest: float) -> list[Box]:
+        """Faces in a picture, uint8 (height, width, 3), RGB, at least `smallest` of its height."""
+        grey = cv2.equalizeHist(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY))
+        found = self._run("frontalface_alt2", grey, rule, smallest)
+        if rule == "profile":
+            found += self._run("profileface", grey, rule, smallest)
+            mirrored = self._run("profileface", grey[:, ::-1].copy(), rule, smallest)
+            width = grey.shape[1]
+            found += [Box(width - box.left - box.width, box.top, box.width, box.height) for box in mirrored]
+        return _distinct(found)
+
+    def _run(self, name: str, grey: np.ndarray, rule: str, smallest: float) -> list[Box]:
+        side = max(20, round(smallest * grey.shape[0]))
+        with self.cascades[name].one() as cascade:
+            found = cascade.detectMultiScale(grey, 1.1, NEIGHBOURS[rule], minSize=(side, side))
+        return [Box(*map(float, box)) for box in found]
+
+
+def _cascade(name: str) -> cv2.CascadeClassifier:
+    return cv2.CascadeClassifier(f"{cv2.data.haarcascades}haarcascade_{name}.xml")
+
+
+class YuNet:
+    """OpenCV's FaceDetectorYN with a YuNet model, a .onnx file.
+
+    Source: Wu, Peng and Yu, YuNet: a tiny millisecond-level face detector, 2023.
+    """
+
+    def __init__(self, model: Path):
+        try:
+            cv2.FaceDetectorYN.create(str(model), "", (320, 320))
+        except cv2.error as error:
+            raise ValueError(f"{model}: OpenCV cannot read this model: {' '.join(str(error).split())[:200]}") from None
+        self.networks = Spare(lambda: cv2.FaceDetectorYN.create(str(model), "", (320, 320)))
+
+    def find(self, pixels: np.ndarray, rule: str, smallest: float) -> list[Box]:
+        """Faces in a picture, uint8 (height, width, 3), RGB, at least `smallest` of its height."""
+        height, width = pixels.shape[:2]
+        with self.networks.one() as network:
+            network.setInputSize((width, height))
+            network.setScoreThreshold(CERTAIN[rule])
+            rows = network.detect(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))[1]
+        found = [Box(*map(float, row[:4]), score=float(row[-1])) for row in (() if rows is None else rows)]
+        return [box for box in _distinct(found) if box.height >= smallest * height]
+
+
+def _distinct(boxes: list[Box]) -> list[Box]:
+    """Boxes of different faces: of those that overlap the most certain and largest stays."""
+    kept: list[Box] = []
+    for box in sorted(boxes, key=lambda box: (box.score or 0, box.height, -box.left), reverse=True):
+        if all(_overlap(box, other) <= SAME for other in kept):
+            kept.append(box)
+    return kept
+
+
+def _overlap(one: Box, other: Box) -> float:
+    """Shared area over the smaller one's."""
+    wide = min(one.left + one.width, other.left + other.width) - max(one.left, other.left)
+    high = min(one.top + one.height, other.top + other.height) - max(one.top, other.top)
+    return max(wide, 0) * max(high, 0) / min(one.width * one.height, other.width * other.height)

@@ -1,0 +1,162 @@
+"""Samples in, pictures out: the parts of diffusers' StableDiffusionPipeline, run as the web UI runs them.
+
+Prompt encodings follow the web UI (weights, chunks of 75 tokens, mean kept), the sampler is DPM++ 2M Karras as
+k-diffusion computes it, noise comes from one CPU generator a picture, and latents stay in float32 whatever the weights
+are.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Iterator
+
+import torch
+from diffusers import StableDiffusionPipeline
+from PIL import Image
+
+from builder.common.errors import UserError
+from builder.models.safety import Safety
+from builder.models.scheduler import KarrasScheduler
+from builder.plan.sample import Attempt, Result, Sample
+from builder.spec import prompt_syntax
+from builder.spec.spec import Recipe
+
+CACHED_PROMPTS = 1024
+DECODED_AT_ONCE = 4
+
+log = logging.getLogger("agfd30k")
+
+
+class Pipeline:
+    """A loaded model. `generate` turns tries into pictures; out of memory halves the batch and goes on."""
+
+    def __init__(
+        self, pipe: StableDiffusionPipeline, recipe: Recipe, device: torch.device, safety: Safety | None = None
+    ):
+        self.recipe = recipe
+        self.device = device
+        self.safety = safety
+        self.unet, self.vae, self.text_encoder = pipe.unet, pipe.vae, pipe.text_encoder
+        for part in (self.unet, self.vae, self.text_encoder):
+            part.requires_grad_(False).eval().to(device)
+        self.tokenizer = pipe.tokenizer
+        self.scheduler = KarrasScheduler.like(pipe.scheduler.config)
+        self.latent_factor = 2 ** (len(self.vae.config.block_out_channels) - 1)
+        if recipe.width % self.latent_factor or recipe.height % self.latent_factor:
+            raise UserError(f"this model makes sizes in steps of {self.latent_factor} pixels, not {self._size}")
+        self.most = None
+        self.encode = functools.lru_cache(maxsize=CACHED_PROMPTS)(self._encode)
+
+    @torch.inference_mode()
+    def generate(self, attempts: list[Attempt]) -> Iterator[Result]:
+        """Make one batch: results in the order of `attempts`, each as soon as it is decoded.
+
+        Raises UserError when not even one picture fits into the device's memory.
+        """
+        todo = list(attempts)
+        while todo:
+            part = todo[: self.most]
+            try:
+                for result in self._make(part):
+                    yield result
+                    todo.pop(0)
+            except torch.OutOfMemoryError:
+                if len(part) == 1:
+                    raise UserError(f"{self.device}: not enough memory for one {self._size} picture") from None
+                self.most = len(part) // 2
+                log.warning("out of memory with %d pictures at once: going on with %d", len(part), self.most)
+                torch.cuda.empty_cache()
+
+    def checker_of(self, sample: Sample) -> str:
+        """The name of the safety checker that a sample's pictures must pass, "" for none."""
+        return self.safety.name if self.safety and (sample.minor or self.safety.adults) else ""
+
+    @property
+    def _size(self) -> str:
+        return f"{self.recipe.width}×{self.recipe.height}"
+
+    def _make(self, attempts: list[Attempt]) -> Iterator[Result]:
+        latents = self.denoise(attempts)
+        for start in range(0, len(attempts), DECODED_AT_ONCE):
+            part = attempts[start : start + DECODED_AT_ONCE]
+            yield from self._pictures(part, latents[start : start + DECODED_AT_ONCE])
+
+    def denoise(self, attempts: list[Attempt]) -> torch.Tensor:
+        """Latents of a batch, (batch, channels, height / factor, width / factor), float32.
+
+        A picture does not depend on its neighbours: prompts are padded to the longer of a sample's own two, and
+        only samples of one length go together.
+        """
+        encoded = [self.embeddings(attempt.sample.prompt, attempt.sample.negative_prompt) for attempt in attempts]
+        latents = self.noise([attempt.seed for attempt in attempts])
+        for length in {len(pair[0]) for pair in encoded}:
+            chosen = [n for n, pair in enumerate(encoded) if len(pair[0]) == length]
+            guidance = [attempts[n].sample.guidance_scale for n in chosen]
+            prompt, negative = (torch.stack([encoded[n][part] for n in chosen]) for part in (0, 1))
+            latents[chosen] = self._denoise(latents[chosen], prompt, negative, guidance)
+        return latents
+
+    def _denoise(
+        self, noise: torch.Tensor, prompt: torch.Tensor, negative: torch.Tensor, guidance: list[float]
+    ) -> torch.Tensor:
+        encoded = torch.cat([negative, prompt])
+        scale = torch.tensor(guidance, device=self.device).view(-1, 1, 1, 1)
+        self.scheduler.set_timesteps(self.recipe.steps, device=self.device)
+        latents = noise * self.scheduler.init_noise_sigma
+        for timestep in self.scheduler.timesteps:
+            both = torch.cat([latents, latents]).to(self.unet.dtype)
+            without, with_prompt = self.unet(both, timestep, encoder_hidden_states=encoded).sample.float().chunk(2)
+            guided = without + scale * (with_prompt - without)
+            latents = self.scheduler.step(guided, timestep, latents).prev_sample
+        return latents
+
+    def noise(self, seeds: list[int]) -> torch.Tensor:
+        """Unit noise, one CPU generator a picture, so that neither batch nor device changes it."""
+        height, width = (side // self.latent_factor for side in (self.recipe.height, self.recipe.width))
+        shape = (self.unet.config.in_channels, height, width)
+        return torch.stack(
+            [torch.randn(shape, generator=torch.Generator("cpu").manual_seed(seed)) for seed in seeds]
+        ).to(self.device)
+
+    def embeddings(self, prompt: str, negative: str) -> tuple[torch.Tensor, torch.Tensor]:
+        """Encodings of both prompts, each (tokens, width); the shorter is padded with the empty prompt's encoding."""
+        encoded, empty = [self.encode(prompt), self.encode(negative)], self.encode("")
+        longest = max(map(len, encoded))
+        padded = [torch.cat([item] + [empty] * ((longest - len(item)) // len(empty))) for item in encoded]
+        return padded[0], padded[1]
+
+    def _encode(self, text: str) -> torch.Tensor:
+        """A prompt's encoding, (77 × chunks, width): weights applied per chunk, the chunk's mean kept."""
+        begin, end = self.tokenizer.bos_token_id, self.tokenizer.eos_token_id
+        comma = self.tokenizer.convert_tokens_to_ids(",</w>")
+        ids, weights = [], []
+        for pairs in prompt_syntax.chunk(text, self._tokens, comma):
+            fill = prompt_syntax.CHUNK - len(pairs)
+            ids.append([begin, *(token for token, _ in pairs), *[end] * (fill + 1)])
+            weights.append([1.0, *(weight for _, weight in pairs), *[1.0] * (fill + 1)])
+        hidden = self.text_encoder(torch.tensor(ids, device=self.device)).last_hidden_state.float()
+        weighted = hidden * torch.tensor(weights, device=self.device).unsqueeze(-1)
+        weighted *= hidden.mean(dim=(1, 2), keepdim=True) / weighted.mean(dim=(1, 2), keepdim=True)
+        return weighted.flatten(0, 1).to(self.unet.dtype)
+
+    def _tokens(self, text: str) -> list[int]:
+        return self.tokenizer(text, add_special_tokens=False, truncation=False, verbose=False).input_ids
+
+    def _pictures(self, attempts: list[Attempt], latents: torch.Tensor) -> Iterator[Result]:
+        """Decode latents; one that is not finite, or flagged by the safety checker, becomes a reason."""
+        scaled = (latents / self.vae.config.scaling_factor).to(self.vae.dtype)
+        pixels = self.vae.decode(scaled, return_dict=False)[0].float()
+        finite = latents.isfinite().flatten(1).all(1) & pixels.isfinite().flatten(1).all(1)
+        pixels = ((pixels.nan_to_num() / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
+        images = [Image.fromarray(array) for array in pixels.permute(0, 2, 3, 1).cpu().numpy()]
+        flagged = self._flagged(attempts, images)
+        for attempt, image, fine, flag in zip(attempts, images, finite.tolist(), flagged):
+            reason = "not finite" if not fine else "flagged by the safety checker" if flag else None
+            yield Result(attempt, None if reason else image, reason)
+
+    def _flagged(self, attempts: list[Attempt], images: list[Image.Image]) -> list[bool]:
+        if self.safety is None:
+            return [False] * len(images)
+        flags = self.safety(images)
+        return [flag and self.checker_of(attempt.sample) != "" for attempt, flag in zip(attempts, flags)]

@@ -1,0 +1,1 @@
+"""Which pictures are made: balanced, deterministic, and addressable by number."""

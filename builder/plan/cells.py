@@ -1,0 +1,120 @@
+"""Cells: all pictures of one feature and sex, and the design that spreads ethnicity, age and phrase over them."""
+
+from __future__ import annotations
+
+import itertools
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from builder.common.errors import UserError
+from builder.plan.factorial import design, held_out
+from builder.spec.spec import SEXES, Feature, Spec
+
+
+@dataclass(frozen=True)
+class Cell:
+    """All pictures of one (feature, sex): `quota` of them in the table, the first `chosen` of them in this run.
+
+    `levels` names, factor by factor, the value that stands for each level of the design.
+    """
+
+    number: int
+    feature: Feature
+    sex: str
+    quota: int
+    chosen: int
+    levels: tuple[tuple, tuple, tuple]
+
+    def id(self, index: int) -> str:
+        return f"{self.feature.attribute}-{self.feature.name}-{self.sex}-{index:05d}"
+
+    def draw(self, index: int) -> tuple[str, int, tuple[str, str]]:
+        """(ethnicity, age, (subject, phrase)) of the cell's index-th picture."""
+        rows = design(self.sizes)
+        return tuple(values[level] for values, level in zip(self.levels, rows[index % len(rows)]))
+
+    def split(self, index: int) -> str:
+        """80 / 10 / 10 within every ten pictures of the cell, each part as balanced as the whole."""
+        ten, place = divmod(index, 10)
+        tens = held_out(self.sizes, 3 * self.number % 10)
+        validation, test = tens[ten % len(tens)]
+        return {validation: "validation", test: "test"}.get(place, "train")
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        return tuple(map(len, self.levels))
+
+
+def choose(spec: Spec, only: Sequence[str], scale: float, limit: int | None) -> dict[tuple[str, str], int]:
+    """(feature, sex) → how many pictures are chosen."""
+    known = set(spec.attributes) | {f"{feature.attribute}/{feature.name}" for feature in spec.features}
+    for word in only:
+        if word not in known:
+            names = ", ".join(spec.attributes)
+            raise UserError(f"--only {word}: no such attribute or attribute/feature (attributes: {names})")
+    counts = {}
+    for feature in spec.features:
+        wanted = not only or {feature.attribute, f"{feature.attribute}/{feature.name}"} & set(only)
+        for sex in SEXES:
+            quota = feature.quota(sex)
+            counts[feature.name, sex] = min(quota, max(1, round(quota * scale))) if wanted else 0
+    return counts if limit is None else _first(spec, counts, limit)
+
+
+def _first(spec: Spec, counts: dict[tuple[str, str], int], limit: int) -> dict[tuple[str, str], int]:
+    """The first `limit` of the chosen pictures, in rounds to which every cell adds its share: more keep what fewer had.
+
+    Within a round the first cell of every attribute comes first, then the second of every one, and so on.
+    """
+    if limit >= sum(counts.values()):
+        return counts
+    seen: Counter = Counter()
+    place = {}
+    for feature, sex in itertools.product(spec.features, SEXES):
+        place[feature.name, sex] = (seen[feature.attribute], len(place))
+        seen[feature.attribute] += 1
+    rounds = max(counts.values())
+
+    def before(turn: int) -> dict[tuple[str, str], int]:
+        return {cell: -(-turn * count // rounds) for cell, count in counts.items()}
+
+    turn = bisect_right(range(rounds), limit, key=lambda n: sum(before(n).values())) - 1
+    first, after = before(turn), before(turn + 1)
+    for cell in sorted(counts, key=place.get):
+        if sum(first.values()) < limit:
+            first[cell] = after[cell]
+    return first
+
+
+def cells_of(spec: Spec, chosen: dict[tuple[str, str], int]) -> list[Cell]:
+    """The cells of a table, each given the levels that even out what the cells before it left uneven."""
+    cells: list[Cell] = []
+    made: dict = {}
+    for feature, sex in itertools.product(spec.features, SEXES):
+        quota = feature.quota(sex)
+        if quota == 0:
+            continue
+        factors = (tuple(spec.ethnicities), feature.ages, tuple(feature.variants(sex)))
+        rows = design(tuple(map(len, factors)))
+        rest = rows[: quota % len(rows)]
+        levels = []
+        for column, values in enumerate(factors):
+            extra = np.bincount(rest[:, column], minlength=len(values))
+            levels.append(_relabel(values, extra, len(cells), made))
+            for level, value in enumerate(levels[-1]):
+                made[value] = made.get(value, 0) + quota // len(rows) * (len(rows) // len(values)) + int(extra[level])
+        cells.append(Cell(len(cells), feature, sex, quota, chosen[feature.name, sex], tuple(levels)))
+    return cells
+
+
+def _relabel(values: tuple, extra: np.ndarray, turn: int, made: dict) -> tuple:
+    """The values in level order: the rarest so far take the levels with most extra pictures; ties take turns."""
+    size = len(values)
+    rarest = sorted(range(size), key=lambda n: (made.get(values[n], 0), (n - turn) % size))
+    fullest = sorted(range(size), key=lambda level: -extra[level])
+    named = dict(zip(fullest, rarest))
+    return tuple(values[named[level]] for level in range(size))

@@ -1,0 +1,171 @@
+"""From the table to samples and shards: deterministic, balanced, and addressable by number.
+
+A sample is a pure function of (spec, id, attempt): it does not depend on how many workers there are, on the order they
+work in, or on which part of the table was chosen. `python -m builder.balance` prints how well a plan is balanced.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from builder.plan.cells import Cell, cells_of, choose
+from builder.plan.factorial import design
+from builder.plan.order import Order
+from builder.plan.sample import Attempt, Sample, seed
+from builder.spec import minors as spec_minors
+from builder.spec import prompts as spec_prompts
+from builder.spec.spec import Spec
+
+SHARD_SIZE = 256
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A fixed run of one attribute's samples: the places `start` to before `stop` of its plan order."""
+
+    name: str
+    attribute: str
+    start: int
+    stop: int
+
+
+class Plan:
+    """Every sample and every shard of a table, and which of them are chosen.
+
+    `only` holds "attribute" or "attribute/feature" words, `scale` multiplies every quota (at least 1 picture a cell is
+    kept), `limit` caps the whole, spread evenly. Choosing takes the first pictures of every (feature, sex), so ids,
+    prompts, seeds and shards stay what they are in the whole table. Memory does not grow with the quotas.
+    """
+
+    def __init__(
+        self,
+        spec: Spec,
+        only: Sequence[str] = (),
+        scale: float = 1.0,
+        limit: int | None = None,
+        shard_size: int = SHARD_SIZE,
+    ):
+        self.spec = spec
+        self.only = only
+        self.scale = scale
+        self.limit = limit
+        self.shard_size = shard_size
+        self.cells = cells_of(spec, choose(spec, only, scale, limit))
+        self.orders = {
+            attribute: Order([cell for cell in self.cells if cell.feature.attribute == attribute])
+            for attribute in spec.attributes
+        }
+
+    def __len__(self) -> int:
+        """Pictures of the whole table, chosen or not."""
+        return sum(cell.quota for cell in self.cells)
+
+    @property
+    def chosen(self) -> int:
+        """Pictures chosen for this run."""
+        return sum(cell.chosen for cell in self.cells)
+
+    @cached_property
+    def minors(self) -> bool:
+        """True when anything chosen shows a minor."""
+        kinds = ((cell, index) for cell in self.cells for index in range(min(cell.chosen, len(design(cell.sizes)))))
+        return any(self._sample(cell, index).minor for cell, index in kinds)
+
+    def sample(self, number: int) -> Sample:
+        """The number-th sample of the whole table, in plan order, built without its neighbours."""
+        place = number
+        for order in self.orders.values():
+            if 0 <= place < len(order):
+                return self._sample(*next(order.walk(place, place + 1)))
+            place -= len(order)
+        raise IndexError(f"the table has samples 0 to {len(self) - 1}, not {number}")
+
+    @cached_property
+    def shards(self) -> Shards:
+        """The shards up to the last that holds something chosen, attribute by attribute."""
+        places = {attribute: (order.reach(), len(order)) for attribute, order in self.orders.items()}
+        return Shards(places, self.shard_size)
+
+    def ids(self, shard: Shard) -> list[str]:
+        """The ids of the chosen samples of a shard: what `asked` gives, without the prompts."""
+        return [cell.id(index) for cell, index in self._chosen(shard)]
+
+    def asked(self, shard: Shard) -> list[Sample]:
+        """The chosen samples of a shard, in plan order."""
+        return [self._sample(cell, index) for cell, index in self._chosen(shard)]
+
+    def whole(self, shard: Shard) -> dict[str, Sample]:
+        """Every sample that can ever lie in a shard, chosen or not, by id, in plan order."""
+        order = self.orders[shard.attribute]
+        return {cell.id(index): self._sample(cell, index) for cell, index in order.walk(shard.start, shard.stop)}
+
+    def attempt(self, sample: Sample, number: int) -> Attempt:
+        """The number-th try at a sample."""
+        return Attempt(sample, number, seed(self.spec.release, sample.id, number))
+
+    def at(self, cell: Cell, index: int) -> Sample:
+        """A cell's index-th sample."""
+        return self._sample(cell, index)
+
+    def prompts(self, cell: Cell) -> Iterator[tuple[str, str]]:
+        """Every (positive, negative) prompt that a cell can give."""
+        for ethnicity, age, (subject, phrase) in itertools.product(*cell.levels):
+            yield spec_prompts.render(self.spec, cell.feature, age, subject, ethnicity, phrase)
+
+    def _chosen(self, shard: Shard) -> Iterator[tuple[Cell, int]]:
+        order = self.orders[shard.attribute]
+        return ((cell, index) for cell, index in order.walk(shard.start, shard.stop) if index < cell.chosen)
+
+    def _sample(self, cell: Cell, index: int) -> Sample:
+        feature = cell.feature
+        ethnicity, age, (subject, phrase) = cell.draw(index)
+        prompt, negative_prompt = spec_prompts.render(self.spec, feature, age, subject, ethnicity, phrase)
+        return Sample(
+            id=cell.id(index),
+            attribute=feature.attribute,
+            feature=feature.name,
+            sex=cell.sex,
+            ethnicity=ethnicity,
+            age=age,
+            age_group=self.spec.age_group(age),
+            subject=subject,
+            phrase=phrase,
+            index=index,
+            split=cell.split(index),
+            prompt=prompt,
+            negative_prompt=negative_prompt,
+            guidance_scale=float(feature.guidance_scale),
+            minor=spec_minors.is_minor(age, prompt),
+            check=feature.check,
+        )
+
+
+class Shards(Sequence):
+    """Shards cut from each attribute's places; made when they are asked for.
+
+    `places` maps an attribute to (how far shards are wanted, how many places there are).
+    """
+
+    def __init__(self, places: dict[str, tuple[int, int]], size: int):
+        self.places = places
+        self.size = size
+
+    def __len__(self) -> int:
+        return sum(self._of(attribute) for attribute in self.places)
+
+    def __getitem__(self, number):
+        if isinstance(number, slice):
+            return [self[n] for n in range(*number.indices(len(self)))]
+        number += len(self) if number < 0 else 0
+        for attribute in self.places:
+            if 0 <= number < self._of(attribute):
+                stop = min((number + 1) * self.size, self.places[attribute][1])
+                return Shard(f"{attribute}-{number:05d}", attribute, number * self.size, stop)
+            number -= self._of(attribute)
+        raise IndexError(number)
+
+    def _of(self, attribute: str) -> int:
+        return -(-self.places[attribute][0] // self.size)

@@ -1,0 +1,1 @@
+"""The raw folder: its recipe, crash-safe shards of pictures and rows, receipts, and verification."""

@@ -1,0 +1,65 @@
+"""calibration.json: how far people agree with the checks of a raw build."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from builder.common.errors import UserError
+
+NAME = "calibration.json"
+
+CONTENT = {*["judgements", "judges", "disputed", "target", "sha256", "recipe"], *["features", "groups", "agreement"]}
+"""What a calibration says."""
+
+KEYS = {
+    *["feature", "judged", "verified_judged", "verified_precision", "verified_precision_interval"],
+    *["recall", "recall_interval", "threshold"],
+}
+"""What the card reads of a feature."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A calibration that lies in a raw build: its file, and what that says."""
+
+    data: bytes
+    content: dict[str, Any]
+
+    @property
+    def digest(self) -> str:
+        """Which one it is."""
+        return f"sha256:{hashlib.sha256(self.data).hexdigest()}"
+
+
+def load(raw: Path, fingerprint: str) -> Kept | None:
+    """A raw build's calibration; None where there is none.
+
+    Raises UserError for one that cannot be read or belongs to another build.
+    """
+    try:
+        data = (raw / NAME).read_bytes()
+    except FileNotFoundError:
+        return None
+    found = parsed(data)
+    try:
+        sound = found is not None and found["recipe"] == fingerprint
+        sound = sound and all(isinstance(found[key], int) for key in ("judges", "judgements"))
+        sound = sound and all(set(feature) >= KEYS for feature in found["features"])
+    except TypeError:
+        sound = False
+    if not sound:
+        raise UserError(f"{raw / NAME}: damaged, or of another build; run builder.calibrate again, or remove it")
+    return Kept(data, found)
+
+
+def parsed(data: bytes) -> dict[str, Any] | None:
+    """What a file says that is a calibration; None for any other file."""
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) and set(found) >= CONTENT else None

@@ -1,0 +1,60 @@
+"""A shard's receipt: that it is done, of what, and that its rows are still those it was written for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from builder.common.errors import UserError
+from builder.common.files import sha256
+from builder.raw.layout import RECEIPT, REJECTED, ROWS
+
+KEYS = {"asked", "unfilled", "sha256", "rejections", "fingerprint", "versions"}
+
+
+class Damaged(UserError):
+    """A shard's files contradict each other or the plan."""
+
+    def __init__(self, fault: str, folder: Path):
+        self.fault = fault
+        super().__init__(
+            f"{fault}; `python -m builder.verify {folder.parent.parent}` lists every fault, --repair mends"
+        )
+
+
+def receipt(folder: Path) -> dict[str, Any] | None:
+    """A shard's receipt, or None while it has none."""
+    try:
+        found = json.loads((folder / RECEIPT).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or not set(found) >= KEYS:
+        raise Damaged(f"{folder / RECEIPT}: not a receipt", folder)
+    return found
+
+
+def require_sound(folder: Path) -> dict[str, Any]:
+    """A finished shard's receipt. Raises Damaged where the rows are not those that it was written for."""
+    facts = receipt(folder)
+    if facts is None:
+        raise Damaged(f"{folder}: another process is writing here; wait for it, then run again", folder)
+    try:
+        found = facts["sha256"], facts["rejections"]
+        now = sha256(folder / ROWS), sha256(folder / REJECTED)
+    except OSError as error:
+        raise Damaged(f"{error.filename}: {error.strerror}", folder) from None
+    for name, one, other in zip((ROWS, REJECTED), found, now):
+        if one != other:
+            raise Damaged(f"{folder / name}: not what the receipt was written for", folder)
+    return facts
+
+
+def is_done(folder: Path, ids: Iterable[str]) -> bool:
+    """True when everything asked for is accounted for, as a picture or as unfilled."""
+    wanted = set(ids)
+    found = receipt(folder) if wanted else None
+    return not wanted or (found is not None and wanted.issubset(found["asked"]))

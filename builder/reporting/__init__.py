@@ -1,0 +1,1 @@
+"""A release as one HTML page to look at."""

@@ -1,0 +1,180 @@
+"""What a report shows, read from a release folder: the labels of all rows, what the checks found, and near pairs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from datasets import Features
+
+from agfd30k import SPLITS
+from builder.checks.duplicates import numbers, pairs
+from builder.common.errors import UserError
+from builder.dataset.build_info import MARK, TALLY
+from builder.dataset.folder import Release
+from builder.dataset.statistics import SCORES
+
+CLASSES = ("attribute", "feature", "sex", "ethnicity", "age_group")
+AXES = (*CLASSES, "verified", "split")
+"""What rows are filtered and counted by."""
+VERIFIED = ("yes", "no", "not judged")
+RADIUS, MOST_PAIRS = 8, 30
+ANEW = "make the release again with `python -m builder.release`"
+UNREADABLE = (OSError, pa.ArrowException, ValueError, ArithmeticError, LookupError, TypeError, AttributeError)
+"""What reading a damaged file, or one of another shape, can end in."""
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Turn whatever reading a file ends in into a UserError of one line that names the file and says what to do."""
+    try:
+        yield
+    except UNREADABLE as error:
+        said = " ".join(str(error).split())[:200] or type(error).__name__
+        raise UserError(f"{path}: is not as the builder writes it ({said}); {ANEW}") from None
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The labels of n rows, split by split.
+
+    `names` maps each of AXES to its values, `codes` (n, AXES) says which one a row has, `ids` is an Arrow array;
+    `scores` are the attribute scores, NaN for none, `hashes` the perceptual hashes (uint64) of rows that are `hashed`.
+    """
+
+    names: dict[str, list[str]]
+    codes: np.ndarray
+    ids: pa.Array
+    scores: np.ndarray
+    hashes: np.ndarray
+    hashed: np.ndarray
+
+    @classmethod
+    def of(cls, folder: Path) -> Labels:
+        """Read them. Raises UserError where they are not those of a release."""
+        files = [(path, split) for split in SPLITS for path in sorted(folder.glob(f"metadata/{split}-*.parquet"))]
+        if not files:
+            raise UserError(f"{folder}: has no metadata/*.parquet; {ANEW}")
+        names: dict[str, list[str]] = {}
+        parts = []
+        for path, split in files:
+            with naming(path):
+                names = names or _names(path)
+                parts.append(_part(path, split, names))
+        codes, ids, *rest = zip(*parts)
+        return cls(names, np.concatenate(codes), pa.concat_arrays(ids), *map(np.concatenate, rest))
+
+    def column(self, axis: str) -> np.ndarray:
+        """Which of its values each row has, (n,)."""
+        return self.codes[:, AXES.index(axis)]
+
+    def cells(self) -> tuple[list[list[int]], list[int]]:
+        """Every combination of labels that there is, a column for each of AXES, and how many rows have it."""
+        found, counts = np.unique(self.codes, axis=0, return_counts=True)
+        return found.T.tolist(), counts.tolist()
+
+    def histogram(self, feature: str) -> list[int] | None:
+        """The attribute scores of a feature's rows in SCORES bins from 0 to 1; None where no row has one."""
+        if feature not in self.names["feature"]:
+            return None
+        own = self.scores[self.column("feature") == self.names["feature"].index(feature)]
+        own = own[np.isfinite(own)]
+        bins = np.clip((own * SCORES).astype(np.int64), 0, SCORES - 1)
+        return np.bincount(bins, minlength=SCORES).tolist() if len(own) else None
+
+    def near(self) -> list[tuple[int, int, int]]:
+        """The nearest pairs of rows, (place, place, bits that differ), at most MOST_PAIRS, the smallest distance first.
+
+        Each of several rows with the very same hash is shown beside the first of them alone.
+        """
+        known = np.flatnonzero(self.hashed)
+        hashes = self.hashes[known]
+        distinct, first, kind = np.unique(hashes, return_index=True, return_inverse=True)
+        again = np.flatnonzero(first[kind] != np.arange(len(hashes)))
+        i, j, distance = pairs(distinct, RADIUS)
+        order = np.argsort(distance, kind="stable")
+        one = np.concatenate([first[kind[again]], first[i[order]]])
+        other = np.concatenate([again, first[j[order]]])
+        bits = np.concatenate([np.zeros_like(again), distance[order]])
+        return [*zip(*(column[:MOST_PAIRS].tolist() for column in (known[one], known[other], bits)))]
+
+
+def _names(path: Path) -> dict[str, list[str]]:
+    found = Features.from_arrow_schema(pq.read_schema(path))
+    classes = {name: [str(value) for value in found[name].names] for name in CLASSES}
+    return classes | {"verified": [*VERIFIED], "split": [*SPLITS]}
+
+
+def _part(path: Path, split: str, names: dict[str, list[str]]) -> tuple:
+    """What `Labels` has of one file's rows, without the names."""
+    with pq.ParquetFile(path) as file:
+        read = file.read(columns=["id", *CLASSES, "verified", "checks.attribute_score", "checks.hash"])
+    columns = [pc.fill_null(read[name], -1).to_numpy() for name in CLASSES]
+    for name, codes in zip(CLASSES, columns):
+        if len(codes) and not (codes.min() >= 0 and codes.max() < len(names[name])):
+            raise ValueError(f"a row has a {name} without a name")
+    columns.append(pc.fill_null(pc.if_else(read["verified"], 0, 1), 2).to_numpy())
+    columns.append(np.full(len(read), SPLITS.index(split)))
+    scores, hashes = (pc.struct_field(read["checks"], name) for name in ("attribute_score", "hash"))
+    codes = np.stack(columns, axis=1).astype(np.int16)
+    bits = numbers([text or "0" for text in hashes.to_pylist()])
+    return codes, read["id"].combine_chunks(), scores.to_numpy().astype(np.float64), bits, hashes.is_valid().to_numpy()
+
+
+def headline(folder: Path) -> tuple[str, bool]:
+    """The dataset's name, and whether its pictures are a preview: one sign of it in README.md is enough."""
+    path = folder / "README.md"
+    with naming(path):
+        mark = MARK.search(path.read_text(encoding="utf-8"))
+        if mark is None:
+            raise ValueError("it does not say what it was built from")
+        card = Release(folder).card[0]
+        preview = mark["kind"] == "preview" or "preview" in (card.get("tags") or ())
+        return str(card.get("pretty_name") or folder.name), preview
+
+
+def tally(folder: Path) -> dict[str, Any]:
+    """What the checks found: `checks` by name, and for each of `features` what was made, verified and rejected."""
+    path = folder / "assets" / TALLY
+    with naming(path):
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return {
+            "checks": [str(check["name"]) for check in found["checks"]],
+            "features": [_counts(row) for row in found["features"]],
+        }
+
+
+def _counts(row: dict[str, Any]) -> dict[str, Any]:
+    rejected = row["rejected_scores"]
+    if rejected is not None and len(rejected) != SCORES:
+        raise ValueError(f"rejected_scores of {row['feature']} are not {SCORES} numbers")
+    return {
+        **{key: str(row[key]) for key in ("attribute", "feature")},
+        **{key: int(row[key]) for key in ("asked", "made", "verified", "not_judged", "rejected", "unfilled")},
+        "tries": None if row["tries"] is None else float(row["tries"]),
+        "reasons": sorted(((str(why), int(n)) for why, n in row["reasons"].items()), key=lambda item: -item[1]),
+        "rejected_scores": rejected and [int(n) for n in rejected],
+    }
+
+
+def calibration(folder: Path) -> dict[str, dict[str, Any]]:
+    """How often the checks are right, by feature: precision, its interval, how many judged. Nothing where not known."""
+    path = folder / "assets" / "calibration.json"
+    if not path.exists():
+        return {}
+    with naming(path):
+        rows = json.loads(path.read_text(encoding="utf-8"))["features"]
+        return {str(row["feature"]): _precision(row) for row in rows if row["precision"] is not None}
+
+
+def _precision(row: dict[str, Any]) -> dict[str, Any]:
+    low, high = row["precision_interval"]
+    return {"judged": int(row["judged"]), "precision": float(row["precision"]), "interval": (float(low), float(high))}

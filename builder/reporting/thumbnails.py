@@ -1,0 +1,114 @@
+"""The pictures of a report: which rows are shown, and small copies of them with what the dialog tells of each."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from PIL import Image
+from tqdm import tqdm
+
+from agfd30k import CHECKS
+from builder.common.errors import UserError
+from builder.reporting.data import ANEW, Labels, naming
+
+MEASURED = [name for name in CHECKS if name not in ("passed", "failed", "face_box", "hash")]
+COLUMNS = ["id", "age", "phrase", "attempt", "checks", "image"]
+AT_ONCE = 10
+QUALITY = 75
+"""Of WebP: 3,000 drawn faces of 96 pixels take 3 MB, one file each 7% more than a sheet for every feature."""
+
+
+def choose(labels: Labels, most: int) -> list[int]:
+    """Places of at most `most` rows: as many of every feature and sex as there are and as is fair, in plan order.
+
+    The plan takes turns among all kinds of people, so its first rows are a fair sample.
+    """
+    feature, sex = labels.column("feature"), labels.column("sex")
+    cells = [[np.flatnonzero((feature == f) & (sex == s)) for s in np.unique(sex)] for f in np.unique(feature)]
+    chosen: list[int] = []
+    for own, share in zip(cells, shares([sum(map(len, own)) for own in cells], most)):
+        counts = shares([len(cell) for cell in own], share)
+        ranked = [enumerate(_in_plan_order(labels, cell)[:count]) for cell, count in zip(own, counts)]
+        chosen += [place for _, _, place in sorted((n, s, place) for s, rows in enumerate(ranked) for n, place in rows)]
+    return chosen
+
+
+def shares(sizes: list[int], total: int) -> list[int]:
+    """How many of `total` each gets: all the same, but none more than its size."""
+    given, left = [0] * len(sizes), total
+    for done, place in enumerate(sorted(range(len(sizes)), key=sizes.__getitem__)):
+        given[place] = min(sizes[place], left // (len(sizes) - done))
+        left -= given[place]
+    return given
+
+
+def _in_plan_order(labels: Labels, places: np.ndarray) -> list[int]:
+    """Rows of one feature and sex by the number that ends their id."""
+    ids = labels.ids.take(pa.array(places)).to_pylist()
+    return [int(place) for _, _, place in sorted((len(id), id, place) for id, place in zip(ids, places))]
+
+
+def pictures(folder: Path, labels: Labels, places: list[int], side: int) -> dict[int, dict[str, Any]]:
+    """By place, of each of these rows: `image`, a WebP as a data URI that fits into side × side, and what it is.
+
+    Reads every picture file once, a few pictures at a time. Raises UserError where one is missing or does not decode.
+    """
+    wanted = dict(zip(labels.ids.take(pa.array(places, pa.int64())).to_pylist(), places))
+    found = {}
+    with tqdm(total=len(wanted), desc="report", unit="picture", disable=not sys.stderr.isatty()) as bar:
+        for path in sorted(folder.glob("data/*/*.parquet")):
+            with naming(path):
+                for row in _rows(path, pa.array([*wanted], pa.string())):
+                    found[wanted[row["id"]]] = _shown(row, side)
+                    bar.update()
+    if lost := wanted.keys() - {row["id"] for row in found.values()}:
+        raise UserError(f"{folder}: {len(lost)} rows are in metadata/ but not in data/, {min(lost)} first; {ANEW}")
+    return found
+
+
+def _rows(path: Path, wanted: pa.Array) -> Iterator[dict[str, Any]]:
+    """The rows of a file whose id is wanted, with their pictures."""
+    with pq.ParquetFile(path, buffer_size=2**20) as file:
+        for group in range(file.num_row_groups):
+            ids = file.read_row_group(group, columns=["id"])["id"]
+            if pc.any(pc.is_in(ids, wanted)).as_py():
+                for batch in file.iter_batches(AT_ONCE, row_groups=[group], columns=COLUMNS):
+                    yield from batch.filter(pc.is_in(batch["id"], wanted)).to_pylist()
+
+
+def _shown(row: dict[str, Any], side: int) -> dict[str, Any]:
+    checks = row["checks"] or {}
+    return {
+        **{key: row[key] for key in ("id", "age", "phrase", "attempt")},
+        "outcome": (tuple(checks.get("passed") or ()), tuple(checks.get("failed") or ())),
+        "measured": [_rounded(checks.get(name)) for name in MEASURED],
+        "image": _thumbnail(row, side),
+    }
+
+
+def _rounded(value: float | None) -> float | None:
+    """Three digits; None for what JSON has no number for."""
+    return float(f"{value:.3g}") if value is not None and math.isfinite(value) else None
+
+
+def _thumbnail(row: dict[str, Any], side: int) -> str:
+    try:
+        with Image.open(io.BytesIO(row["image"]["bytes"])) as image:
+            image.thumbnail((side, side), Image.Resampling.LANCZOS)
+            small = image.convert("RGB")
+    except Exception as error:  # decoders raise anything
+        said = " ".join(str(error).split())[:200]
+        raise ValueError(f"the picture of {row['id']} cannot be decoded: {said}") from None
+    buffer = io.BytesIO()
+    small.save(buffer, "WEBP", quality=QUALITY, method=4)
+    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -1,0 +1,72 @@
+"""Who counts as a minor, and which words no prompt of a minor may have.
+
+Text cannot be judged for certain, so whoever may be a minor counts as one: anyone under 18, and anyone whose prompt
+speaks of a child, of school, or of an age under 18.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+
+from builder.spec.prompt_syntax import parse
+from builder.spec.spec import ADULT
+
+NUDITY = ("nude", "naked", "nsfw", "underwear", "swimwear")
+"""Always in a minor's negative prompt, whatever [minors] says."""
+
+UNCLOTHED = re.compile(
+    r"""(?<![a-z])( (semi|half)?nud(e|es|ity|ism|ists?|ies?) | naked(ness)? | nsfw | topless | bottomless | undress\w*
+    | unclothed | unclad | shirtless | braless | stripp(ed|ing) | strip[\s-]?tease
+    | bare[\s-]*(chest|breast|skin|bod[iy]|torso|belly|midriff|bottom|buttock|butt|thigh|leg|shoulder|back)\w*
+    | (without|wears?[ ]no|wearing[ ]no|no)[ ](any[ ])?(clothe?s|clothing|shirt|trousers|pants|dress)
+    | lingerie | under[\s-]*(wear|pants?|garments?) | undies | panties | knickers | thongs? | g[\s-]?strings? | bras?
+    | brassieres? | bikinis? | swim[\s-]*(wear|suits?|trunks?) | bathing[\s-]*suits? | breasts? | cleavage | nipples?
+    | genitals? | genitalia | buttocks? | sex(y|ier|iest|ual\w*)? | seduct\w* | erotic\w* | lewd\w* | fetish\w*
+    | hentai | porn\w* )(?![a-z])""",
+    re.VERBOSE,
+)
+
+_CHILD = re.compile(
+    r"""(boy|girl|child|kid)(s|ren)?(?![a-z])
+    | (?<![a-z])( bab(y|ies) | newborn | infant | toddler | tween | pre-?teen | teen | adolescen | juvenile | youngster
+    | minors?(?![a-z]) | under-?age | loli | shota | pre-?school | kindergart | school | pupils?(?![a-z]) )""",
+    re.VERBOSE,
+)
+
+_WORDS = [
+    *["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"],
+    *["thirteen", "fourteen", "fifteen", "sixteen", "seventeen"],
+]
+
+_NUMBER = rf"(\d{{1,4}}|(?<![a-z])(?<!ty[\s-])(?:{'|'.join(_WORDS)}))"
+
+_AGES = re.compile(
+    rf"""{_NUMBER}[\s-]*(?:y\.?\s?o|y/o|years?|yrs?|aged?)(?![a-z])
+    | (?<![a-z])age[ds]?(?:\s+(?:of|only|just|is))?\W{{0,3}}{_NUMBER}(?![a-z\d])
+    | (?<![a-z])sweet[\s-]{_NUMBER}(?![a-z\d])
+    | {_NUMBER}(?:st|nd|rd|th)\s+birthday""",
+    re.VERBOSE,
+)
+
+_MONTHS = re.compile(r"(?<![a-z])(?:months?|weeks?|days?)[\s-]*old(?![a-z])")
+
+
+def plain(text: str) -> str:
+    """What a prompt says, without brackets, weights, escapes, case and look-alike letters."""
+    said = "".join(fragment if weight is not None else " " for fragment, weight in parse(text))
+    return unicodedata.normalize("NFKC", said).casefold().replace("_", " ")
+
+
+def is_minor(age: int, text: str) -> bool:
+    """True for anyone under 18, and wherever the words of a prompt may speak of someone who is."""
+    said = plain(text)
+    return age < ADULT or any(years < ADULT for years in _ages(said)) or any(k.search(said) for k in (_CHILD, _MONTHS))
+
+
+def _ages(said: str) -> Iterator[int]:
+    """The ages that a text names, in figures or, below 18, in words."""
+    for match in _AGES.finditer(said):
+        number = next(filter(None, match.groups()))
+        yield int(number) if number.isdecimal() else _WORDS.index(number) + 1

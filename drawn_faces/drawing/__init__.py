@@ -1,0 +1,1 @@
+"""Draws the face that labels ask for."""

@@ -1,0 +1,1 @@
+"""Training of the preview model and of its verifier, on drawn faces."""

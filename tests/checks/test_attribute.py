@@ -1,0 +1,162 @@
+"""The attribute check: scores against limits, light measured, and what a model is told to look for."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from builder.checks.attribute import OF_AGE, AttributeCheck, by_light, descriptions
+from builder.checks.suite import Checks, Outcome
+from builder.spec import table
+from builder.spec.criteria import Attribute
+from builder.spec.spec import SEXES
+from tests.fixtures.builds import picture_of
+from tests.fixtures.photos import sample
+
+SPEC = table.load()
+PERSON = {"feature": "smile", "sex": "female", "age_group": "old"}
+
+
+class Reads:
+    """A model that gives every picture the same scores."""
+
+    def __init__(self, **scores):
+        self.labels, self.scores = list(scores), list(scores.values())
+
+    def read(self, images):
+        return np.array([self.scores] * len(images))
+
+
+def asked(**check):
+    return replace(sample(**check), **PERSON)
+
+
+def verdict(scores, check=None, image=None, **criteria):
+    judge = AttributeCheck(Attribute("a model", **criteria), scores and Reads(**scores)).judge
+    return judge([asked(**(check or {}))], [image or picture_of(1)])[0]
+
+
+@pytest.mark.parametrize(
+    ("scores", "passed", "reason", "detail"),
+    [
+        ({"smile": 0.5, "female": 0.2, "old": 0.2}, True, "", ""),
+        ({"smile": 0.49, "female": 1, "old": 1}, False, "feature not seen", "0.49, at least 0.5"),
+        ({"smile": 1, "female": 0.19, "old": 1}, False, "sex not seen", "0.19, at least 0.2"),
+        ({"smile": 1, "female": 1, "old": 0.1}, False, "age not seen", "0.10, at least 0.2"),
+        ({"smile": 0, "female": 0, "old": 0}, False, "feature not seen", "0.00, at least 0.5"),
+        ({"smile": 0.9}, True, "", ""),
+        ({"female": 0.9, "old": 0.9}, None, "", ""),
+        ({"female": 0.1, "old": 0.9}, False, "sex not seen", "0.10, at least 0.2"),
+        ({"angry": 0.0, "male": 0.0, "child": 0.0}, None, "", ""),
+    ],
+)
+def test_scores_must_reach_their_limits(scores, passed, reason, detail):
+    """The feature its threshold, sex and age a lower one; what the model has no label for is not judged."""
+    found = verdict(scores)
+    assert (found.passed, found.reason, found.detail) == (passed, reason, detail)
+    seen = {"attribute_score": "smile", "sex_score": "female", "age_score": "old"}
+    assert found.observed == {name: scores.get(label) for name, label in seen.items()}
+
+
+def test_a_features_own_threshold_goes_before_the_tables():
+    assert verdict({"smile": 0.3}, {"threshold": 0.25}).passed is True
+    assert verdict({"smile": 0.3}, {"threshold": 0.0}, threshold=0.9).passed is True
+    assert verdict({"smile": 0.8}, {"threshold": 0.9}).detail == "0.80, at least 0.9"
+
+
+def test_an_age_group_with_descriptions_of_its_own_is_read_by_them():
+    """A feature may have an age group's name: it says what the feature shows, not what the person's age looks like."""
+    assert verdict({"smile": 1, "old": 0.0, OF_AGE.format("old"): 0.9}).passed is True
+    assert verdict({"smile": 1, "old": 0.9, OF_AGE.format("old"): 0.0}).reason == "age not seen"
+
+
+@pytest.mark.parametrize(("on_fail", "rejects"), [("reject", True), ("keep", False)])
+def test_a_picture_that_fails_is_rejected_or_kept_as_not_verified(on_fail, rejects):
+    check = AttributeCheck(Attribute("a model", on_fail=on_fail), Reads(smile=0.1))
+    outcome = Outcome()
+    Checks([], [check]).read([asked()], [picture_of(1)], [outcome])
+    assert bool(outcome.reason) == rejects
+    assert outcome.verified is False and outcome.checks["failed"] == ["attribute"]
+
+
+def test_every_picture_gets_its_own_verdict_in_order():
+    class Brightness(Reads):
+        def read(self, images):
+            return np.array([[np.asarray(image).mean() / 255] for image in images])
+
+    images = [Image.new("RGB", (8, 8), (grey, grey, grey)) for grey in (250, 10, 200)]
+    check = AttributeCheck(Attribute("a model"), Brightness(smile=0))
+    assert [found.passed for found in check.judge([asked()] * 3, images)] == [True, False, True]
+    assert check.judge([], []) == []
+
+
+# Light.
+
+
+def grey(value, white=0.0):
+    pixels = np.full((100, 100, 3), value, dtype=np.uint8)
+    pixels[: round(100 * white)] = 255
+    return Image.fromarray(pixels)
+
+
+@pytest.mark.parametrize(
+    ("check", "image", "passed"),
+    [
+        ({"darker_than": 0.3}, grey(20), True),
+        ({"darker_than": 0.3}, grey(70), True),
+        ({"darker_than": 0.3}, grey(84), False),
+        ({"darker_than": 0.3}, grey(255), False),
+        ({"highlights_over": 0.03}, grey(100, white=0.2), True),
+        ({"highlights_over": 0.03}, grey(100, white=0.04), True),
+        ({"highlights_over": 0.03}, grey(100, white=0.01), False),
+        ({"highlights_over": 0.03}, grey(240), False),
+    ],
+)
+def test_light_is_measured_whatever_the_model_says(check, image, passed):
+    """Dark is a low mean, strong light a share of nearly white pixels; the model's score is not asked for."""
+    for scores in (None, {"smile": 0.0 if passed else 1.0}):
+        assert verdict(scores, check, image).passed is passed
+
+
+def test_a_score_by_light_is_a_half_at_its_limit_and_grows_with_the_light_asked_for():
+    assert by_light(asked(darker_than=100 / 255).check, grey(100)) == pytest.approx(0.5)
+    assert by_light(asked(highlights_over=0.2).check, grey(100, white=0.2)) == pytest.approx(0.5)
+    scores = [by_light(asked(darker_than=0.3).check, grey(value)) for value in range(0, 256, 5)]
+    assert scores == sorted(scores, reverse=True) and 0 <= scores[-1] < scores[0] <= 1
+    assert by_light(asked().check, grey(100)) is None
+
+
+# What a CLIP or SigLIP model is told.
+
+
+def test_every_feature_of_the_default_table_that_is_not_light_is_described():
+    found = descriptions(SPEC)
+    light = {"strong_light", "dark"}
+    assert {feature.name for feature in SPEC.features} - set(found) == light
+    for feature in SPEC.features:
+        if feature.name not in light:
+            assert found[feature.name] == (feature.check.shows, feature.check.opposite)
+
+
+def test_a_sex_is_held_against_the_other_one():
+    found, texts = descriptions(SPEC), SPEC.checks.attribute.sexes
+    for sex, other in zip(SEXES, reversed(SEXES)):
+        assert found[sex] == (texts[sex], texts[other])
+
+
+def test_an_age_group_is_held_against_all_but_its_neighbours():
+    """Nobody can tell 35 from 40: a young adult is held against children and old people."""
+    found, texts = descriptions(SPEC), SPEC.checks.attribute.age_groups
+    groups = ["child", "teenager", "young_adult", "old_adult", "old"]
+    against = {"child": [2, 3, 4], "teenager": [3, 4], "young_adult": [0, 4], "old_adult": [0, 1], "old": [0, 1, 2]}
+    for group, places in against.items():
+        opposite = tuple(text for place in places for text in texts[groups[place]])
+        assert found[OF_AGE.format(group)] == (texts[group], opposite)
+
+
+def test_what_has_no_description_or_nothing_to_be_held_against_is_not_judged():
+    attribute = replace(SPEC.checks.attribute, sexes={"male": ("a man",)}, age_groups={"child": ("a child",)})
+    features = tuple(replace(feature, check=replace(feature.check, shows=(), opposite=())) for feature in SPEC.features)
+    spec = replace(SPEC, features=features, checks=replace(SPEC.checks, attribute=attribute))
+    assert descriptions(spec) == {}

@@ -1,0 +1,205 @@
+"""One face, several or none: told by real detectors on real photographs, by the rule of the feature."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from builder.checks.face import FaceCheck, ReadFaceCheck
+from builder.checks.loading import build, resolve
+from builder.common.errors import UserError
+from builder.models.face_detectors import Box, Haar, YuNet, _distinct
+from builder.spec import table
+from builder.spec.criteria import Face
+from drawn_faces.drawing.draw import Labels, draw
+from tests.fixtures import yunet
+from tests.fixtures.photos import FACE, crowd, landscape, portrait, sample
+
+RULES = ("one", "covered", "profile")
+HAAR = Haar()
+
+
+def verdict(image, smallest=0.25, detector=HAAR, **check):
+    return FaceCheck(Face(smallest=smallest), detector).judge([sample(**check)], [image])[0]
+
+
+def profile():
+    """A drawn face that looks to the left, which OpenCV's cascade for profiles knows."""
+    return draw(Labels("left_right", "male", "asian", 35, "side view, facing left"), 2, 256)
+
+
+# Haar cascades.
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_one_face_is_found_where_it_is(rule):
+    """On a photograph of one person the box lies on the face, and every rule is content."""
+    found = verdict(portrait(), face=rule)
+    assert found.passed is True and found.observed["faces"] == 1 and found.observed["face_score"] is None
+    left, top, width, height = found.observed["face_box"]
+    np.testing.assert_allclose((left, top, left + width, top + height), FACE, atol=24)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_several_faces_are_rejected_by_every_rule(rule):
+    found = verdict(crowd(), face=rule)
+    assert (found.passed, found.reason, found.detail) == (False, "several faces", "2 found")
+    assert found.observed["faces"] == 2 and len(found.observed["face_box"]) == 4
+
+
+@pytest.mark.parametrize(
+    ("rule", "passed", "reason"), [("one", False, "no face"), ("covered", None, ""), ("profile", None, "")]
+)
+def test_no_face_is_rejected_only_where_one_must_be_seen(rule, passed, reason):
+    """A mask or a side view can hide a face from a detector: where none is found, nobody can tell."""
+    found = verdict(landscape(), face=rule)
+    assert (found.passed, found.reason, found.observed) == (passed, reason, {"faces": 0})
+
+
+@pytest.mark.parametrize("image", [portrait(), crowd(), landscape()])
+def test_any_looks_for_no_face(image):
+    found = verdict(image, face="any")
+    assert (found.passed, found.observed) == (None, {})
+
+
+@pytest.mark.parametrize(
+    ("smallest", "own", "reason"),
+    [(0.25, None, ""), (0.6, None, "no face"), (0.6, 0.25, ""), (0.6, 0.0, ""), (0.1, 0.6, "no face")],
+)
+def test_a_face_must_be_large_enough(smallest, own, reason):
+    """The least height is the table's unless the feature has its own, be it 0."""
+    assert verdict(portrait(), smallest, smallest_face=own).reason == reason
+
+
+def test_a_profile_is_found_from_both_sides_at_its_mirror_place():
+    """The cascade knows profiles of one side; for the other the picture is mirrored, and the box mirrored back."""
+    image = profile()
+    left, right = (
+        verdict(image, face="profile"),
+        verdict(image.transpose(Image.Transpose.FLIP_LEFT_RIGHT), face="profile"),
+    )
+    assert left.passed and right.passed
+    x, y, width, height = left.observed["face_box"]
+    assert right.observed["face_box"] == [256 - x - width, y, width, height]
+    assert verdict(image, face="one").reason == "no face"
+
+
+def test_several_threads_find_the_same():
+    """A cascade keeps state while it looks, so every thread has its own, also when threads come and go."""
+    images = [np.asarray(image) for image in (portrait(), crowd(), landscape())] * 4
+    alone = [HAAR.find(image, "one", 0.25) for image in images]
+    for _ in range(2):
+        with ThreadPoolExecutor(4) as pool:
+            assert list(pool.map(lambda image: HAAR.find(image, "one", 0.25), images)) == alone
+    assert len(HAAR.cascades["frontalface_alt2"].free) <= 4
+
+
+# YuNet.
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    path = tmp_path_factory.mktemp("yunet") / "squares.onnx"
+    yunet.save(path)
+    return path
+
+
+def squares(*faces):
+    """A grey picture, 320×320, with red squares: (column, row, how red)."""
+    image = Image.new("RGB", (320, 320), (90, 90, 90))
+    for column, row, red in faces:
+        colour = (round(255 * red), 0, 0)
+        image.paste(Image.new("RGB", (yunet.CELL, yunet.CELL), colour), (column * yunet.CELL, row * yunet.CELL))
+    return image
+
+
+def test_yunet_says_where_and_how_certain(model):
+    found = verdict(squares((4, 5, 0.9)), detector=YuNet(model))
+    assert found.passed is True and found.observed["faces"] == 1
+    np.testing.assert_allclose(found.observed["face_box"], [64, 96, 160, 160], atol=0.1)
+    assert found.observed["face_score"] == pytest.approx(0.9, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("rule", "red", "passed"),
+    [
+        *[("one", 0.85, True), ("one", 0.75, False), ("profile", 0.75, True), ("profile", 0.55, None)],
+        *[("covered", 0.55, True), ("covered", 0.45, None)],
+    ],
+)
+def test_yunets_bar_is_lower_for_faces_that_are_hard_to_see(model, rule, red, passed):
+    assert verdict(squares((4, 5, red)), detector=YuNet(model), face=rule).passed is passed
+
+
+def test_yunet_counts_faces_that_are_apart_and_large_enough(model):
+    """Boxes that overlap are one face, the most certain; small ones do not count; the size may change from picture to
+    picture.
+    """
+    detector = YuNet(model)
+    assert verdict(squares((2, 2, 0.9), (7, 7, 0.9)), detector=detector).reason == "several faces"
+    (box,) = detector.find(np.asarray(squares((4, 5, 0.85), (5, 5, 0.95))), "one", 0.25)
+    assert box.score == pytest.approx(0.95, abs=0.01)
+    assert verdict(squares((4, 5, 0.9)), 0.6, detector).reason == "no face"
+    wide = squares((4, 5, 0.9)).crop((0, 0, 300, 310))
+    assert verdict(wide, detector=detector).observed["face_box"] == pytest.approx([64, 96, 160, 160], abs=0.1)
+
+
+def test_several_threads_share_yunet(model):
+    detector, image = YuNet(model), np.asarray(squares((4, 5, 0.9)))
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: detector.find(image, "one", 0.25), range(12)))
+    assert all(boxes == found[0] and len(boxes) == 1 for boxes in found)
+
+
+def test_a_file_that_is_no_network_ends_in_one_line(tmp_path):
+    (tmp_path / "broken.onnx").write_bytes(b"not a network")
+    spec = sample_spec(str(tmp_path / "broken.onnx"))
+    with pytest.raises(UserError, match=r"face check: .*broken.onnx: OpenCV cannot read this model") as caught:
+        build(spec, resolve(spec), None)
+    assert "\n" not in str(caught.value)
+
+
+def sample_spec(detector):
+    """A table with a face check alone."""
+    spec = table.load()
+    return replace(spec, checks=replace(spec.checks.without(["attribute"]), face=Face(detector)))
+
+
+def test_the_table_chooses_the_detector(model):
+    """A .onnx file as the table's detector is loaded and looks at pictures."""
+    spec = sample_spec(str(model))
+    checks = build(spec, resolve(spec), None)
+    assert any(isinstance(getattr(check, "detector", None), YuNet) for check in checks.single)
+
+
+# A classifier that reads one_face.
+
+
+class Reads:
+    """Says 0.9 for bright pictures and 0.1 for dark ones."""
+
+    labels = ("smile", "one_face")
+
+    def read(self, images):
+        return np.array([[0.5, 0.9 if np.asarray(image).mean() > 128 else 0.1] for image in images])
+
+
+def test_a_classifier_tells_a_whole_face_but_not_where():
+    bright, dark = Image.new("RGB", (8, 8), "white"), Image.new("RGB", (8, 8))
+    first, second = ReadFaceCheck(Reads()).judge([sample()] * 2, [bright, dark])
+    assert first.passed is True and first.observed == {"faces": 1, "face_score": 0.9}
+    assert (second.passed, second.reason, second.detail) == (False, "no single face", "0.10, at least 0.5")
+    assert ReadFaceCheck(Reads()).judge([sample(face="any")], [dark])[0].passed is None
+
+
+def test_a_classifier_without_the_label_is_one_line():
+    with pytest.raises(UserError, match="has no label one_face; use another detector"):
+        ReadFaceCheck(type("Other", (Reads,), {"labels": ("smile",)})())
+
+
+def test_boxes_of_one_face_are_one():
+    """A box inside another one is the same face, however small."""
+    outer, inner, other = Box(0, 0, 100, 100), Box(40, 40, 20, 20), Box(150, 0, 50, 50)
+    assert _distinct([inner, other, outer]) == [outer, other]

@@ -1,0 +1,155 @@
+"""The card says what was counted, and nothing that is not so."""
+
+import json
+import re
+from collections import Counter
+from pathlib import Path
+
+import datasets
+import pytest
+
+from builder.checks.suite import Outcome
+from builder.dataset import packing
+from builder.dataset.card import SIZES, _metadata
+from builder.dataset.statistics import Census
+from builder.raw import recipe as raw_recipe
+from builder.spec import table
+from tests.fixtures import builds
+from tests.fixtures.builds import OWN_TABLE, write_raw
+
+
+def card(folder, toml=OWN_TABLE, **options):
+    """The text of a release's README.md, as one line."""
+    folder.mkdir(exist_ok=True)
+    (folder / "table.toml").write_text(toml)
+    write_raw(folder / "raw", table.load(folder / "table.toml"), toml, **options)
+    packing.make(folder / "raw", folder / "out")
+    return " ".join((folder / "out/README.md").read_text().split("---\n", 2)[2].split())
+
+
+def test_a_part_says_what_the_whole_is(tmp_path):
+    assert "the table asks for 40 pictures" in card(tmp_path / "part", scale=0.5)
+    assert "This is a part" not in card(tmp_path / "whole")
+
+
+def test_the_example_loads_a_config_that_is_there(tmp_path, monkeypatch):
+    """An attribute has none when every one of its pictures was given up."""
+    monkeypatch.setattr(builds, "refused", lambda attempt: attempt.sample.attribute == "fruit")
+    text = card(tmp_path)
+    assert "| fruit | banana | 20 | 0 |" in text
+    assert 'faces = load_dataset("out", "drink")' in text
+
+
+@pytest.mark.parametrize(("most", "says"), [(10, "10 tries"), (1, "1 try")])
+def test_the_most_tries_are_told_with_the_first_among_them(tmp_path, most, says):
+    toml = OWN_TABLE.replace('model = "preview"', f'model = "preview"\nmax_attempts = {most}')
+    assert f"A try that was rejected is made again with another seed, up to {says} in all." in card(tmp_path, toml)
+
+
+@pytest.mark.parametrize(
+    ("ages", "says"),
+    [
+        ("[30, 70]", None),
+        ("[18, 70]", None),
+        ("[17, 70]", "People under 18 (`age`; young), 20 pictures: no real child is shown."),
+    ],
+)
+def test_minors_are_known_by_their_age(tmp_path, ages, says):
+    """Not by their age group, which may hold adults too."""
+    minors = '\n[minors]\npositive = ["wearing clothes"]\nnegative = ["nude"]\n\n[[feature]]'
+    toml = OWN_TABLE.replace("[30, 70]", ages).replace("\n[[feature]]", minors, 1)
+    text = card(tmp_path, toml)
+    assert says in text if says else "real child" not in text
+
+
+@pytest.mark.parametrize(
+    ("pictures", "says"), [(999, "n<1K"), (1000, "1K<n<10K"), (999_999, "100K<n<1M"), (10**6, "1M<n<10M")]
+)
+def test_sizes_are_told_in_the_hubs_own_words(pictures, says):
+    """Any other word would not be found there."""
+    known = json.loads((Path(datasets.__file__).parent / "utils/resources/size_categories.json").read_text())
+    census = Census(made=Counter({("fruit", "banana", "train"): pictures}))
+    recipe = {"spec": {"name": "Fruit", "license": "mit"}, "model": {"kind": "hub"}}
+    assert _metadata(recipe, {}, census).size_categories == [says] and says in known
+    assert {name for _, name in SIZES} < set(known)
+
+
+def test_features_are_told_in_the_words_of_the_prompt(tmp_path):
+    text = card(tmp_path, OWN_TABLE.replace('"two bananas"', '"a | b", "c1", "c2", "c3", "c4", "c5", "c6"'))
+    assert r"| banana | `(banana:1.2)`, `a \| b`, `c1`, `c2`, `c3`, `c4` and 2 more | 30, 70 |" in text
+    assert "| tea | `a cup of tea` | 30, 70 |" in text
+
+
+def test_a_sex_that_is_not_asked_for_adds_no_words(tmp_path):
+    phrases = '{ male = ["bald man"], female = ["bald woman"] }'
+    toml = OWN_TABLE.replace("female = 10", "female = 0").replace('["a cup of tea"]', phrases)
+    assert "| tea | `bald man` |" in card(tmp_path, toml)
+
+
+def test_pictures_that_no_checker_has_passed_are_counted(tmp_path, monkeypatch):
+    assert "No safety checker has passed 40 of the pictures." in card(tmp_path / "unchecked")
+    write = builds.ShardWriter.write_picture
+    monkeypatch.setattr(
+        builds.ShardWriter, "write_picture", lambda self, *args: write(self, *args[:2], "checker", *args[3:])
+    )
+    assert "No safety checker" not in card(tmp_path / "checked")
+
+
+NOTES = [
+    {"name": "integrity", "version": 1, "model": None},
+    {"name": "face", "version": 1, "model": None},
+    {"name": "attribute", "version": 1, "model": {"kind": "hub", "name": "some/clip", "revision": "c0ffee"}},
+    {"name": "duplicates", "version": 1, "model": None},
+]
+CHECKED = """
+[checks.face]
+smallest = 0.3
+
+[checks.attribute]
+model = "some/clip"
+threshold = 0.4
+on_fail = "keep"
+
+[checks.duplicates]
+
+[people]"""
+
+
+def checked(attempt):
+    """Every third picture is verified, the next is not, and of the third nobody can tell."""
+    outcome = Outcome()
+    for name in ([["passed"], ["failed"], []])[attempt.sample.index % 3]:
+        outcome.checks[name].append("attribute")
+    return outcome
+
+
+def test_checks_are_told_with_their_models_and_limits(tmp_path, monkeypatch):
+    """And what they found, by feature: verified, not judged, and why tries were rejected."""
+    document, write = raw_recipe.document, builds.write
+    monkeypatch.setattr(raw_recipe, "document", lambda *args, **settings: document(*args, checks=NOTES, **settings))
+    monkeypatch.setattr(builds, "write", lambda writer, attempt: write(writer, attempt, "", checked(attempt)))
+    own = 'phrases = ["a cup of tea"]\ncheck = { threshold = 0.7, sharp = false, face = "covered" }'
+    toml = OWN_TABLE.replace("[people]", CHECKED, 1).replace('phrases = ["a cup of tea"]', own)
+    text = card(tmp_path, toml)
+    assert "| `integrity` | the right size, neither black nor one colour | none |" in text
+    assert "at least 0.3 of the picture's height" in text and "for `tea` | OpenCV's Haar cascades |" in text
+    scores = "score of the feature at least 0.4 (`tea` 0.7), scores of sex and age at least 0.2"
+    assert f"| `attribute` | {scores}; what fails is kept and not verified | some/clip, revision `c0ffee` |" in text
+    assert "more than 2 of 64 bits from any other's, more than 2 within a feature and sex | none |" in text
+    found = re.search(r"\| banana \| 20 \| 20 \| 7 \| 6 \| 0 \| (\S+) \| (\d) refused \|", text)
+    assert float(found[1]) == (20 + int(found[2])) / 20
+    assert "**`verified` is one model's opinion**" in text and "is a wish" in text
+
+
+def test_what_was_not_done_is_said(tmp_path):
+    """Neither checks nor a comparison with people are passed over in silence."""
+    text = card(tmp_path)
+    assert "No check was made: `verified` is empty in every row." in text
+    assert "Not known: the checks were not compared with people's judgement." in text
+
+
+def test_every_picture_of_the_card_and_every_link_is_there(tmp_path):
+    text = card(tmp_path)
+    names = [part.split(")")[0] for part in text.split("](")[1:]]
+    assert "assets/all.webp" in names and "recipe.toml" in names
+    assert all((tmp_path / "out" / name).is_file() for name in names)

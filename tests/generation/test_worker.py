@@ -1,0 +1,275 @@
+"""The rank loop, as a user runs it: real processes, real files, only the model is left out."""
+
+import fcntl
+import json
+import os
+import pty
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+
+import pytest
+
+from builder import generate, verify
+from tests.experiments.kill import BUILD, STANDIN, content, finish, lines, settled, start, tries
+
+PLAIN = [sys.executable, str(STANDIN)]
+SMALL = ["--model", "preview", "--only", "occlusion", "--scale", "0.02", "--shard-size", "16", "--batch-size", "4"]
+
+
+def run(folder, *arguments, command=PLAIN, **options):
+    folder.mkdir(exist_ok=True)
+    return subprocess.run([*command, *arguments], cwd=folder, capture_output=True, text=True, **options)
+
+
+def one_line(done):
+    """The line that an error ended in: exit status 2, no traceback."""
+    assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
+    said = [line for line in done.stderr.splitlines() if line.startswith("generate: ")]
+    assert len(said) == 1, done.stderr
+    return said[0]
+
+
+@pytest.fixture(scope="module")
+def calm(tmp_path_factory):
+    """A build that nobody disturbed, by plain `python`."""
+    folder = tmp_path_factory.mktemp("calm")
+    assert run(folder, *SMALL).returncode == 0
+    return folder
+
+
+def test_a_build_makes_exactly_what_was_asked_and_releases_it(calm):
+    rows = lines(calm, "metadata.jsonl")
+    assert len(rows) == len({row["id"] for row in rows}) == 72
+    assert verify.main([str(calm / "agfd30k-raw")]) == 0
+    assert (calm / "agfd30k" / "README.md").exists()
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_launched_by_accelerate_the_rows_are_the_same(calm, tmp_path, ranks):
+    """One rank or two, the files of the build and of the release are the same to the byte, times aside."""
+    finish(tmp_path, ranks, arguments=SMALL)
+    assert content(tmp_path) == content(calm)
+
+
+def test_two_ranks_share_the_work(tmp_path):
+    finish(tmp_path, 2, arguments=SMALL)
+    assert all(count == 1 for count in tries(tmp_path).values())
+
+
+def test_a_rank_that_dies_is_started_again_by_max_restarts(calm, tmp_path):
+    """accelerate restarts all ranks: the build goes on and ends as if nothing had happened."""
+    command = ["accelerate", "launch", "--multi_gpu", "--num_processes", "2", "--max_restarts", "1", str(STANDIN)]
+    environment = {**os.environ, "STANDIN_CRASH": str(tmp_path / "crashed"), "STANDIN_DELAY": "0.01"}
+    environment["PATH"] = f"{os.path.dirname(sys.executable)}{os.pathsep}{environment['PATH']}"
+    done = run(tmp_path, *SMALL, command=command, env=environment)
+    assert done.returncode == 0 and (tmp_path / "crashed").exists(), done.stderr
+    assert content(tmp_path) == content(calm)
+
+
+def test_killed_with_two_ranks_and_finished_with_one(calm, tmp_path):
+    process = start(tmp_path, 2, delay=0.02, arguments=SMALL)
+    while sum(tries(tmp_path).values()) < 20:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert 0 < len(lines(tmp_path, "metadata.jsonl")) < 72
+    finish(tmp_path, 1, arguments=SMALL)
+    assert content(tmp_path) == content(calm)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_run_after_the_batch_with_everything_durable(calm, tmp_path, number):
+    process = start(tmp_path, 0, delay=0.02, arguments=SMALL)
+    while sum(tries(tmp_path).values()) < 10:
+        time.sleep(0.02)
+    process.send_signal(number)
+    assert process.wait() == 128 + number
+    said = (tmp_path / "errors.log").read_text()
+    assert "run the same command again to go on" in said and "Traceback" not in said
+    settled = len(lines(tmp_path, "metadata.jsonl")) + len(lines(tmp_path, "rejected.jsonl"))
+    assert settled == sum(tries(tmp_path).values()) < 80
+    finish(tmp_path, 1, arguments=SMALL)
+    assert content(tmp_path) == content(calm)
+
+
+def test_the_launchers_death_ends_the_run_too(tmp_path):
+    """`accelerate launch` does not pass on the SIGTERM that kills it: the orphan notices and stops after its batch."""
+    process = start(tmp_path, 1, delay=0.02, arguments=BUILD)
+    while sum(tries(tmp_path).values()) < 8:
+        time.sleep(0.02)
+    process.terminate()
+    process.wait()
+    until, made = time.monotonic() + 60, -1
+    while made != (made := sum(tries(tmp_path).values())) or len(settled(tmp_path)) < made:
+        assert time.monotonic() < until
+        time.sleep(2)
+    assert made < 300
+
+
+def test_a_finished_build_loads_no_model(calm):
+    made = tries(calm)
+    done = run(calm, *SMALL)
+    assert done.returncode == 0 and "agfd30k is ready" in done.stdout and tries(calm) == made
+
+
+def test_more_of_the_same_table_goes_into_the_same_folder(tmp_path):
+    """A first look at a few pictures, then all of it: nothing is made twice."""
+    assert run(tmp_path, *SMALL, "--limit", "10").returncode == 0
+    first = {row["id"]: row for row in lines(tmp_path, "metadata.jsonl")}
+    assert len(first) == 10
+    assert run(tmp_path, *SMALL).returncode == 0
+    rows = {row["id"]: row for row in lines(tmp_path, "metadata.jsonl")}
+    assert len(rows) == 72 and all(rows[id] == row for id, row in first.items())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "difference"),
+    [
+        (["--image-format", "jpg"], 'settings.image_format: "png" there, "jpg" here'),
+        (["--shard-size", "8"], "settings.shard_size: 16 there, 8 here"),
+        (["--spec", "other.toml"], "spec.recipe.steps: 20 there, 5 here"),
+    ],
+)
+def test_a_folder_of_another_recipe_is_refused_telling_what_differs(calm, arguments, difference):
+    text = generate.table.DEFAULT.read_text().replace("steps = 20", "steps = 5")
+    (calm / "other.toml").write_text(text)
+    assert difference in one_line(run(calm, *SMALL, *arguments))
+
+
+def test_a_disk_that_is_full_ends_in_one_line_and_the_build_goes_on_later(calm, tmp_path):
+    """A real file system of 400 kB runs full in the middle of the work."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    saved = tmp_path / "saved"
+    script = f'mount -t tmpfs -o size=400k none {disk} && "$@"; status=$?; cp -r {disk} {saved}; exit $status'
+    command = ["unshare", "-rm", "sh", "-c", script, "sh", *PLAIN]
+    done = run(tmp_path, *SMALL, "--raw", str(disk / "agfd30k-raw"), command=command)
+    said = one_line(done)
+    assert "No space left on device" in said and "is safe: put that right and run again" in said
+    (saved / "agfd30k-raw").rename(tmp_path / "agfd30k-raw")
+    assert 0 < len(lines(tmp_path, "metadata.jsonl")) < 72
+    assert run(tmp_path, *SMALL).returncode == 0
+    assert content(tmp_path) == content(calm)
+
+
+def test_a_folder_that_cannot_be_written_ends_in_one_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    for place in (tmp_path / "file" / "raw", "/proc/agfd30k-raw"):
+        assert str(place).split("/")[-1] in one_line(run(tmp_path, *SMALL, "--raw", str(place)))
+
+
+def test_a_release_folder_that_is_taken_is_refused_before_any_work(tmp_path):
+    (tmp_path / "agfd30k").mkdir()
+    (tmp_path / "agfd30k" / "thesis.tex").write_text("")
+    assert "holds thesis.tex" in one_line(run(tmp_path, *SMALL))
+    assert not tries(tmp_path)
+
+
+def test_a_lost_picture_ends_in_one_line_and_can_be_repaired(calm, tmp_path):
+    assert run(tmp_path, *SMALL).returncode == 0
+    (tmp_path / "agfd30k-raw/shards/occlusion-00000/receipt.json").unlink()
+    lost = sorted(tmp_path.glob("agfd30k-raw/shards/occlusion-00000/images/*.png"))[0]
+    lost.unlink()
+    assert f"{lost.stem}: its picture images/{lost.name} is not there" in one_line(run(tmp_path, *SMALL))
+    assert verify.main([str(tmp_path / "agfd30k-raw"), "--repair"]) == 0
+    assert run(tmp_path, *SMALL).returncode == 0
+    aside = tmp_path / "agfd30k-raw/shards/occlusion-00000/faulty"
+    assert json.loads((aside / "metadata.jsonl").read_text())["id"] == lost.stem
+    shutil.rmtree(aside)
+    assert content(tmp_path) == content(calm)
+
+
+def test_a_shard_that_another_run_is_writing_is_left_to_it(tmp_path):
+    """The second run makes the other shards; with nothing else to do it ends in one line."""
+    single = [*SMALL, "--shard-size", "100"]
+    first = start(tmp_path, 0, delay=0.3, arguments=single)
+    while sum(tries(tmp_path).values()) < 5:
+        time.sleep(0.02)
+    assert "another process is writing here" in one_line(run(tmp_path, *single))
+    assert first.wait() == 0
+    assert len(lines(tmp_path, "metadata.jsonl")) == 72
+
+
+def test_two_runs_in_one_folder_share_it_and_whoever_ends_last_releases(calm, tmp_path):
+    """Neither makes what the other has; both end well, and the release is there."""
+    runs = [start(tmp_path, 0, delay=0.15, arguments=SMALL) for _ in range(2)]
+    assert [process.wait() for process in runs] == [0, 0]
+    assert all(count == 1 for count in tries(tmp_path).values())
+    assert content(tmp_path) == content(calm)
+
+
+def test_a_second_ctrl_c_ends_the_run_at_once(calm, tmp_path):
+    """The first says that it waits for the batch; the second does not wait, and only that batch is lost."""
+    process = start(tmp_path, 0, delay=3, arguments=SMALL)
+    while sum(tries(tmp_path).values()) < 1:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    time.sleep(1.5)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=2) == -signal.SIGINT
+    assert "stopping after this batch" in (tmp_path / "errors.log").read_text()
+    finish(tmp_path, 1, arguments=SMALL)
+    (tmp_path / "tries.log").unlink()
+    assert content(tmp_path) == content(calm)
+
+
+def test_raw_and_release_cannot_be_one_folder(tmp_path):
+    assert "--raw and --out are the same folder" in one_line(run(tmp_path, *SMALL, "--raw", "x", "--out", "x"))
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--only", "hats"], "--only hats: no such attribute or attribute/feature (attributes: age, emotion"),
+        (["--spec", "nowhere.toml"], "nowhere.toml: cannot be read: No such file or directory"),
+        (["--model", "nothing/at/all"], "--model nothing/at/all: "),
+        (["--model", "weights.ckpt"], "pickled weights can run code and are not loaded"),
+    ],
+)
+def test_a_users_mistake_ends_in_one_line(tmp_path, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    assert generate.main(arguments) == 2
+    said = capsys.readouterr().err
+    assert message in said and said.count("\n") == 1
+
+
+@pytest.mark.parametrize("option", ["--scale", "--limit", "--batch-size", "--shard-size"])
+@pytest.mark.parametrize("value", ["abc", "0", "-1"])
+def test_what_is_no_number_is_told_in_words(capsys, option, value):
+    with pytest.raises(SystemExit) as ended:
+        generate.main([f"{option}={value}"])
+    said = capsys.readouterr().err
+    assert ended.value.code == 2 and f"must be a {'' if option == '--scale' else 'whole '}number" in said
+
+
+def test_help_shows_defaults_and_an_example(capsys):
+    with pytest.raises(SystemExit):
+        generate.main(["--help"])
+    said = capsys.readouterr().out
+    assert "example: accelerate launch builder/generate.py" in said and "(default: agfd30k-raw)" in said
+
+
+def test_progress_is_a_line_a_shard_where_there_is_no_terminal(tmp_path):
+    said = run(tmp_path, *SMALL).stderr
+    assert "occlusion-00000: 16 pictures, " in said and "pictures/s | 72/72 in all" in said
+
+
+def test_progress_is_one_bar_on_a_terminal(tmp_path):
+    leader, follower = pty.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+    process = subprocess.Popen([*PLAIN, *SMALL], cwd=tmp_path, stderr=follower, stdout=subprocess.DEVNULL)
+    os.close(follower)
+    said = b""
+    try:
+        while block := os.read(leader, 4096):
+            said += block
+    except OSError:
+        pass
+    assert process.wait() == 0
+    assert b"72/72" in said and b"picture/s" in said and b"rejected=" in said and b"occlusion-00000:" not in said

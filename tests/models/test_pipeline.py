@@ -1,0 +1,279 @@
+"""The pipeline gives the web UI's encodings and k-diffusion's numbers, whatever the batch."""
+
+import inspect
+import itertools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
+
+from builder.models.pipeline import Pipeline
+from builder.models.scheduler import KarrasScheduler
+from builder.plan.plan import Plan
+from builder.plan.sample import Attempt
+from builder.spec import table as spec_table
+from builder.spec.spec import Recipe
+from tests.fixtures import random_weights
+
+SD = {"num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+TRAINED = {**SD, "trained_betas": [0.01] * 50, "prediction_type": "v_prediction", "num_train_timesteps": 50}
+SOLVER = {
+    "algorithm_type": "dpmsolver++",
+    "solver_type": "midpoint",
+    "solver_order": 2,
+    "use_karras_sigmas": True,
+    "final_sigmas_type": "zero",
+    "lower_order_final": True,
+    "steps_offset": 1,
+}
+RECIPE = Recipe(model="preview", steps=3, width=128, height=128)
+SAMPLE = Plan(spec_table.load()).sample(0)
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def pipe():
+    return random_weights.build()
+
+
+@pytest.fixture
+def pipeline(pipe):
+    return Pipeline(pipe, RECIPE, CPU)
+
+
+def attempt(seed, **changes):
+    return Attempt(replace(SAMPLE, id=f"sample-{seed}", **changes), 0, seed)
+
+
+def pixels(results):
+    return [np.asarray(result.image, dtype=int) for result in results]
+
+
+# The scheduler, against the published formulas: Karras et al. 2022 (schedule, preconditioning), Lu et al. 2022 (2M).
+
+
+def training_sigmas():
+    betas = np.linspace(SD["beta_start"] ** 0.5, SD["beta_end"] ** 0.5, 1000) ** 2
+    kept = np.cumprod(1 - betas)
+    return np.sqrt((1 - kept) / kept)
+
+
+def karras_sigmas(steps, rho=7):
+    table = training_sigmas()
+    ramp = np.linspace(table.max() ** (1 / rho), table.min() ** (1 / rho), steps)
+    return np.append(ramp**rho, 0)
+
+
+def toy(x, timestep):
+    """Stands for a network that predicts noise: smooth, not linear, and different at every timestep."""
+    return torch.tanh(1.5 * x + torch.cos(timestep / 300)) * (0.7 + timestep / 4000)
+
+
+def reference_sample(noise, steps):
+    """DPM++ 2M where the noise's variance explodes: x = picture + sigma × noise, in float64."""
+    table, sigmas = np.log(training_sigmas()), karras_sigmas(steps)
+    x, before, width_before = noise.double() * sigmas[0], None, None
+    for sigma, lower in itertools.pairwise(sigmas):
+        timestep = torch.tensor(np.interp(np.log(sigma), table, np.arange(1000)))
+        picture = x - sigma * toy(x / (sigma**2 + 1) ** 0.5, timestep)
+        if lower == 0:
+            return picture
+        width = np.log(sigma / lower)  # of the step, in log signal-to-noise
+        slope = 0 if before is None else (picture - before) * width / width_before
+        x = (lower / sigma) * x + (1 - lower / sigma) * (picture + slope / 2)
+        before, width_before = picture, width
+
+
+def sample(scheduler, noise, steps, model=toy):
+    scheduler.set_timesteps(steps)
+    x = noise * scheduler.init_noise_sigma
+    for timestep in scheduler.timesteps:
+        x = scheduler.step(model(x, timestep), timestep, x).prev_sample
+    return x
+
+
+def test_scheduler_sigmas():
+    """Sigmas fall from the training schedule's highest to its lowest as Karras et al. give them, then to 0."""
+    scheduler = KarrasScheduler.like(SD)
+    scheduler.set_timesteps(20)
+    np.testing.assert_allclose(scheduler.sigmas.numpy(), karras_sigmas(20), rtol=2e-5)
+    assert scheduler.sigmas[-1] == 0
+
+
+@pytest.mark.parametrize("steps", [3, 14, 20])
+def test_scheduler_equals_reference(steps):
+    """Latents are k-diffusion's DPM++ 2M Karras to 1e-5; rounded timesteps and unit noise are over ten times worse."""
+    noise = torch.randn(4, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+    expected = reference_sample(noise, steps)
+
+    def error(scheduler):
+        return float((sample(scheduler, noise, steps) - expected).norm() / expected.norm())
+
+    ours = error(KarrasScheduler.like(SD))
+    assert ours < 1e-5
+    assert error(DPMSolverMultistepScheduler(**SD, **SOLVER)) > 10 * ours
+
+
+def test_scheduler_keeps_training_only():
+    """What a checkpoint was trained with is kept; none of its solver settings is, nor anything unknown."""
+    parameters = dict(inspect.signature(DPMSolverMultistepScheduler).parameters)
+    odd = {**dict.fromkeys(parameters, "odd"), "unheard_of": "odd", **TRAINED}
+    expected = {**{name: field.default for name, field in parameters.items()}, **TRAINED, **SOLVER}
+    config = KarrasScheduler.like(odd).config
+    assert {name: config[name] for name in expected} == expected
+
+
+def test_scheduler_v_prediction():
+    """A v-prediction model that says the same as a noise-prediction model gives the same latents."""
+    noise = torch.randn(4, 8, 8, generator=torch.Generator().manual_seed(1))
+    scheduler = KarrasScheduler.like({**SD, "prediction_type": "v_prediction"})
+
+    def velocity(x, timestep):
+        sigma = scheduler.sigmas[scheduler.step_index or 0]
+        signal = 1 / (sigma**2 + 1) ** 0.5
+        picture = x / signal - sigma * toy(x, timestep)
+        return signal * toy(x, timestep) - sigma * signal * picture
+
+    expected = sample(KarrasScheduler.like(SD), noise, 20)
+    torch.testing.assert_close(sample(scheduler, noise, 20, velocity), expected, rtol=1e-4, atol=1e-4)
+
+
+# Encodings.
+
+
+def hidden(pipe, tokens):
+    """The text encoder's last hidden state of one chunk, as the model was trained: BOS, tokens, EOS to the end."""
+    begin, end = pipe.tokenizer.bos_token_id, pipe.tokenizer.eos_token_id
+    with torch.inference_mode():
+        return pipe.text_encoder(torch.tensor([[begin, *tokens, *[end] * (76 - len(tokens))]])).last_hidden_state[0]
+
+
+def tokens_of(pipe, text):
+    return pipe.tokenizer(text, add_special_tokens=False).input_ids
+
+
+def test_plain_prompt(pipe, pipeline):
+    """Without weights an encoding is the text encoder's own; a prompt over 75 tokens is encoded chunk by chunk."""
+    short, long = tokens_of(pipe, "a man with a mask"), tokens_of(pipe, "face " * 80)
+    assert len(long) == 80
+    with torch.inference_mode():
+        torch.testing.assert_close(pipeline.encode("a man with a mask"), hidden(pipe, short))
+        torch.testing.assert_close(
+            pipeline.encode("face " * 80), torch.cat([hidden(pipe, long[:75]), hidden(pipe, long[75:])])
+        )
+
+
+def test_weighted_prompt(pipe, pipeline):
+    """Weights multiply the hidden state of their tokens, then every chunk gets its own mean back."""
+    chunks = [[("a man, ", 1), ("mask", 1.5), (", ", 1), ("hat", 1 / 1.1)], [("a face", 1.1 * 1.1)]]
+    expected = []
+    for pieces in chunks:
+        tokens = [(token, weight) for text, weight in pieces for token in tokens_of(pipe, text)]
+        plain = hidden(pipe, [token for token, _ in tokens])
+        factors = torch.ones(77, 1)
+        factors[1 : len(tokens) + 1, 0] = torch.tensor([weight for _, weight in tokens])
+        expected.append(plain * factors * (plain.mean() / (plain * factors).mean()))
+    with torch.inference_mode():
+        encoded = pipeline.encode("a man, (mask:1.5), [hat] BREAK ((a face))")
+    torch.testing.assert_close(encoded, torch.cat(expected), rtol=1e-4, atol=1e-5)
+
+
+def test_prompts_padded(pipeline):
+    """Positive and negative encodings of a sample are equally long, filled with the empty prompt's encoding."""
+    with torch.inference_mode():
+        empty = pipeline.encode("")
+        for texts, chunks in [
+            (("a man", ""), (1, 1)),
+            (("a BREAK b BREAK c", "x BREAK y"), (3, 2)),
+            (("", "x BREAK y"), (1, 2)),
+        ]:
+            for padded, text, own in zip(pipeline.embeddings(*texts), texts, chunks):
+                assert padded.shape == (max(chunks) * 77, random_weights.WIDTH)
+                torch.testing.assert_close(padded, torch.cat([pipeline.encode(text)] + [empty] * (max(chunks) - own)))
+
+
+def test_prompt_encoded_once(pipe, pipeline, monkeypatch):
+    """A prompt is encoded once, however many pictures and batches ask for it."""
+    calls, forward = [], pipe.text_encoder.forward
+    monkeypatch.setattr(pipe.text_encoder, "forward", lambda *a, **k: calls.append(1) or forward(*a, **k))
+    attempts = [attempt(n, prompt=f"a man, mask {n % 2}", negative_prompt="hat") for n in range(4)]
+    for batch in (attempts, attempts[::-1]):
+        assert len(list(pipeline.generate(batch))) == 4
+    assert len(calls) == 4  # two prompts, the negative one, and the empty one
+
+
+# Pictures.
+
+
+@pytest.mark.parametrize("output", ["latent", "pil"])
+def test_equals_diffusers(pipe, pipeline, output):
+    """Given the same encodings, noise and scheduler, latents and pictures are those of diffusers' own pipeline."""
+    attempts = [attempt(seed, guidance_scale=7.5) for seed in (1, 2)]
+    samples = [a.sample for a in attempts]
+    with torch.inference_mode():
+        encoded = [pipeline.embeddings(s.prompt, s.negative_prompt) for s in samples]
+        prompt, negative = (torch.stack(part) for part in zip(*encoded))
+        latents = pipeline.denoise(attempts)
+    parts = {**pipe.components, "scheduler": KarrasScheduler.like(pipe.scheduler.config)}
+    stock = StableDiffusionPipeline(**parts, requires_safety_checker=False)
+    stock.set_progress_bar_config(disable=True)
+    theirs = stock(
+        prompt_embeds=prompt,
+        negative_prompt_embeds=negative,
+        latents=pipeline.noise([1, 2]),
+        guidance_scale=7.5,
+        num_inference_steps=RECIPE.steps,
+        width=RECIPE.width,
+        height=RECIPE.height,
+        output_type=output,
+    ).images
+    if output == "latent":
+        assert latents.dtype == torch.float32
+        torch.testing.assert_close(latents, theirs, rtol=0, atol=1e-4)
+    else:
+        for ours, image in zip(pixels(pipeline.generate(attempts)), theirs):
+            assert abs(ours - np.asarray(image, dtype=int)).max() <= 1
+
+
+def alone(pipeline, attempts):
+    return torch.cat([pipeline.denoise([one]) for one in attempts])
+
+
+@torch.inference_mode()
+def test_batch_mixes_guidance(pipeline):
+    """Every picture of a batch has its own guidance scale, and is what it is when made alone."""
+    attempts = [attempt(seed, guidance_scale=scale) for seed, scale in ((1, 3.0), (1, 7.0), (2, 12.0))]
+    together = pipeline.denoise(attempts)
+    torch.testing.assert_close(together, alone(pipeline, attempts), rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(together[0], together[1], atol=1e-2)
+
+
+@torch.inference_mode()
+def test_batch_mixes_prompt_lengths(pipeline):
+    """A longer prompt beside it in the batch does not change a picture: resumed runs have other batches."""
+    attempts = [
+        attempt(1, prompt="a man, mask", negative_prompt="hat"),
+        attempt(2, prompt="a man BREAK mask", negative_prompt="hat"),
+        attempt(3, prompt="a man", negative_prompt="hat BREAK mask BREAK sunglasses"),
+    ]
+    torch.testing.assert_close(pipeline.denoise(attempts), alone(pipeline, attempts), rtol=1e-4, atol=1e-4)
+
+
+def test_batch_size(pipeline):
+    """Pictures come in the order of the tries, whole, and the same to one grey level whatever the batch size."""
+    attempts = [attempt(seed) for seed in range(6)]
+    results = list(pipeline.generate(attempts))
+    assert [result.attempt for result in results] == attempts
+    assert {(result.image.size, result.image.mode) for result in results} == {((128, 128), "RGB")}
+    for picture, one in zip(pixels(results), attempts):
+        assert abs(picture - pixels(pipeline.generate([one]))[0]).max() <= 1
+
+
+def test_seed(pipeline):
+    """The same seed gives the same picture, another seed another one."""
+    first, again, other = pixels(pipeline.generate([attempt(1), attempt(1), attempt(2)]))
+    assert abs(first - again).max() <= 1
+    assert abs(first - pixels(pipeline.generate([attempt(1), attempt(3), attempt(2)]))[0]).max() <= 1
+    assert abs(first - other).mean() > 1

@@ -1,0 +1,306 @@
+"""The plan: every sample by number, choices that change nothing else, and balance."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+import os
+import subprocess
+import sys
+import tracemalloc
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from builder.common.errors import UserError
+from builder.plan import summary
+from builder.plan.balance import spread
+from builder.plan.factorial import design
+from builder.plan.plan import Plan
+from builder.plan.sample import SPLITS
+from builder.spec import table
+from builder.spec.spec import SEXES, Feature, Recipe, Spec
+
+ROOT = Path(__file__).parents[2]
+SPEC = table.load()
+PLAN = Plan(SPEC)
+SAMPLES = [sample for shard in PLAN.shards for sample in PLAN.asked(shard)]
+quick = settings(max_examples=40, deadline=None)
+
+
+@st.composite
+def specs(draw) -> Spec:
+    """Small tables of one to four rows in up to two attributes, whose quotas and sizes are uneven."""
+
+    def some(*values):
+        return tuple(draw(st.lists(st.sampled_from(values), min_size=1, max_size=len(values), unique=True)))
+
+    features = []
+    for number in range(draw(st.integers(1, 4))):
+        male = draw(st.integers(0, 60))
+        row = Feature(
+            attribute=draw(st.sampled_from(["hair", "hat"])),
+            name=f"row{number}",
+            male=male,
+            female=draw(st.integers(0 if male else 1, 60)),
+            ages=some(3, 20, 40, 70),
+            subjects={sex: some("man", "woman", "girl") for sex in SEXES},
+            phrases={sex: some("a", "b", "c", "d", "e") for sex in SEXES},
+            guidance_scale=7.0,
+            positive=("{age} {subject}", "{ethnicity}", "{phrase}"),
+            negative=("ugly",),
+        )
+        features.append(row)
+    return Spec(
+        name="small",
+        release="small-1",
+        recipe=Recipe(model="preview"),
+        features=tuple(features),
+        ethnicities={word: word for word in some("red", "green", "blue", "white", "black")},
+        age_groups={"young": 0, "grown": 18},
+        minors={"positive": ("dressed",), "negative": ("nude",)},
+    )
+
+
+@st.composite
+def choices(draw, spec: Spec) -> dict:
+    """What --only, --scale, --limit and --shard-size may be for a table."""
+    words = [*spec.attributes, *(f"{row.attribute}/{row.name}" for row in spec.features)]
+    return {
+        "only": draw(st.lists(st.sampled_from(words), max_size=2)),
+        "scale": draw(st.just(1.0) | st.floats(0.001, 1)),
+        "limit": draw(st.none() | st.integers(1, 150)),
+        "shard_size": draw(st.integers(1, 40)),
+    }
+
+
+small = specs().flatmap(lambda spec: st.tuples(st.just(spec), choices(spec)))
+
+
+def asked(plan: Plan) -> list:
+    return [sample for shard in plan.shards for sample in plan.asked(shard)]
+
+
+def counts(plan: Plan) -> dict:
+    """(feature, sex) → how many pictures are asked for."""
+    return Counter((sample.feature, sample.sex) for sample in asked(plan))
+
+
+def test_sample_by_number_in_the_table():
+    """`sample(i)` of the default table is the i-th of all shards' samples; ids are unique."""
+    assert [PLAN.sample(number) for number in range(len(PLAN))] == SAMPLES
+    assert len({sample.id for sample in SAMPLES}) == len(SAMPLES) == PLAN.chosen == 30_000
+
+
+@quick
+@given(small)
+def test_sample_by_number(case):
+    """`sample(i)` is the i-th of all shards' samples, whatever the shard size; ids are unique."""
+    spec, options = case
+    plan = Plan(spec, shard_size=options["shard_size"])
+    samples = asked(plan)
+    assert samples == [Plan(spec).sample(number) for number in range(len(plan))]
+    assert len({sample.id for sample in samples}) == sum(row.male + row.female for row in spec.features)
+
+
+@pytest.mark.parametrize("number", [-1, 30_000])
+def test_no_such_sample(number):
+    """A number outside the plan is an IndexError, never another picture."""
+    with pytest.raises(IndexError):
+        PLAN.sample(number)
+
+
+@quick
+@given(small)
+def test_a_choice_changes_no_sample(case):
+    """--only, --scale and --limit take a cell's first samples, and leave prompt, split and all else as they were."""
+    spec, options = case
+    whole = {sample.id: sample for sample in asked(Plan(spec))}
+    chosen = asked(Plan(spec, **options))
+    assert all(whole[sample.id] == sample for sample in chosen)
+    assert len(chosen) == len(set(chosen)) == Plan(spec, **options).chosen
+    indexes = {}
+    for sample in sorted(chosen, key=lambda sample: sample.index):
+        indexes.setdefault((sample.feature, sample.sex), []).append(sample.index)
+    assert all(found == list(range(len(found))) for found in indexes.values())
+
+
+@pytest.mark.parametrize(
+    "options", [{"limit": 1000}, {"scale": 0.01}, {"only": ["pose", "age/old"], "limit": 77}], ids=str
+)
+def test_a_choice_from_the_table(options):
+    """A choice from the default table is a subset of it, sample by sample, in the same shards."""
+    plan, whole = Plan(SPEC, **options), {sample.id: sample for sample in SAMPLES}
+    assert all(whole[sample.id] == sample for sample in asked(plan))
+    assert {shard.name: shard for shard in plan.shards}.items() <= {shard.name: shard for shard in PLAN.shards}.items()
+
+
+@quick
+@given(small)
+def test_limit_and_scale(case):
+    """Scale keeps at least 1 picture of each cell that is wanted; a limit is met exactly, and takes rounds in which
+    every cell gives in proportion to what it has, so that no cell is more than a round ahead of another.
+    """
+    spec, options = case
+    limit = options.pop("limit") or 1
+    scaled = counts(Plan(spec, **options))
+    for row, sex in itertools.product(spec.features, SEXES):
+        wanted = not options["only"] or {row.attribute, f"{row.attribute}/{row.name}"} & set(options["only"])
+        share = round(row.quota(sex) * options["scale"])
+        assert scaled[row.name, sex] == (min(row.quota(sex), max(1, share)) if wanted else 0)
+    total = sum(scaled.values())
+    limited = counts(Plan(spec, limit=limit, **options))
+    assert sum(limited.values()) == min(limit, total)
+    rounds = max(scaled.values(), default=1)
+
+    def given(turn):
+        return {cell: -(-turn * count // rounds) for cell, count in scaled.items()}
+
+    assert any(
+        all(given(turn)[cell] <= limited[cell] <= given(turn + 1)[cell] for cell in scaled) for turn in range(rounds)
+    )
+
+
+@quick
+@given(small)
+def test_shards(case):
+    """A shard is a run of one attribute; its ids are those of what is asked, and lie in the whole that it can hold."""
+    spec, options = case
+    plan = Plan(spec, **options)
+    assert len({shard.name for shard in plan.shards}) == len(plan.shards)
+    for shard in plan.shards:
+        samples, whole = plan.asked(shard), plan.whole(shard)
+        assert {sample.attribute for sample in whole.values()} == {shard.attribute}
+        assert len(whole) == shard.stop - shard.start <= options["shard_size"]
+        assert plan.ids(shard) == [sample.id for sample in samples]
+        assert samples == [sample for id, sample in whole.items() if id in plan.ids(shard)]
+        assert whole == Plan(spec, shard_size=options["shard_size"]).whole(shard)
+
+
+def test_unknown_word():
+    """An --only word that names nothing is refused by name, with what there is."""
+    for word in ("hats", "child", "emotion/child", "age/", ""):
+        with pytest.raises(UserError) as caught:
+            Plan(SPEC, only=["age", word])
+        assert str(caught.value).startswith(f"--only {word}: no such attribute or attribute/feature (attributes: age, ")
+
+
+def test_balance_of_the_table():
+    """Per feature and sex, counts of ethnicity, age and phrase differ by at most 2, those of pairs by at most 3."""
+    found = spread(SPEC, SAMPLES)
+    assert len(found) == 6
+    assert all(value <= (3 if "×" in name else 2) for name, value in found.items())
+    ethnicities = Counter(sample.ethnicity for sample in SAMPLES)
+    assert len(ethnicities) == 5 and max(ethnicities.values()) - min(ethnicities.values()) <= 2
+
+
+@quick
+@given(specs())
+def test_ethnicities_of_a_whole_table(spec):
+    """In any table the ethnicities' counts, over all features, differ by at most 2: no cell's remainder adds up."""
+    found = Counter(sample.ethnicity for sample in asked(Plan(spec)))
+    total = [found[label] for label in spec.ethnicities]
+    assert max(total) - min(total) <= 2
+
+
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_balance_of_what_is_held_out(split):
+    """Validation and test are balanced within every feature and sex as the whole is."""
+    assert max(spread(SPEC, [sample for sample in SAMPLES if sample.split == split]).values()) <= 3
+
+
+SIZES = [(1, 1, 1), (5, 1, 1), (5, 2, 1), (5, 3, 2), (5, 4, 3), (5, 4, 4), (5, 4, 5), (5, 4, 26), (2, 2, 2), (7, 3, 11)]
+
+
+@pytest.mark.parametrize("sizes", [*SIZES, (3, 5, 5), (5, 5, 5), (5, 5, 6), (7, 7, 5), (8, 8, 8), (5, 10, 10)], ids=str)
+def test_every_prefix_of_a_design(sizes):
+    """A design has every combination once; in each of its prefixes levels differ by at most 2, pairs by at most 3."""
+    rows = design(sizes)
+    assert len({tuple(row) for row in rows}) == len(rows) == math.prod(sizes)
+    for factors in [(0,), (1,), (2,), (0, 1), (0, 2), (1, 2)]:
+        shape = [sizes[factor] for factor in factors]
+        levels = np.ravel_multi_index([rows[:, factor] for factor in factors], shape)
+        taken = np.cumsum(levels[:, None] == np.arange(math.prod(shape)), axis=0)
+        worst = int(np.ptp(taken, axis=1).max())
+        assert worst <= len(factors) + 1, factors
+
+
+def splits_of_tens(samples) -> Counter:
+    """How often each number of (train, validation, test) occurs among the whole tens of the cells."""
+    tens = {}
+    for sample in samples:
+        tens.setdefault((sample.feature, sample.sex, sample.index // 10), []).append(sample.split)
+    return Counter(tuple(map(splits.count, SPLITS)) for splits in tens.values() if len(splits) == 10)
+
+
+def test_splits_of_the_table():
+    """Every ten pictures of a cell are 8 for training, 1 for validation, 1 for test; so is the whole."""
+    assert splits_of_tens(SAMPLES) == {(8, 1, 1): 3000}
+    assert Counter(sample.split for sample in SAMPLES) == {"train": 24_000, "validation": 3000, "test": 3000}
+
+
+@quick
+@given(small)
+def test_splits(case):
+    """The same holds in any table."""
+    assert set(splits_of_tens(asked(Plan(case[0])))) <= {(8, 1, 1)}
+
+
+def test_seeds():
+    """No two tries at any pictures of the table have the same seed; a seed is a whole number that JSON keeps exact."""
+    seeds = {PLAN.attempt(sample, number).seed for sample in SAMPLES for number in range(SPEC.recipe.max_attempts)}
+    assert len(seeds) == len(SAMPLES) * SPEC.recipe.max_attempts
+    assert min(seeds) >= 0 and max(seeds) < 2**53
+
+
+def test_seed_of_an_attempt():
+    """A seed depends on release, id and attempt alone: it is the first 53 bits of their sha256."""
+    attempt = Plan(SPEC, limit=9, shard_size=2).attempt(SAMPLES[0], 0)
+    assert (attempt.sample.id, attempt.number, attempt.seed) == ("age-child-male-00000", 0, 8_966_256_116_925_346)
+    assert Plan(dataclasses.replace(SPEC, release="other")).attempt(SAMPLES[0], 0).seed != attempt.seed
+
+
+def test_memory_of_a_huge_table():
+    """Memory does not grow with the quotas: 100 million pictures plan in under 20 MB, and any is at hand at once."""
+    row = dataclasses.replace(SPEC.features[-1], male=50_000_000, female=50_000_000)
+    spec = dataclasses.replace(SPEC, features=(row,))
+    tracemalloc.start()
+    try:
+        plan = Plan(spec)
+        ids = [plan.sample(number).id for number in (0, 10**8 // 2, 10**8 - 1)]
+        assert len(asked(Plan(spec, limit=100))) == 100
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    finally:
+        tracemalloc.stop()
+    assert len(plan) == 10**8
+    assert ids == ["base-base-male-00000", "base-base-male-25000000", "base-base-female-49999999"]
+
+
+def test_dry_run():
+    """A dry run shows the pictures of each config and in all, and each feature with an example."""
+    lines = list(summary.lines(PLAN, str.split))
+    assert lines[0].startswith("AGFD-30K: 30,000 of 30,000 pictures in ")
+    shown = {line.split()[0]: line.split()[1] for line in lines[5:] if not line.startswith(" ")}
+    assert shown == {
+        **{"age": "4,200", "emotion": "2,400", "occlusion": "3,600", "illumination": "1,800", "pose": "4,600"},
+        **{"hair": "4,200", "others": "7,600", "base": "1,600", "all": "30,000"},
+    }
+    [complex_row] = [line for line in lines if line.startswith("  complex ")]
+    assert complex_row.split()[1:3] == ["600", "26"] and "RAW photo, a close up portrait" in complex_row
+
+
+def test_dry_run_needs_no_torch(tmp_path):
+    """`builder/generate.py --dry-run` prints its table without importing torch."""
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "builder/generate.py", "--dry-run"],
+        **{"cwd": ROOT, "capture_output": True, "text": True, "env": {**os.environ, "HF_HOME": str(tmp_path)}},
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1].split() == ["all", "30,000"]
+    imported = {line.split("|")[-1].strip() for line in done.stderr.splitlines()}
+    assert "builder.plan.plan" in imported and not {"torch", "diffusers", "transformers"} & imported

@@ -1,0 +1,163 @@
+"""The raw folder: its recipe guards it, and rows are counted as they come."""
+
+import dataclasses
+import json
+import os
+import shutil
+
+import pytest
+
+from builder import verify
+from builder.common.errors import UserError
+from builder.dataset import packing
+from builder.models.source import Source
+from builder.plan.plan import Plan
+from builder.raw import build, recipe
+from builder.spec import spec as spec_spec
+from builder.spec import table
+from tests.fixtures.builds import SETTINGS, SOURCE, own_table, write_raw, write_shard
+
+SPEC = table.load()
+
+
+def test_a_recipe_gives_back_its_table(tmp_path):
+    """What recipe.json holds is the whole table: read back, it plans the same samples."""
+    for spec in (SPEC, own_table(tmp_path)[1]):
+        document = recipe.document(spec, SOURCE, "", **SETTINGS)
+        assert spec_spec.spec_of(document) == spec
+        assert (
+            recipe.document(spec_spec.spec_of(document), SOURCE, "", **SETTINGS)["fingerprint"]
+            == document["fingerprint"]
+        )
+
+
+def test_a_local_model_is_known_by_its_content_not_its_place():
+    """The folder may move, and no path of this machine gets into the recipe."""
+    documents = []
+    for place in ("/one/model", "/two/model"):
+        spec = dataclasses.replace(SPEC, recipe=dataclasses.replace(SPEC.recipe, model=place))
+        documents.append(recipe.document(spec, Source("folder", "model", place, "sha256:1"), "", **SETTINGS))
+    assert documents[0] == documents[1] and "/one" not in str(documents[0])
+
+
+def test_a_hub_model_keeps_the_commit_the_build_began_with(tmp_path):
+    source = Source("hub", SPEC.recipe.model, SPEC.recipe.model, "c0ffee")
+    recipe.begin(tmp_path, recipe.document(SPEC, source, "", **SETTINGS))
+    assert recipe.recorded_source(tmp_path, SPEC.recipe.model, "main") == source
+    assert recipe.recorded_source(tmp_path, SPEC.recipe.model, "v2") is None
+    assert recipe.recorded_source(tmp_path, "other/model", "main") is None
+
+
+def test_another_commit_of_the_model_is_another_recipe(tmp_path):
+    recipe.begin(tmp_path, recipe.document(SPEC, Source("hub", "a/b", "a/b", "1111"), "", **SETTINGS))
+    with pytest.raises(UserError, match=r'model.revision: "1111" there, "2222" here'):
+        recipe.begin(tmp_path, recipe.document(SPEC, Source("hub", "a/b", "a/b", "2222"), "", **SETTINGS))
+
+
+def test_shards_without_a_recipe_are_not_adopted(tmp_path):
+    (tmp_path / "shards").mkdir()
+    with pytest.raises(UserError, match=r"has shards but no recipe.json"):
+        recipe.begin(tmp_path, recipe.document(SPEC, SOURCE, "", **SETTINGS))
+
+
+def test_unfinished_lists_what_the_latest_run_was_asked_for(tmp_path):
+    plan = write_raw(tmp_path, only=["base"], scale=0.02)
+    assert build.unfinished(tmp_path) == []
+    build.note_asked(tmp_path, Plan(SPEC, only=["base"], scale=0.03, shard_size=16))
+    assert build.unfinished(tmp_path) == [shard.name for shard in Plan(SPEC, ["base"], 0.03, None, 16).shards][2:]
+    assert plan.chosen == 32
+
+
+def test_rows_are_counted_once_while_shards_grow_finish_and_tear(tmp_path):
+    """Whole lines count, half a line does not, and a finished shard, whose rows were put into order, counts anew."""
+    plan = Plan(SPEC, only=["base"], scale=0.02, shard_size=16)
+    shard, count = plan.shards[0], build.RowCount(tmp_path)
+    path = tmp_path / "shards" / shard.name / "metadata.jsonl"
+    assert count(plan.shards) == 0
+    for _ in range(2):
+        write_shard(tmp_path, plan, shard, batches=1, finish=False)
+        assert count(plan.shards) == path.read_bytes().count(b"\n")
+    with open(path, "ab") as file:
+        file.write(b'{"half')
+    assert count(plan.shards) == path.read_bytes().count(b"\n")
+    write_shard(tmp_path, plan, shard)
+    assert count(plan.shards) == 16
+    os.utime(path)
+    assert count(plan.shards) == 16
+
+
+def test_what_changes_no_picture_is_taken_over(tmp_path):
+    """A new licence, or a comment in the table, goes into the recipe and the next release; nothing is made again."""
+    path, spec = own_table(tmp_path)
+    write_raw(tmp_path / "raw", spec, path.read_text())
+    packing.make(tmp_path / "raw", tmp_path / "out")
+    path.write_text('license = "cc0-1.0"\n' + path.read_text())
+    recipe.begin(tmp_path / "raw", recipe.document(table.load(path), SOURCE, path.read_text(), **SETTINGS))
+    assert packing.make(tmp_path / "raw", tmp_path / "out")[1]
+    assert "\nlicense: cc0-1.0\n" in (tmp_path / "out/README.md").read_text()
+    assert table.load(tmp_path / "out/recipe.toml").license == "cc0-1.0"
+    assert not packing.make(tmp_path / "raw", tmp_path / "out")[1]
+
+
+def test_a_copy_of_a_shard_is_no_shard(tmp_path):
+    """A backup beside the shards neither counts twice nor makes the others' pictures duplicates."""
+    plan = write_raw(tmp_path, only=["base"], scale=0.02)
+    first = tmp_path / "shards" / plan.shards[0].name
+    for name in (f"{first.name} (copy)", f"{first.name}.bak-1", "old-base"):
+        shutil.copytree(first, first.with_name(name))
+    assert [path.name for path in build.finished(tmp_path)] == [shard.name for shard in plan.shards]
+
+
+def test_a_shard_of_another_recipe_is_not_released(tmp_path, capsys):
+    """Its rows are whole and its receipt is right, but it is not what this folder's recipe makes."""
+    plan = write_raw(tmp_path / "raw", only=["base"], scale=0.02)
+    other = dataclasses.replace(SPEC, release="another")
+    write_raw(tmp_path / "other", other, only=["base"], scale=0.02)
+    name = plan.shards[0].name
+    shutil.rmtree(tmp_path / "raw/shards" / name)
+    shutil.copytree(tmp_path / "other/shards" / name, tmp_path / "raw/shards" / name)
+    with pytest.raises(UserError, match=f"{name}: was made by another recipe"):
+        packing.make(tmp_path / "raw", tmp_path / "out")
+    assert verify.main([str(tmp_path / "raw")]) == 1
+    assert f"{name}: was made by another recipe" in capsys.readouterr().out
+    assert verify.main([str(tmp_path / "raw"), "--repair"]) == 0
+    assert build.unfinished(tmp_path / "raw") == [name]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda found: found["spec"].pop("features"),
+        lambda found: found["spec"]["recipe"].update(unknown=1),
+        lambda found: found["spec"].update(unknown=1),
+        lambda found: found["model"].pop("name"),
+        lambda found: found.update(settings=[]),
+        lambda found: found.update(spec=None),
+    ],
+)
+def test_a_recipe_of_another_version_is_named(tmp_path, change):
+    """What this version cannot read is one line, not a traceback in the middle of something."""
+    write_raw(tmp_path, only=["base"], limit=2)
+    found = json.loads((tmp_path / "recipe.json").read_text())
+    change(found)
+    (tmp_path / "recipe.json").write_text(json.dumps(found))
+    with pytest.raises(UserError, match=r"recipe.json: damaged, or of another version"):
+        build.unfinished(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["[]", '{"foo": 1}', "3", '{"only": 1}'])
+def test_a_wrong_note_of_what_was_asked_for_is_named(tmp_path, text):
+    write_raw(tmp_path, only=["base"], limit=2)
+    (tmp_path / "asked.json").write_text(text)
+    with pytest.raises(UserError, match=r"asked.json: damaged; remove it"):
+        build.unfinished(tmp_path)
+
+
+def test_what_a_kill_left_half_written_is_swept(tmp_path):
+    """Temporary files of recipe.json and asked.json go when the next run begins; those of others stay."""
+    write_raw(tmp_path, only=["base"], limit=2)
+    for name in (".asked.json.0a1b2c3d.tmp", ".recipe.json.0a1b2c3d.tmp", ".notes.tmp"):
+        (tmp_path / name).write_text("half")
+    toml = table.DEFAULT.read_text(encoding="utf-8")
+    recipe.begin(tmp_path, recipe.document(SPEC, SOURCE, toml, **SETTINGS))
+    assert [path.name for path in tmp_path.glob(".*.tmp")] == [".notes.tmp"]

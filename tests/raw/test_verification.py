@@ -1,0 +1,227 @@
+"""Verification: a sound build passes, and every kind of fault is found and named."""
+
+import json
+import shutil
+
+import pytest
+
+from builder import release, verify
+from builder.plan.plan import Plan
+from builder.raw import build as raw_build
+from builder.raw import recipe
+from builder.raw.shard_writer import lock
+from builder.spec import spec
+from tests.fixtures.builds import write_raw, write_shard
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sound") / "raw"
+    write_raw(folder, only=["base"], scale=0.01)
+    return folder
+
+
+@pytest.fixture
+def build(sound, tmp_path):
+    return shutil.copytree(sound, tmp_path / "raw")
+
+
+def faults(build, capsys, *options):
+    status = verify.main([str(build), *options])
+    return status, capsys.readouterr().out
+
+
+def test_a_sound_build_has_no_faults(build, capsys):
+    assert faults(build, capsys) == (0, "16 rows, 0 faults\n")
+
+
+def change_row(build, **values):
+    path = build / "shards/base-00000/metadata.jsonl"
+    lines = path.read_text().splitlines()
+    lines[2] = json.dumps({**json.loads(lines[2]), **values})
+    path.write_text("\n".join(lines) + "\n")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"ethnicity": "martian"}, "`ethnicity` is 'martian', the plan says"),
+        ({"split": "train2"}, "`split` is 'train2'"),
+        ({"seed": 7}, "`seed` is 7"),
+        ({"id": "base-base-male-00001x"}, "does not belong to this shard"),
+        ({"file_name": "../../recipe.json"}, "lies outside its shard"),
+        ({"id": ["base"]}, "['base'] does not belong to this shard"),
+        ({"extra": 1}, "does not have the keys of a row"),
+        ({"verified": "yes"}, "`verified` is 'yes', which its column cannot hold"),
+        ({"sha256": "0" * 64}, "is not the picture that was committed"),
+    ],
+)
+def test_an_edited_row_is_found(build, capsys, values, message):
+    change_row(build, **values)
+    status, said = faults(build, capsys)
+    assert status == 1 and "metadata.jsonl, line 3: " in said and message in said
+    assert "metadata.jsonl: not what the receipt was written for" in said
+
+
+def test_every_fault_of_a_build_is_listed_in_one_go(build, capsys):
+    """A lost, a changed and a torn picture, a row that is nonsense, a row cut out, a picture nobody asked for."""
+    shard = build / "shards/base-00000"
+    pictures = sorted((shard / "images").iterdir())
+    pictures[0].unlink()
+    pictures[1].write_bytes(pictures[2].read_bytes())
+    pictures[3].write_bytes(pictures[3].read_bytes()[:-20])
+    (shard / "images/stranger.png").write_bytes(b"")
+    path = shard / "metadata.jsonl"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join(["nonsense", *lines[:-1]]) + "\n")
+    status, said = faults(build, capsys)
+    assert status == 1
+    for message in (
+        f"its picture images/{pictures[0].name} is not there",
+        f"{pictures[1].name} is not the picture that was committed",
+        f"{pictures[3].name} is not the picture that was committed",
+        "line 1: not a row",
+        "rows of the receipt are missing",
+        "images/stranger.png: a picture without a row",
+    ):
+        assert message in said
+
+
+def test_a_picture_that_was_committed_broken_does_not_pass(build, capsys):
+    """The digest alone would pass it: it is decoded too."""
+    shard = build / "shards/base-00000"
+    picture = sorted((shard / "images").iterdir())[0]
+    picture.write_bytes(picture.read_bytes()[:60])
+    path = shard / "metadata.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    for row in rows:
+        if row["id"] == picture.stem:
+            row["sha256"] = verify.sha256(picture)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert f"{picture.stem}: images/{picture.name} does not decode" in faults(build, capsys)[1]
+
+
+@pytest.mark.parametrize("options", [(), ("--repair",)])
+def test_a_shard_of_another_plan_is_left_to_the_user(build, capsys, options):
+    """--repair cannot mend it, and does not say that it has."""
+    shutil.copytree(build / "shards/base-00000", build / "shards/base-99999")
+    status, said = faults(build, capsys, *options)
+    assert status == 1 and "base-99999: not a shard of this plan" in said
+    assert "not shards of this plan: 1; they must be moved away by hand" in said and "set aside" not in said
+    assert (build / "shards/base-99999/receipt.json").exists()
+
+
+def test_a_shard_that_is_gone_is_told_and_no_fault(build, capsys):
+    """A run that was stopped looks the same."""
+    shutil.rmtree(shard_of(build))
+    status, said = faults(build, capsys)
+    assert (status, said.splitlines()[0]) == (0, "0 rows, 0 faults")
+    assert "shards of the latest run that are not done: 1;" in said
+
+
+def test_repair_sets_faulty_rows_aside_and_reopens_the_shard(build, capsys):
+    change_row(build, seed=7)
+    status, said = faults(build, capsys, "--repair")
+    shard = build / "shards/base-00000"
+    assert status == 0 and "faults, set aside" in said
+    assert json.loads((shard / "faulty/metadata.jsonl").read_text())["seed"] == 7
+    assert len((shard / "metadata.jsonl").read_text().splitlines()) == 15
+    assert raw_build.unfinished(build) == ["base-00000"]
+
+
+def test_repair_sets_damaged_pictures_aside_and_never_one_over_another(build, capsys):
+    """Whatever became of a picture, its bytes are kept, however often the same one is damaged."""
+    kept = []
+    for _ in range(2):
+        picture = sorted((shard_of(build) / "images").iterdir())[0]
+        kept.append(picture.read_bytes()[:-20] + bytes(len(kept)))
+        picture.write_bytes(kept[-1])
+        assert faults(build, capsys, "--repair")[0] == 0
+        assert not picture.exists()
+        complete(build)
+        assert picture.exists()
+    aside = shard_of(build) / "faulty"
+    assert [(aside / f"{picture.stem}{end}.png").read_bytes() for end in ("", "-2")] == kept
+    assert {path.name for path in aside.glob("receipt*")} == {"receipt.json", "receipt-2.json"}
+    assert faults(build, capsys)[0] == 0
+
+
+def test_repair_leaves_a_shard_alone_that_a_run_is_writing(build, capsys):
+    """In one line, and not a byte is changed."""
+    change_row(build, seed=7)
+    before = {path: path.read_bytes() for path in shard_of(build).rglob("*") if path.is_file()}
+    with lock(shard_of(build)):
+        assert verify.main([str(build), "--repair"]) == 2
+    said = capsys.readouterr().err
+    assert "another process is writing here" in said and said.count("\n") == 1
+    assert {path: path.read_bytes() for path in before} == before and not (shard_of(build) / "faulty").exists()
+
+
+def shard_of(build):
+    return build / "shards/base-00000"
+
+
+def complete(build):
+    """What the next run does."""
+    plan = Plan(spec.spec_of(recipe.require(build)), only=["base"], scale=0.01, shard_size=16)
+    write_shard(build, plan, plan.shards[0])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda build: change_row(build, sex="female"), "`sex` is 'female'"),
+        (lambda build: change_row(build, model="better"), "`model` is 'better', the plan says 'stand-in'"),
+        (lambda build: (shard_of(build) / "receipt.json").write_text(""), "receipt.json: not a receipt"),
+        (lambda build: (shard_of(build) / "receipt.json").write_text("{}"), "receipt.json: not a receipt"),
+        (
+            lambda build: (shard_of(build) / "rejected.jsonl").write_text("x\n"),
+            "rejected.jsonl, line 1: not a rejected try",
+        ),
+        (lambda build: (shard_of(build) / "metadata.jsonl").unlink(), "16 rows of the receipt are missing"),
+        (
+            lambda build: (shard_of(build) / "rejected.jsonl").write_text(
+                '{"id": ["x"], "attempt": 0, "seed": 1, "reason": "", "detail": "", "checks": null}\n'
+            ),
+            "rejected.jsonl, line 1: ['x'] does not belong to this shard",
+        ),
+        (lambda build: (shard_of(build) / "images/odd.png").write_bytes(b"x"), "odd.png: a picture without a row"),
+        (lambda build: shutil.rmtree(shard_of(build) / "images"), ".png is not there"),
+    ],
+)
+def test_whatever_is_found_in_a_finished_shard_can_be_repaired(build, capsys, spoil, message):
+    """--repair moves it aside, the next run makes it again, and nothing is left to find."""
+    intact = (shard_of(build) / "metadata.jsonl").read_bytes()
+    spoil(build)
+    status, said = faults(build, capsys)
+    assert status == 1 and message in said
+    assert faults(build, capsys, "--repair")[0] == 0
+    complete(build)
+    assert (shard_of(build) / "metadata.jsonl").read_bytes() == intact
+    assert faults(build, capsys)[0] == 0
+
+
+@pytest.mark.parametrize("name", ["metadata.jsonl", "rejected.jsonl", "receipt.json"])
+@pytest.mark.parametrize("damage", [lambda data: data[:-20], lambda data: b"", lambda data: b"x" + data[1:]])
+def test_a_release_of_a_damaged_shard_ends_in_one_line(build, tmp_path, capsys, name, damage):
+    """Torn, emptied or edited after it was finished: nothing is released."""
+    path = shard_of(build) / name
+    if name == "rejected.jsonl":
+        path.write_bytes(path.read_bytes() + b"{}\n" * 20)
+    path.write_bytes(damage(path.read_bytes()))
+    assert release.main(["--raw", str(build), "--out", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "python -m builder.verify" in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_where_there_is_no_build_it_says_so(tmp_path, capsys):
+    assert verify.main([str(tmp_path)]) == 2
+    assert "no raw build here" in capsys.readouterr().err
+
+
+def test_a_recipe_that_is_not_json_is_one_line(build, capsys):
+    (build / "recipe.json").write_text("{")
+    assert verify.main([str(build)]) == 2
+    said = capsys.readouterr().err
+    assert "recipe.json: damaged" in said and said.count("\n") == 1
