@@ -17,7 +17,7 @@ from huggingface_hub.utils import validate_repo_id
 from builder.common import cli
 from builder.common.errors import UserError
 from builder.hub import retry
-from builder.hub.publisher import Upload
+from builder.hub.publisher import PublishConfig, Publisher
 
 REPO_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]{0,95}")
 
@@ -58,7 +58,7 @@ def main(argv: list[str] | None = None) -> int:
             raise UserError(
                 "--create-pr goes with neither --tag nor --public: merge it first, then --verify-only --tag"
             )
-        Upload(args).run()
+        Publisher(PublishConfig(**vars(args))).run()
         return 0
     except UserError as error:
         print(f"upload: {error}", file=sys.stderr)
