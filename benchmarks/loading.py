@@ -20,6 +20,7 @@ from release import clear, picture_files, tar
 
 import agfd30k
 from builder.dataset import packing
+from builder.raw.build import RawBuild
 
 datasets.disable_progress_bars()
 SIZE = 384
@@ -35,7 +36,7 @@ def run(scale: float = 1.0) -> Iterator[Table]:
         raw_build(folder / "raw", max(64, int(SIZE * scale)))
         clear(folder)
         tar(folder)
-        packing.make(folder / "raw", folder / "release")
+        packing.pack(RawBuild.open(folder / "raw"), folder / "release")
         yield _every_picture(folder)
         yield _first(folder, len(picture_files(folder)))
         yield _bytes_read(folder)

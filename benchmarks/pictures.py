@@ -11,7 +11,8 @@ from PIL import Image
 from builder.checks.suite import Outcome
 from builder.models.source import Source
 from builder.plan.plan import Plan
-from builder.raw import build, layout, recipe
+from builder.raw.build import RawBuild
+from builder.raw.recipe import BuildRecipe, Settings
 from builder.raw.shard_writer import ShardWriter
 from builder.spec import table
 
@@ -47,16 +48,14 @@ def raw_build(folder: Path, pictures: int) -> Plan:
     """A raw build of photo-like pictures, by the real plan and shards; only the model is left out."""
     spec, toml = table.load(), table.DEFAULT.read_text(encoding="utf-8")
     plan = Plan(spec, limit=pictures, shard_size=SHARD)
-    settings = {"image_format": "png", "shard_size": SHARD, "safety_checker": "", "unchecked_adults": False}
-    recipe.begin(folder, recipe.document(spec, SOURCE, toml, **settings))
-    build.note_asked(folder, plan)
-    made_by = {"model": SOURCE.name, "model_revision": SOURCE.revision}
+    raw = RawBuild.begin(folder, BuildRecipe.of(spec, SOURCE, toml, Settings("png", SHARD)))
+    raw.note_asked(plan)
     for shard in plan.shards:
-        with ShardWriter(folder / layout.SHARDS / shard.name, plan.whole(shard), plan, "png", made_by) as writer:
+        with raw.writer(plan, shard) as writer:
             rows = [_write(writer, attempt) for attempt in writer.pending(plan.asked(shard))]
             writer.commit(rows, [])
-            writer.finish(fingerprint=recipe.require(folder)["fingerprint"], versions={}, finished="")
-    build.note_searched(folder, build.finished(folder))
+            writer.finish(fingerprint=raw.fingerprint, versions={}, finished="")
+    raw.note_searched(raw.finished())
     return plan
 
 

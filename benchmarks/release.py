@@ -19,7 +19,7 @@ from pictures import raw_build
 
 import agfd30k
 from builder.dataset import packing
-from builder.raw import recipe
+from builder.raw.build import RawBuild
 
 datasets.disable_progress_bars()
 SIZES = (384, 1_152)
@@ -77,7 +77,7 @@ def ways(folder: Path) -> dict[str, Callable[[], object]]:
     """Every way to pack the build in folder/raw into folder/out; caches go to folder/cache."""
     return {
         "limit: the pictures into one file": lambda: _one_file(folder),
-        "ours: release.make": lambda: packing.make(folder / "raw", folder / "out" / "release"),
+        "ours: release.make": lambda: packing.pack(RawBuild.open(folder / "raw"), folder / "out" / "release"),
         "ours: the Parquet files of it alone": lambda: _parquet(folder),
         PEER: lambda: _from_generator(folder),
         f"the same with num_proc={os.cpu_count()}": lambda: _from_generator(folder, os.cpu_count()),
@@ -117,14 +117,14 @@ def _one_file(folder: Path) -> None:
 
 
 def _parquet(folder: Path) -> None:
-    labels = recipe.require(folder / "raw")["labels"]
+    labels = RawBuild.open(folder / "raw").spec.labels
     shards = agfd30k.shards(folder / "raw")
     parts = {name: [s for s in shards if s.name.startswith(f"{name}-")] for name in labels["attribute"]}
-    packing.pack(folder / "out", labels, parts)
+    packing.write_parquet(folder / "out", labels, parts)
 
 
 def _from_generator(folder: Path, processes: int | None = None) -> None:
-    features = agfd30k.features(recipe.require(folder / "raw")["labels"])
+    features = agfd30k.features(RawBuild.open(folder / "raw").spec.labels)
     made = datasets.Dataset.from_generator(
         _labelled,
         features=features,

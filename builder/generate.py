@@ -159,7 +159,7 @@ def _end(ended: Ended, run: Run, raw: Path, out: Path) -> int:
         print(f"generate: {ended.locked[0]}{more}", file=sys.stderr)
         return 2 if alone and not ended.worked else 0
     if ended.complete:
-        statistics, made = packing.make(raw, out)
+        statistics, made = packing.pack(run.raw, out)
         if made or (run.rank.index == 0 and not ended.worked):
             print(packing.summary(statistics, run.recipe, out))
     return 0

@@ -11,9 +11,8 @@ from pathlib import Path
 
 from builder.common import cli
 from builder.common.errors import UserError
-from builder.dataset.packing import make, summary
-from builder.raw import build
-from builder.raw import recipe as raw_recipe
+from builder.dataset.packing import pack, summary
+from builder.raw.build import RawBuild
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -32,20 +31,20 @@ def main(argv: list[str] | None = None) -> int:
     return cli.status("release", lambda: _release(args.raw, args.out, args.partial))
 
 
-def _release(raw_folder: Path, out: Path, partial: bool) -> None:
-    left = build.unfinished(raw_folder)
+def _release(folder: Path, out: Path, partial: bool) -> None:
+    raw = RawBuild.open(folder)
+    left = raw.unfinished()
     if left and not partial:
         raise UserError(
-            f"{raw_folder}: {len(left)} shards are not done ({left[0]} first); run the builder again to finish them, "
+            f"{folder}: {len(left)} shards are not done ({left[0]} first); run the builder again to finish them, "
             "or release what is done with --partial"
         )
-    limits = raw_recipe.require(raw_folder)["spec"]["checks"]["duplicates"]
-    if not (partial or build.is_searched(raw_folder, limits, build.finished(raw_folder))):
+    if not (partial or raw.is_searched(raw.finished())):
         raise UserError(
-            f"{raw_folder}: duplicates have not been looked for since the last picture was made; run the builder "
+            f"{folder}: duplicates have not been looked for since the last picture was made; run the builder "
             "again, or release what is there with --partial"
         )
-    print(summary(make(raw_folder, out, anew=True)[0], raw_recipe.require(raw_folder), out))
+    print(summary(pack(raw, out, anew=True)[0], raw.recipe, out))
 
 
 if __name__ == "__main__":

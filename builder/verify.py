@@ -14,13 +14,10 @@ from tqdm import tqdm
 
 import agfd30k
 from builder.common import cli
-from builder.plan.plan import Plan
-from builder.raw import build
-from builder.raw import recipe as raw_recipe
+from builder.raw.build import RawBuild
 from builder.raw.receipts import Damaged
 from builder.raw.shard_writer import lock
 from builder.raw.verification import SET_ASIDE, Check
-from builder.spec import spec
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -41,13 +38,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _verify(folder: Path, repair: bool) -> int:
-    recipe = raw_recipe.require(folder)
-    made_by = {"model": recipe["model"]["name"], "model_revision": recipe["model"]["revision"]}
-    plan = Plan(spec.spec_of(recipe), shard_size=recipe["settings"]["shard_size"])
-    return _report(folder, plan, made_by, recipe["fingerprint"], repair)
-
-
-def _report(folder: Path, plan: Plan, made_by: dict[str, str], fingerprint: str, repair: bool) -> int:
+    raw = RawBuild.open(folder)
+    plan = raw.plan
     known = {shard.name: shard for shard in plan.shards}
     rows = faults = strangers = 0
     for path in tqdm(agfd30k.shards(folder), unit="shard", disable=not sys.stderr.isatty()):
@@ -56,7 +48,7 @@ def _report(folder: Path, plan: Plan, made_by: dict[str, str], fingerprint: str,
             strangers += 1
             continue
         held = lock(path) if repair else None
-        shard = Check(path, plan.whole(known[path.name]), plan, made_by, fingerprint)
+        shard = Check(path, plan.whole(known[path.name]), plan, raw.recipe.made_by, raw.fingerprint)
         rows += shard.rows
         faults += len(shard.faults)
         for fault in shard.faults:
@@ -68,15 +60,15 @@ def _report(folder: Path, plan: Plan, made_by: dict[str, str], fingerprint: str,
     print(f"{rows} rows, {faults} faults" + (", set aside" if repair and faults else ""))
     if strangers:
         print(f"folders that are not shards of this plan: {strangers}; they must be moved away by hand")
-    if left := _unfinished(folder):
+    if left := _unfinished(raw):
         print(f"shards of the latest run that are not done: {left}; run the builder again to go on")
     return 1 if strangers or (faults and not repair) else 0
 
 
-def _unfinished(folder: Path) -> int:
+def _unfinished(raw: RawBuild) -> int:
     """How many shards of the latest run are not done; 0 while a damaged receipt, which is a fault, cannot tell."""
     try:
-        return len(build.unfinished(folder))
+        return len(raw.unfinished())
     except Damaged:
         return 0
 

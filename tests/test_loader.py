@@ -13,6 +13,7 @@ import pytest
 import agfd30k
 from builder.dataset import packing
 from builder.plan.plan import Plan
+from builder.raw.build import RawBuild
 from builder.spec import table
 from tests.fixtures.builds import own_table, write_raw, write_shard
 
@@ -38,7 +39,7 @@ def built(tmp_path_factory):
     """A folder with a raw build and its release, as the user has it."""
     folder = tmp_path_factory.mktemp("built")
     write_raw(folder / "agfd30k-raw", scale=0.01)
-    packing.make(folder / "agfd30k-raw", folder / "agfd30k")
+    packing.pack(RawBuild.open(folder / "agfd30k-raw"), folder / "agfd30k")
     return folder
 
 
@@ -176,7 +177,7 @@ def test_changed_data_is_never_served_from_the_cache(tmp_path, monkeypatch, kind
     monkeypatch.chdir(tmp_path)
     for scale in (0.01, 0.02):
         plan = write_raw(Path("agfd30k-raw"), only=["base"], scale=scale)
-        packing.make(Path("agfd30k-raw"), Path("agfd30k"))
+        packing.pack(RawBuild.open(Path("agfd30k-raw")), Path("agfd30k"))
         assert sum(len(rows) for rows in agfd30k.load_dataset("base", data_dir=kind).values()) == plan.chosen
         assert sum(len(rows) for rows in datasets.load_dataset("./agfd30k", "base").values()) == plan.chosen
 
@@ -185,7 +186,7 @@ def test_a_users_own_table_loads_with_its_own_configs_and_labels(tmp_path, monke
     monkeypatch.chdir(tmp_path)
     path, spec = own_table(tmp_path)
     write_raw(Path("raw"), spec, path.read_text())
-    packing.make(Path("raw"), Path("fruit"))
+    packing.pack(RawBuild.open(Path("raw")), Path("fruit"))
     for folder in ("raw", "fruit"):
         loaded = agfd30k.load_dataset("fruit", data_dir=folder, split="train")
         assert loaded.features["feature"].names == ["banana", "tea"]

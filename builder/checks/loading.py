@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from builder.checks.attribute import AttributeCheck, descriptions
 from builder.checks.duplicates import HashCheck
@@ -12,9 +12,8 @@ from builder.checks.face import FaceCheck, ReadFaceCheck
 from builder.checks.integrity import IntegrityCheck
 from builder.checks.suite import Checks
 from builder.common.errors import UserError
-from builder.models import source as models_source
 from builder.models.face_detectors import Haar, YuNet
-from builder.models.source import Source
+from builder.models.source import CheckVersion, ModelId, Source, local_path, resolve_detector, resolve_reader
 from builder.spec.criteria import CLASSIFIER, HAAR
 from builder.spec.spec import Spec
 
@@ -26,31 +25,25 @@ if TYPE_CHECKING:
 VERSIONS = {check.name: check.version for check in (IntegrityCheck, FaceCheck, AttributeCheck, HashCheck)}
 
 
-def resolve(spec: Spec, recorded: list[dict[str, Any]] = ()) -> dict[str, Source]:
+def resolve(spec: Spec, recorded: Iterable[CheckVersion] = ()) -> dict[str, Source]:
     """The exact models that a table's checks need, by check. Raises UserError telling how to get one, or go without.
 
-    `recorded` is what an earlier run noted, see `noted`: a Hub model keeps its commit, without network.
+    `recorded` is what an earlier run noted, see `versions`: a Hub model keeps its commit, without network.
     """
-    kept = {row["name"]: Source(location=row["model"]["name"], **row["model"]) for row in recorded if row.get("model")}
-    found = {}
-    if spec.checks.attribute:
-        wanted = spec.checks.attribute
-        found["attribute"] = models_source.resolve_reader(wanted.model, wanted.revision, kept.get("attribute"))
-    if spec.checks.face and spec.checks.face.detector not in (HAAR, CLASSIFIER):
-        wanted = spec.checks.face
-        found["face"] = models_source.resolve_detector(wanted.detector, wanted.revision, kept.get("face"))
-    return found
+    kept = {check.name: Source(location=check.model.name, **vars(check.model)) for check in recorded if check.model}
+    sources = {}
+    if attribute := spec.checks.attribute:
+        sources["attribute"] = resolve_reader(attribute.model, attribute.revision, kept.get("attribute"))
+    face = spec.checks.face
+    if face and face.detector not in (HAAR, CLASSIFIER):
+        sources["face"] = resolve_detector(face.detector, face.revision, kept.get("face"))
+    return sources
 
 
-def noted(spec: Spec, sources: dict[str, Source]) -> list[dict[str, Any]]:
-    """The checks of a build as its recipe records them: name, version, and the exact model."""
-    wanted = ["integrity", *(name for name, criteria in vars(spec.checks).items() if criteria and name != "integrity")]
-    rows = []
-    for name in wanted:
-        source = sources.get(name)
-        model = {key: getattr(source, key) for key in ("kind", "name", "revision")} if source else None
-        rows.append({"name": name, "version": VERSIONS[name], "model": model})
-    return rows
+def versions(spec: Spec, sources: dict[str, Source]) -> list[CheckVersion]:
+    """The checks of a build as its recipe records them."""
+    names = ["integrity", *(name for name, criteria in vars(spec.checks).items() if criteria and name != "integrity")]
+    return [CheckVersion(name, VERSIONS[name], sources[name].id if name in sources else None) for name in names]
 
 
 def build(spec: Spec, sources: dict[str, Source], device: torch.device) -> Checks:
@@ -71,28 +64,27 @@ def build(spec: Spec, sources: dict[str, Source], device: torch.device) -> Check
     return Checks(single, batched)
 
 
-def reader_again(spec: Spec, recorded: list[dict[str, Any]], place: str = "") -> Reader:
+def reader_again(spec: Spec, model: ModelId, folder: str = "") -> Reader:
     """The very reader that a build's attribute check had, on this machine's accelerator or else its CPU.
 
-    `recorded` is what the build noted, `place` the folder of a local model. Raises UserError for any other reader.
+    `model` is what the build noted, `folder` where it lies if it is a local one. Raises UserError for any other reader.
     """
-    was = next(row["model"] for row in recorded if row["name"] == "attribute")
-    if was["kind"] in ("folder", "file") and not models_source.place(place or was["name"]).is_dir():
+    location = folder or model.name
+    if model.kind in ("folder", "file") and not local_path(location).is_dir():
         raise UserError(
-            f"attribute check: the build's own model {was['name']} is a local one: --reader FOLDER says where"
+            f"attribute check: the build's own model {model.name} is a local one: --reader FOLDER says where"
         )
-    if place:
-        spec = replace(spec, checks=replace(spec.checks, attribute=replace(spec.checks.attribute, model=place)))
-    source = resolve(replace(spec, checks=spec.checks.without(["face"])), recorded)["attribute"]
-    if source.revision != was["revision"]:
+    recorded = Source(location=model.name, **vars(model))
+    source = resolve_reader(location, spec.checks.attribute.revision, recorded)
+    if source.revision != model.revision:
         raise UserError(
             f"attribute check: {source.name} is at revision {source.revision}, the build was checked with "
-            f"{was['name']} at {was['revision']}"
+            f"{model.name} at {model.revision}"
         )
     import torch  # which a finished build does without
 
-    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    return _reader(spec, source, found or torch.device("cpu"))
+    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    return _reader(spec, source, accelerator or torch.device("cpu"))
 
 
 def _reader(spec: Spec, source: Source, device: torch.device) -> Reader:

@@ -1,60 +1,87 @@
-"""What a release was built from, as its README says."""
+"""What a release was built from, as its README says in one line; and its recipe.toml."""
 
 from __future__ import annotations
 
 import re
 import tomllib
+from dataclasses import dataclass
 from pathlib import Path
 
 import tomlkit
 
-from builder.raw import build
-from builder.raw.calibration_file import Kept
+from builder.raw.recipe import BuildRecipe
 from builder.spec.spec import fingerprint
 
-TALLY = "checks.json"
 
-IGNORED = {".gitattributes", ".cache", ".DS_Store"}
+@dataclass(frozen=True)
+class BuildInfo:
+    """What a release was built from: digests of its rows, of its recipe, of its table and of its calibration.
 
-MARK = re.compile(
-    r"<!-- built from (?P<rows>\S+), recipe (?P<recipe>\S+), (table (?P<table>\S+), )?model (?P<kind>\S+)"
-    r"(, calibration \S+)?(?P<unsearched>, unsearched)? -->"
+    `kind` is the model's: preview, hub, folder or file. `table` is empty in releases of older versions, `calibration`
+    where people have judged nothing. `searched` says that duplicates were looked for. As text it is a comment of one
+    line, which `parse` finds in a README.
+    """
+
+    rows: str
+    recipe: str
+    kind: str
+    table: str = ""
+    calibration: str = ""
+    searched: bool = True
+
+    @classmethod
+    def parse(cls, text: str) -> BuildInfo | None:
+        """The first build info in a text; None where there is none."""
+        match = _LINE.search(text)
+        if match is None:
+            return None
+        facts = match.groupdict(default="")
+        return cls(**facts | {"searched": not facts["searched"]})
+
+    @classmethod
+    def read(cls, release: Path) -> BuildInfo | None:
+        """That of a release folder; None for any other folder."""
+        try:
+            return cls.parse((release / "README.md").read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError):
+            return None
+
+    def __str__(self) -> str:
+        table = f"table {self.table}, " if self.table else ""
+        calibration = f", calibration {self.calibration}" if self.calibration else ""
+        unsearched = "" if self.searched else ", unsearched"
+        by = f"recipe {self.recipe}, {table}model {self.kind}{calibration}{unsearched}"
+        return f"<!-- built from {self.rows}, {by} -->"
+
+    @property
+    def is_preview(self) -> bool:
+        """True where the pictures are drawings of the built-in preview."""
+        return self.kind == "preview"
+
+
+_LINE = re.compile(
+    r"<!-- built from (?P<rows>\S+), recipe (?P<recipe>\S+), (table (?P<table>\S+), )?model (?P<kind>\w+)"
+    r"(, calibration (?P<calibration>[^\s,]+))?(?P<searched>, unsearched)? -->"
 )
 
 
-def recipe_toml(recipe: dict) -> str:
+def recipe_toml(recipe: BuildRecipe) -> str:
     """The table as it was given, but with the models and the commits it was built with; --spec reads it.
 
     Of a local model it says the name, not where it lies.
     """
-    model = recipe["spec"]["recipe"]["model"]
-    revision = recipe["model"]["revision"] if recipe["model"]["kind"] == "hub" else recipe["spec"]["recipe"]["revision"]
-    document = tomlkit.parse(recipe["toml"])
-    document.setdefault("recipe", tomlkit.table()).update({"model": model, "revision": revision})
-    for check in recipe["checks"]:
-        if check["model"] and check["model"]["kind"] != "preview":
-            key = "model" if check["name"] == "attribute" else "detector"
-            pinned = {"revision": check["model"]["revision"]} if check["model"]["kind"] == "hub" else {}
-            document["checks"][check["name"]].update({key: check["model"]["name"], **pinned})
-    note = f"built with {recipe['model']['name']}, revision {recipe['model']['revision']}"
-    return f"# {note}; fingerprint {recipe['fingerprint']}\n\n{tomlkit.dumps(document).rstrip()}\n"
+    asked, model = recipe.spec.recipe, recipe.model
+    document = tomlkit.parse(recipe.toml)
+    revision = model.revision if model.kind == "hub" else asked.revision
+    document.setdefault("recipe", tomlkit.table()).update({"model": asked.model, "revision": revision})
+    for check in recipe.checks:
+        if check.model and check.model.kind != "preview":
+            pinned = {"revision": check.model.revision} if check.model.kind == "hub" else {}
+            document["checks"][check.name].update({check.model_key: check.model.name, **pinned})
+    note = f"built with {model.name}, revision {model.revision}"
+    return f"# {note}; fingerprint {recipe.fingerprint}\n\n{tomlkit.dumps(document).rstrip()}\n"
 
 
 def table_digest(toml: str) -> str:
     """One digest of all that a table in TOML says; comments and the way it is written are not in it."""
     return fingerprint(tomllib.loads(toml))
-
-
-def mark_of(shards: dict[Path, str], recipe: dict, calibrated: Kept | None, searched: bool) -> str:
-    """The line of a README that says what its release was built from."""
-    more = (f", calibration {calibrated.digest}" if calibrated else "") + ("" if searched else ", unsearched")
-    by = f"recipe {recipe['fingerprint']}, table {table_digest(recipe_toml(recipe))}, model {recipe['model']['kind']}"
-    return f"<!-- built from {build.digest(shards)}, {by}{more} -->"
-
-
-def mark_in(out: Path) -> re.Match[str] | None:
-    """What a release was built from, as its README says."""
-    try:
-        return MARK.search((out / "README.md").read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError):
-        return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,13 @@ from huggingface_hub import DatasetCardData
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from agfd30k import SPLITS
-from builder.dataset.statistics import Census
-from builder.raw.calibration_file import Kept
-from builder.spec.criteria import CLASSIFIER, HAAR
+from builder.dataset.contents import Contents
+from builder.dataset.parquet import Config
+from builder.dataset.statistics import Statistics
+from builder.models.source import CheckVersion
+from builder.raw.recipe import BuildRecipe
+from builder.spec.criteria import CLASSIFIER, HAAR, Attribute, Duplicates, Face, Integrity
+from builder.spec.spec import Feature, Spec
 
 TEMPLATE = Path(__file__).resolve().parents[2] / "dataset_card" / "README.md.jinja"
 TAGS = ["synthetic", "ai-generated", "stable-diffusion", "face", "faces", "face-attributes", "robustness", "deepfake"]
@@ -23,138 +28,124 @@ SIZES = (
 """The Hub's size categories, by their upper end."""
 
 
-def render(
-    recipe: dict[str, Any],
-    configs: dict[str, dict],
-    census: Census,
-    sheets: list[str],
-    calibrated: Kept | None,
-    mark: str,
-    name: str,
-    searched: bool = True,
-) -> str:
-    """The whole README.md.
-
-    `configs` maps a config to {"features", "patterns": {split: glob}, "splits": {split: (rows, bytes)}, "download"};
-    `sheets` names the contact sheets in assets/, `calibrated` is how far people agree with the verifier, `searched`
-    says whether duplicates were looked for in these very pictures.
-    """
+def render(contents: Contents, configs: dict[str, Config], sheets: list[str], name: str) -> str:
+    """The whole README.md. `sheets` names the contact sheets in assets/, `name` is what the release is called."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATE.parent), undefined=StrictUndefined, keep_trailing_newline=True
     )
     environment.filters["count"] = "{:,}".format
     environment.filters["share"] = lambda share: "-" if share is None else f"{share:.2f}"
+    recipe, statistics, spec = contents.recipe, contents.statistics, contents.recipe.spec
     return environment.get_template(TEMPLATE.name).render(
-        card_data=_metadata(recipe, configs, census).to_yaml(),
+        card_data=_metadata(recipe, configs, statistics).to_yaml(),
         recipe=recipe,
         configs=configs,
         splits=SPLITS,
-        census=census,
-        composition=census.features(recipe),
-        checks=[_check(check, recipe["spec"], searched) for check in recipe["checks"]],
-        calibrated=calibrated.content if calibrated else None,
+        statistics=statistics,
+        composition=statistics.features(spec),
+        checks=[_check(check, spec, contents.info.searched) for check in recipe.checks],
+        calibrated=contents.calibration.content if contents.calibration else None,
         sheets=[sheet for sheet in sheets if sheet != "all"],
-        versions={name: ", ".join(sorted(found)) for name, found in sorted(census.versions.items())},
-        minors=[group for group in recipe["labels"]["age_group"] if census.minors[group]],
-        wishes=_wishes(recipe, census),
-        wanted=sum(feature["male"] + feature["female"] for feature in recipe["spec"]["features"]),
-        mark=mark,
+        versions={library: ", ".join(sorted(some)) for library, some in sorted(statistics.versions.items())},
+        minors=[group for group in spec.age_groups if statistics.minors[group]],
+        wishes=_wishes(spec, statistics),
+        wanted=sum(feature.male + feature.female for feature in spec.features),
+        build_info=contents.info,
         name=name,
-        preview=recipe["model"]["kind"] == "preview",
+        preview=recipe.is_preview,
     )
 
 
-def _metadata(recipe: dict[str, Any], configs: dict[str, dict], census: Census) -> DatasetCardData:
+def _metadata(recipe: BuildRecipe, configs: dict[str, Config], statistics: Statistics) -> DatasetCardData:
     """What stands at the head of the card, between two lines of dashes."""
-    total = sum(census.made.values())
+    total = sum(statistics.made.values())
     size = next(name for most, name in SIZES if total < most)
     return DatasetCardData(
-        pretty_name=recipe["spec"]["name"],
-        license=recipe["spec"]["license"],
+        pretty_name=recipe.spec.name,
+        license=recipe.spec.license,
         language=["en"],
         annotations_creators=["machine-generated"],
         source_datasets=["original"],
         task_categories=["image-classification", "text-to-image"],
         size_categories=[size],
-        tags=[*TAGS, *(["preview"] if recipe["model"]["kind"] == "preview" else [])],
+        tags=[*TAGS, *(["preview"] if recipe.is_preview else [])],
         configs=[_config(name, config) for name, config in configs.items()],
         dataset_info=[_info(name, config) for name, config in configs.items()],
     )
 
 
-def _wishes(recipe: dict[str, Any], census: Census) -> list[dict[str, Any]]:
+def _wishes(spec: Spec, statistics: Statistics) -> list[dict[str, Any]]:
     """What the table asks a prompt for, feature by feature: its own words, and ages."""
-    built, rows = {feature for _, feature, _ in census.made}, []
-    for feature in recipe["spec"]["features"]:
-        if feature["name"] in built:
-            words = [word for sex, some in feature["phrases"].items() if feature[sex] for word in some if word]
-            rows.append({"feature": feature["name"], "phrases": list(dict.fromkeys(words)), "ages": feature["ages"]})
+    built, rows = {feature for _, feature, _ in statistics.made}, []
+    for feature in spec.features:
+        if feature.name in built:
+            words = [word for sex, some in feature.phrases.items() if feature.quota(sex) for word in some if word]
+            rows.append({"feature": feature.name, "phrases": list(dict.fromkeys(words)), "ages": feature.ages})
     return rows
 
 
-def _check(check: dict[str, Any], spec: dict[str, Any], searched: bool) -> dict[str, str]:
+def _check(check: CheckVersion, spec: Spec, searched: bool) -> dict[str, str]:
     """A check that was made: its name, what it asks for, with which limits, and the model that it looks with."""
-    name, limits = check["name"], spec["checks"][check["name"]]
-    says = {"integrity": _integrity, "face": _face, "attribute": _attribute, "duplicates": _duplicates}[name]
-    model = check["model"] and "{name}, revision `{revision}`".format(**check["model"])
-    if name == "face" and not model:
-        model = "OpenCV's Haar cascades" if limits["detector"] == HAAR else "that of `attribute`"
-    said = says(limits, spec["features"]) if searched or name != "duplicates" else "a perceptual hash; not compared yet"
-    return {"name": name, "says": said, "model": model or "none"}
+    limits = getattr(spec.checks, check.name)
+    says = {"integrity": _integrity, "face": _face, "attribute": _attribute, "duplicates": _duplicates}[check.name]
+    model = f"{check.model.name}, revision `{check.model.revision}`" if check.model else "none"
+    if check.name == "face" and not check.model:
+        model = "OpenCV's Haar cascades" if limits.detector == HAAR else "that of `attribute`"
+    compared = searched or check.name != "duplicates"
+    said = says(limits, spec.features) if compared else "a perceptual hash; not compared yet"
+    return {"name": check.name, "says": said, "model": model}
 
 
-def _integrity(limits: dict[str, Any] | None, features: list[dict[str, Any]]) -> str:
+def _integrity(limits: Integrity | None, features: Sequence[Feature]) -> str:
     says = "the right size, neither black nor one colour"
     if limits is None:
         return says
-    blurred = [f"`{feature['name']}`" for feature in features if not feature["check"]["sharp"]]
+    blurred = [f"`{feature.name}`" for feature in features if not feature.check.sharp]
     but = f" (not for {', '.join(blurred)})" if blurred else ""
-    return f"{says}; variance of the Laplacian at least {limits['sharpness']:g}{but}, noise at most {limits['noise']:g}"
+    return f"{says}; variance of the Laplacian at least {limits.sharpness:g}{but}, noise at most {limits.noise:g}"
 
 
-def _face(limits: dict[str, Any], features: list[dict[str, Any]]) -> str:
-    if limits["detector"] == CLASSIFIER:
+def _face(limits: Face, features: Sequence[Feature]) -> str:
+    if limits.detector == CLASSIFIER:
         return "exactly one face"
-    some = [f"`{feature['name']}`" for feature in features if feature["check"]["face"] != "one"]
+    some = [f"`{feature.name}`" for feature in features if feature.check.face != "one"]
     but = f"; covered or turned away, where there may be none, for {', '.join(some)}" if some else ""
-    return f"exactly one face, at least {limits['smallest']:g} of the picture's height (or what the table says){but}"
+    return f"exactly one face, at least {limits.smallest:g} of the picture's height (or what the table says){but}"
 
 
-def _attribute(limits: dict[str, Any], features: list[dict[str, Any]]) -> str:
-    own = {f"`{feature['name']}`": feature["check"] for feature in features}
-    dark = [f"{name} by a mean luminance under {c['darker_than']:g}" for name, c in own.items() if c["darker_than"]]
+def _attribute(limits: Attribute, features: Sequence[Feature]) -> str:
+    own = {f"`{feature.name}`": feature.check for feature in features}
+    dark = [f"{name} by a mean luminance under {c.darker_than:g}" for name, c in own.items() if c.darker_than]
     light = [
-        f"{name} by nearly white pixels over {c['highlights_over']:g}"
-        for name, c in own.items()
-        if c["highlights_over"]
+        f"{name} by nearly white pixels over {c.highlights_over:g}" for name, c in own.items() if c.highlights_over
     ]
-    other = [f"{name} {c['threshold']:g}" for name, c in own.items() if c["threshold"] is not None]
-    least = f"score of the feature at least {limits['threshold']:g}" + (f" ({', '.join(other)})" if other else "")
+    other = [f"{name} {c.threshold:g}" for name, c in own.items() if c.threshold is not None]
+    least = f"score of the feature at least {limits.threshold:g}" + (f" ({', '.join(other)})" if other else "")
     lit = f"; {', '.join([*dark, *light])}" if dark or light else ""
-    fails = "made again" if limits["on_fail"] == "reject" else "kept and not verified"
-    return f"{least}, scores of sex and age at least {limits['person']:g}{lit}; what fails is {fails}"
+    fails = "made again" if limits.on_fail == "reject" else "kept and not verified"
+    return f"{least}, scores of sex and age at least {limits.person:g}{lit}; what fails is {fails}"
 
 
-def _duplicates(limits: dict[str, Any], features: list[dict[str, Any]]) -> str:
-    near, cell = limits["radius"], limits["radius_in_cell"]
+def _duplicates(limits: Duplicates, features: Sequence[Feature]) -> str:
+    near, cell = limits.radius, limits.radius_in_cell
     return f"a perceptual hash more than {near} of 64 bits from any other's, more than {cell} within a feature and sex"
 
 
-def _config(name: str, config: dict) -> dict:
-    files = [{"split": split, "path": config["patterns"][split]} for split in config["splits"]]
+def _config(name: str, config: Config) -> dict[str, Any]:
+    files = [{"split": split, "path": config.patterns[split]} for split in config.splits]
     return {"config_name": name, **({"default": True} if name == "all" else {}), "data_files": files}
 
 
-def _info(name: str, config: dict) -> dict:
+def _info(name: str, config: Config) -> dict[str, Any]:
     """dataset_info of a config; split sizes are what keeps `datasets` from serving stale rows out of its cache."""
     splits = [
-        {"name": split, "num_bytes": size, "num_examples": rows} for split, (rows, size) in config["splits"].items()
+        {"name": split, "num_bytes": size.bytes, "num_examples": size.rows} for split, size in config.splits.items()
     ]
     info = DatasetInfo(
         config_name=name,
-        features=config["features"],
+        features=config.features,
         splits=splits,
-        download_size=config["download"],
-        dataset_size=sum(size for _, size in config["splits"].values()),
+        download_size=config.download,
+        dataset_size=sum(size.bytes for size in config.splits.values()),
     )
     return info._to_yaml_dict()

@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
 
-from builder.dataset.statistics import Census
+from builder.dataset.statistics import FeatureCounts, Statistics
+from builder.spec.spec import Spec
 
 BLUE, GREY = "#3b6ea5", "#c9ced6"
 
 
-def write(folder: Path, recipe: dict[str, Any], census: Census) -> None:
+def write(folder: Path, spec: Spec, statistics: Statistics) -> None:
     """Write `counts.png` and `balance.png`."""
     with matplotlib.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
-        for name, chart in (("counts", _counts(census.features(recipe))), ("balance", _balance(recipe, census))):
+        for name, chart in (("counts", _counts(statistics.features(spec))), ("balance", _balance(spec, statistics))):
             chart.savefig(folder / f"{name}.png", dpi=120, bbox_inches="tight", metadata={"Software": None})
 
 
-def _counts(features: list[dict[str, Any]]) -> Figure:
+def _counts(features: list[FeatureCounts]) -> Figure:
     """A bar for every feature, in the table's order: pictures made, and those given up."""
     chart = Figure(figsize=(7, 0.8 + 0.2 * len(features)))
     axes = chart.subplots()
-    names = [row["feature"] for row in features]
-    made, unfilled = [row["made"] for row in features], [row["unfilled"] for row in features]
+    names = [row.feature for row in features]
+    made, unfilled = [row.made for row in features], [row.unfilled for row in features]
     bars = axes.barh(names, made, color=BLUE)
     axes.bar_label(bars, labels=[f"{count:,}" for count in made], padding=3)
     if any(unfilled):
@@ -37,10 +37,10 @@ def _counts(features: list[dict[str, Any]]) -> Figure:
     return chart
 
 
-def _balance(recipe: dict[str, Any], census: Census) -> Figure:
+def _balance(spec: Spec, statistics: Statistics) -> Figure:
     """Pictures by ethnicity and age group, as a heat map with its numbers."""
-    rows, columns = recipe["labels"]["ethnicity"], recipe["labels"]["age_group"]
-    found = census.by("ethnicity", "age_group")
+    rows, columns = list(spec.ethnicities), list(spec.age_groups)
+    found = statistics.by("ethnicity", "age_group")
     counts = [[found.get((row, column), 0) for column in columns] for row in rows]
     chart = Figure(figsize=(1.6 + 1.1 * len(columns), 0.9 + 0.5 * len(rows)))
     axes = chart.subplots()

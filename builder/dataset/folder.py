@@ -9,12 +9,12 @@ from typing import Any
 
 import yaml
 
-from builder.dataset.build_info import IGNORED, MARK
+from builder.dataset.build_info import BuildInfo
 
 DATA = re.compile(r"(data/\w+|metadata)/(\w+)-(\d{5})-of-(\d{5})\.parquet")
-
 TEXTS = ("README.md", "recipe.toml")
-
+IGNORED = {".gitattributes", ".cache", ".DS_Store"}
+"""What Git, the Hub's client and a desktop leave behind."""
 ASSET = re.compile(r"assets/(\w+\.(webp|png)|(checks|calibration)\.json)")
 
 
@@ -48,16 +48,19 @@ class Release:
             return {}, ""
 
     @property
+    def info(self) -> BuildInfo | None:
+        """What it was built from, as the card says."""
+        return BuildInfo.parse(self.card[1])
+
+    @property
     def searched(self) -> bool:
         """True unless the card says that duplicates were not looked for."""
-        mark = MARK.search(self.card[1])
-        return not (mark and mark["unsearched"])
+        return self.info is None or self.info.searched
 
     @property
     def preview(self) -> bool:
         """True when the pictures are those of the preview model."""
-        mark = MARK.search(self.card[1])
-        return bool(mark and mark["kind"] == "preview")
+        return self.info is not None and self.info.is_preview
 
     def configs(self) -> dict[str, dict[str, str]]:
         """Config → split → glob, as the card says."""

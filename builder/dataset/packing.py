@@ -6,67 +6,59 @@ the number of pictures.
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from filelock import FileLock
 from tqdm import tqdm
 
 from builder.common.errors import UserError
 from builder.common.files import atomic, sync_folder
 from builder.dataset import card, charts, contact_sheets
-from builder.dataset.build_info import IGNORED, TALLY, mark_in, mark_of, recipe_toml
-from builder.dataset.parquet import ReleaseWriter
-from builder.dataset.statistics import Census
-from builder.raw import build, calibration_file, layout
-from builder.raw import recipe as raw_recipe
-from builder.raw.calibration_file import Kept
+from builder.dataset.build_info import BuildInfo, recipe_toml
+from builder.dataset.contents import Contents
+from builder.dataset.folder import IGNORED
+from builder.dataset.parquet import Config, ReleaseWriter
+from builder.dataset.statistics import CHECKS_FILE, Statistics
+from builder.raw import calibration_file
+from builder.raw.build import RawBuild
+from builder.raw.recipe import BuildRecipe
 
 OURS = {"README.md", "recipe.toml", "data", "metadata", "assets"}
-
 THREADS = 4
 """Attributes packed at a time; each takes some 100 MB of memory, and waits for the disk a part of the time."""
 
 
-def summary(census: Census, recipe: dict, out: Path) -> str:
+def summary(statistics: Statistics, recipe: BuildRecipe, out: Path) -> str:
     """What was made and rejected and what a release holds, as tables, and how to load it."""
-    config = next(iter(census.made))[0]
+    config = next(iter(statistics.made))[0]
     look = f"pictures of every feature: {out / 'assets' / 'all.webp'}"
-    checked = "\n".join(census.lines(recipe))
-    return f'{checked}\n\n{census}\n\n{look}\n{out} is ready: load_dataset("{out.as_posix()}", "{config}")'
+    checked = "\n".join(statistics.lines(recipe.spec))
+    return f'{checked}\n\n{statistics}\n\n{look}\n{out} is ready: load_dataset("{out.as_posix()}", "{config}")'
 
 
-def make(raw_folder: Path, out: Path, anew: bool = False) -> tuple[Census, bool]:
+def pack(raw: RawBuild, out: Path, anew: bool = False) -> tuple[Statistics, bool]:
     """Make the release of every shard that has its receipt; returns what it holds, and whether it was made now.
 
     A release that is already that of these shards is left as it is, unless it shall be made `anew`. Raises UserError
     where `out` holds anything else than a release of this recipe, or where a picture or row is damaged.
     """
-    recipe = raw_recipe.require(raw_folder)
-    calibrated = calibration_file.load(raw_folder, recipe["fingerprint"])
     out = out.resolve()
-    with FileLock(raw_folder / layout.LOCK):
-        shards = build.finished(raw_folder)
-        census = Census.of(list(shards))
-        if not census.made:
-            raise UserError(f"{raw_folder}: {census.nothing()}")
-        searched = build.is_searched(raw_folder, recipe["spec"]["checks"]["duplicates"], shards)
-        mark = mark_of(shards, recipe, calibrated, searched)
-        require_free(out, recipe)
+    with raw.lock():
+        contents = Contents.of(raw)
+        require_free(out, raw.recipe)
         out.parent.mkdir(parents=True, exist_ok=True)
-        stale = anew or not _is_current(out, mark, recipe)
+        stale = anew or not _is_current(out, contents)
         if stale:
             temporary = out.parent / f".{out.name}.tmp"
             shutil.rmtree(temporary, ignore_errors=True)
-            _write(temporary, out.name, recipe, list(shards), census, calibrated, mark, searched)
+            _write(temporary, out.name, contents)
             _swap(temporary, out)
-    return census, stale
+    return contents.statistics, stale
 
 
-def require_free(out: Path, recipe: dict) -> None:
+def require_free(out: Path, recipe: BuildRecipe) -> None:
     """Raise UserError where `out` cannot be made, or holds anything that a release of this recipe must not replace.
 
     It may replace an older release of the same recipe and a preview, nothing else.
@@ -77,56 +69,62 @@ def require_free(out: Path, recipe: dict) -> None:
     if not out.exists():
         return
     names = {path.name for path in out.iterdir()} - IGNORED if out.is_dir() else {"a file"}
-    mark = mark_in(out)
-    strangers = sorted(names - OURS) or ([] if mark or not names else ["a README.md that is not ours"])
+    there = BuildInfo.read(out)
+    strangers = sorted(names - OURS) or ([] if there or not names else ["a README.md that is not ours"])
     if strangers:
         raise UserError(f"{out}: holds {', '.join(strangers[:3])}, so it is not replaced; move it away or use --out")
-    if mark and mark["recipe"] != recipe["fingerprint"] and mark["kind"] != "preview":
+    if there and there.recipe != recipe.fingerprint and not there.is_preview:
         raise UserError(f"{out}: is the release of another recipe, so it is not replaced; move it away or use --out")
 
 
-def _write(
-    folder: Path,
-    name: str,
-    recipe: dict,
-    shards: list[Path],
-    census: Census,
-    calibrated: Kept | None,
-    mark: str,
-    searched: bool,
-) -> None:
-    folder.mkdir()
-    (folder / "assets").mkdir()
-    parts = {name: [s for s in shards if _attribute(s) == name] for name in recipe["labels"]["attribute"]}
+def _write(folder: Path, name: str, contents: Contents) -> None:
+    """Write a whole release into a new folder; `name` is what it will be called."""
+    assets, recipe, statistics = folder / "assets", contents.recipe, contents.statistics
+    assets.mkdir(parents=True)
+    parts = _by_attribute(contents)
     with ThreadPoolExecutor(2) as beside:
-        sheets = beside.submit(
-            contact_sheets.write_sheets, folder / "assets", [s for part in parts.values() for s in part]
-        )
-        drawn = beside.submit(charts.write, folder / "assets", recipe, census)
-        configs, sheets, _ = pack(folder, recipe["labels"], parts), sheets.result(), drawn.result()
-    counted = {split: rows for split, rows in census.splits().items() if rows}
-    for config in ("all", "metadata"):
-        if {split: rows for split, (rows, _) in configs[config]["splits"].items()} != counted:
-            raise UserError(f"{shards[0].parent.parent}: was changed while it was read; wait for who writes there")
-    with atomic(folder / "assets" / TALLY) as file:
-        file.write(json.dumps(census.tally(recipe), indent=1).encode())
-    if calibrated:
-        with atomic(folder / "assets" / calibration_file.NAME) as file:
-            file.write(calibrated.data)
+        in_order = [shard for part in parts.values() for shard in part]
+        sheets = beside.submit(contact_sheets.write_sheets, assets, in_order)
+        drawn = beside.submit(charts.write, assets, recipe.spec, statistics)
+        configs = write_parquet(folder, recipe.spec.labels, parts)
+        drawn.result()
+    _require_unchanged(configs, contents)
+    with atomic(assets / CHECKS_FILE) as file:
+        file.write(str(statistics.checks(recipe)).encode())
+    if contents.calibration:
+        with atomic(assets / calibration_file.NAME) as file:
+            file.write(contents.calibration.data)
     with atomic(folder / "recipe.toml") as file:
         file.write(recipe_toml(recipe).encode())
     with atomic(folder / "README.md") as file:
-        file.write(card.render(recipe, configs, census, sheets, calibrated, mark, name, searched).encode())
+        file.write(card.render(contents, configs, sheets.result(), name).encode())
     sync_folder(folder)
 
 
-def _is_current(out: Path, mark: str, recipe: dict) -> bool:
-    """True where a release is already what its mark and its table shall say."""
-    there = mark_in(out)
-    return bool(there) and there[0] == mark and (out / "recipe.toml").read_text("utf-8") == recipe_toml(recipe)
+def _by_attribute(contents: Contents) -> dict[str, list[Path]]:
+    parts: dict[str, list[Path]] = {attribute: [] for attribute in contents.recipe.spec.attributes}
+    for shard in contents.shards:
+        parts[shard.name.rpartition("-")[0]].append(shard)
+    return parts
 
 
-def pack(folder: Path, labels: dict[str, list[str]], parts: dict[str, list[Path]]) -> dict[str, dict]:
+def _require_unchanged(configs: dict[str, Config], contents: Contents) -> None:
+    """Raise UserError where other rows were packed than were counted."""
+    counted = {split: rows for split, rows in contents.statistics.splits().items() if rows}
+    for name in ("all", "metadata"):
+        if {split: size.rows for split, size in configs[name].splits.items()} != counted:
+            folder = next(iter(contents.shards)).parent.parent
+            raise UserError(f"{folder}: was changed while it was read; wait for who writes there")
+
+
+def _is_current(out: Path, contents: Contents) -> bool:
+    """True where a release is already what its build info and its table shall say."""
+    if BuildInfo.read(out) != contents.info or not (out / "recipe.toml").is_file():
+        return False
+    return (out / "recipe.toml").read_text(encoding="utf-8") == recipe_toml(contents.recipe)
+
+
+def write_parquet(folder: Path, labels: dict[str, list[str]], parts: dict[str, list[Path]]) -> dict[str, Config]:
     """Write the Parquet files, several attributes at a time; returns what the card says of every config."""
     files = ReleaseWriter(folder, labels)
     with (
@@ -134,23 +132,19 @@ def pack(folder: Path, labels: dict[str, list[str]], parts: dict[str, list[Path]
         ThreadPoolExecutor(THREADS) as pool,
     ):
 
-        def pack(attribute: str) -> None:
+        def write(attribute: str) -> None:
             for shard in parts[attribute]:
                 files.add_pictures(attribute, shard)
                 bar.update()
             files.close(attribute)
 
-        work = [pool.submit(pack, attribute) for attribute in sorted(parts, key=lambda name: -len(parts[name]))]
+        work = [pool.submit(write, attribute) for attribute in sorted(parts, key=lambda name: -len(parts[name]))]
         for shard in (shard for part in parts.values() for shard in part):
             files.add_labels(shard)
         files.close("metadata")
         for done in work:
             done.result()
     return files.configs()
-
-
-def _attribute(shard: Path) -> str:
-    return shard.name.rpartition("-")[0]
 
 
 def _swap(new: Path, out: Path) -> None:

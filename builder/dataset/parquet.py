@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,24 @@ FILE_BYTES = 500_000_000
 """A file is closed once it is larger than this."""
 
 
+@dataclass(frozen=True)
+class SplitSize:
+    """Rows of a split, and their bytes in memory."""
+
+    rows: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Config:
+    """A config of a release: its schema, its files as a glob by split, the splits' sizes, and bytes to download."""
+
+    features: Features
+    patterns: dict[str, str]
+    splits: dict[str, SplitSize]
+    download: int
+
+
 class ReleaseWriter:
     """The Parquet files of a release: per attribute and split, and the labels of all of them per split."""
 
@@ -33,7 +52,7 @@ class ReleaseWriter:
         self.schema = agfd30k.features(labels)
         self.label_schema = agfd30k.features(labels, "metadata")
         self.open: dict[tuple[str, str], _Files] = {}
-        self.sizes: dict[str, dict[str, tuple[int, int]]] = {}
+        self.sizes: dict[str, dict[str, SplitSize]] = {}
         self.downloads: Counter = Counter()
 
     def add_pictures(self, attribute: str, shard: Path) -> None:
@@ -58,9 +77,9 @@ class ReleaseWriter:
             files = self.open.pop((name, split), None)
             if files is not None:
                 self.downloads[name] += files.close()
-                self.sizes.setdefault(name, {})[split] = (files.rows, files.bytes)
+                self.sizes.setdefault(name, {})[split] = SplitSize(files.rows, files.bytes)
 
-    def configs(self) -> dict[str, dict]:
+    def configs(self) -> dict[str, Config]:
         """What the card says of every config; attributes without a picture have none."""
         attributes = [name for name in self.labels["attribute"] if name in self.sizes]
         found = {name: self._config(name, f"data/{name}", [name]) for name in attributes}
@@ -68,18 +87,18 @@ class ReleaseWriter:
         found["metadata"] = self._config("metadata", "metadata", ["metadata"])
         return found
 
-    def _config(self, name: str, place: str, parts: list[str]) -> dict:
+    def _config(self, name: str, place: str, parts: list[str]) -> Config:
         splits = {}
         for split in SPLITS:
             sizes = [self.sizes[part][split] for part in parts if split in self.sizes[part]]
             if sizes:
-                splits[split] = (sum(rows for rows, _ in sizes), sum(size for _, size in sizes))
-        return {
-            "features": self.label_schema if name == "metadata" else self.schema,
-            "patterns": {split: f"{place}/{split}-*.parquet" for split in splits},
-            "splits": splits,
-            "download": sum(self.downloads[part] for part in parts),
-        }
+                splits[split] = SplitSize(sum(size.rows for size in sizes), sum(size.bytes for size in sizes))
+        return Config(
+            features=self.label_schema if name == "metadata" else self.schema,
+            patterns={split: f"{place}/{split}-*.parquet" for split in splits},
+            splits=splits,
+            download=sum(self.downloads[part] for part in parts),
+        )
 
     def _files(self, name: str, split: str, schema, group: int) -> _Files:
         if (name, split) not in self.open:

@@ -7,19 +7,65 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from annotated_types import Len
+from pydantic import BaseModel, ConfigDict
 
 from agfd30k import SPLITS, read_rows
+from builder.models.source import CheckVersion
 from builder.raw.layout import REJECTED
 from builder.raw.receipts import require_sound
-from builder.spec.spec import ADULT
+from builder.raw.recipe import BuildRecipe
+from builder.spec.spec import ADULT, Feature, Spec
 
+CHECKS_FILE = "checks.json"
+"""Its name among a release's assets."""
 SCORES = 20
 """Bins of a score from 0 to 1."""
 
 
+class FeatureCounts(BaseModel):
+    """Pictures of a feature that were asked for, made, verified and not judged; tries that were rejected, in all and by
+    reason; pictures given up; tries for each picture, None where there is none.
+
+    `rejected_scores` are the attribute scores of the rejected tries in SCORES bins, from 0 to 1, or None.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    attribute: str
+    feature: str
+    asked: int
+    made: int
+    verified: int
+    not_judged: int
+    rejected: int
+    reasons: dict[str, int]
+    unfilled: int
+    tries: float | None
+    rejected_scores: Annotated[tuple[int, ...], Len(SCORES, SCORES)] | None
+
+
+class ChecksReport(BaseModel):
+    """What the checks found, as a release's checks.json holds it; and their versions and models."""
+
+    model_config = ConfigDict(frozen=True)
+
+    checks: tuple[CheckVersion, ...]
+    features: tuple[FeatureCounts, ...]
+
+    @classmethod
+    def read(cls, release: Path) -> ChecksReport:
+        """That of a release folder. Raises OSError, or ValueError for a damaged one."""
+        return cls.model_validate_json((release / "assets" / CHECKS_FILE).read_bytes())
+
+    def __str__(self) -> str:
+        return json.dumps(self.model_dump(mode="json"), indent=1)
+
+
 @dataclass
-class Census:
+class Statistics:
     """What is counted, and by what.
 
     Pictures: `made` by (attribute, feature, split), `people` by (sex, ethnicity, age group), `verified` by (feature,
@@ -39,7 +85,7 @@ class Census:
     unfilled: Counter = field(default_factory=Counter)
 
     @classmethod
-    def of(cls, shards: list[Path]) -> Census:
+    def of(cls, shards: list[Path]) -> Statistics:
         """Count finished shards. Raises Damaged for one whose rows are not those its receipt was written for."""
         counts = cls()
         for shard in shards:
@@ -81,54 +127,43 @@ class Census:
             found[values if len(values) > 1 else values[0]] += count
         return dict(found)
 
-    def features(self, recipe: dict[str, Any]) -> list[dict[str, Any]]:
-        """Per feature, in the table's order: pictures asked for, made, verified and not judged, tries rejected, in all
-        and by reason, pictures given up, and tries for each picture (None where there is none).
-        """
-        rows = []
-        for feature in recipe["spec"]["features"]:
-            name = feature["name"]
-            made = sum(n for (_, of, _), n in self.made.items() if of == name)
-            reasons = {reason: n for (of, reason), n in sorted(self.rejected.items()) if of == name}
-            if made or self.unfilled[name]:
-                rejected = sum(reasons.values())
-                rows.append(
-                    {
-                        "attribute": feature["attribute"],
-                        "feature": name,
-                        "asked": made + self.unfilled[name],
-                        "made": made,
-                        "verified": self.verified[name, True],
-                        "not_judged": self.verified[name, None],
-                        "rejected": rejected,
-                        "reasons": reasons,
-                        "unfilled": self.unfilled[name],
-                        "tries": (made + rejected) / made if made else None,
-                    }
-                )
-        return rows
+    def features(self, spec: Spec) -> list[FeatureCounts]:
+        """The counts of every feature of which pictures were asked for, in the table's order."""
+        counts = (self._feature(feature) for feature in spec.features)
+        return [count for count in counts if count.asked]
 
-    def tally(self, recipe: dict[str, Any]) -> dict[str, Any]:
-        """What the checks found, as plain JSON values: per feature, and with the checks' versions and models."""
-        rows = [row | {"rejected_scores": self.scores.get(row["feature"])} for row in self.features(recipe)]
-        return {"checks": recipe["checks"], "features": rows}
+    def _feature(self, feature: Feature) -> FeatureCounts:
+        made = sum(n for (_, name, _), n in self.made.items() if name == feature.name)
+        reasons = {reason: n for (name, reason), n in sorted(self.rejected.items()) if name == feature.name}
+        rejected, unfilled = sum(reasons.values()), self.unfilled[feature.name]
+        return FeatureCounts(
+            attribute=feature.attribute,
+            feature=feature.name,
+            asked=made + unfilled,
+            made=made,
+            verified=self.verified[feature.name, True],
+            not_judged=self.verified[feature.name, None],
+            rejected=rejected,
+            reasons=reasons,
+            unfilled=unfilled,
+            tries=(made + rejected) / made if made else None,
+            rejected_scores=self.scores.get(feature.name),
+        )
 
-    def lines(self, recipe: dict[str, Any]) -> Iterator[str]:
+    def checks(self, recipe: BuildRecipe) -> ChecksReport:
+        """What the checks found, feature by feature."""
+        return ChecksReport(checks=recipe.checks, features=tuple(self.features(recipe.spec)))
+
+    def lines(self, spec: Spec) -> Iterator[str]:
         """A table of what was asked, made and rejected for which reason, feature by feature."""
-        rows = self.features(recipe)
+        rows = self.features(spec)
         yield f"{'feature':<15}{'asked':>8}{'made':>8}{'verified':>9}{'given up':>9}{'tries':>7}  rejected"
         for row in rows:
-            tries = f"{row['tries']:.2f}" if row["tries"] else "-"
-            why = ", ".join(
-                f"{n:,} {reason}" for reason, n in sorted(row["reasons"].items(), key=lambda item: -item[1])
-            )
-            counts = f"{row['asked']:>8,}{row['made']:>8,}{row['verified']:>9,}{row['unfilled']:>9,}{tries:>7}"
-            yield f"{row['feature']:<15}{counts}  {why or '-'}"
-        asked, made, verified, unfilled, rejected = (
-            sum(row[key] for row in rows) for key in ("asked", "made", "verified", "unfilled", "rejected")
-        )
-        tries = f"{(made + rejected) / made:.2f}" if made else "-"
-        yield f"{'all':<15}{asked:>8,}{made:>8,}{verified:>9,}{unfilled:>9,}{tries:>7}  {rejected:,}"
+            reasons = sorted(row.reasons.items(), key=lambda item: -item[1])
+            why = ", ".join(f"{n:,} {reason}" for reason, n in reasons)
+            yield f"{row.feature:<15}{_columns(*_counts(row))}  {why or '-'}"
+        totals = [sum(column) for column in zip(*map(_counts, rows))]
+        yield f"{'all':<15}{_columns(*totals)}  {totals[-1]:,}"
 
     def nothing(self) -> str:
         """Why there is no picture at all, and what to do."""
@@ -153,3 +188,12 @@ class Census:
 
 def _feature(id: str) -> str:
     return id.split("-")[1]
+
+
+def _counts(row: FeatureCounts) -> tuple[int, int, int, int, int]:
+    return row.asked, row.made, row.verified, row.unfilled, row.rejected
+
+
+def _columns(asked: int, made: int, verified: int, unfilled: int, rejected: int) -> str:
+    tries = f"{(made + rejected) / made:.2f}" if made else "-"
+    return f"{asked:>8,}{made:>8,}{verified:>9,}{unfilled:>9,}{tries:>7}"

@@ -8,24 +8,20 @@ killed.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from filelock import FileLock
 
 from agfd30k import read_rows
 from builder.checks.duplicates import numbers, twins
 from builder.common.errors import UserError
 from builder.common.files import atomic, sync_folder
 from builder.plan.plan import Plan, Shard
-from builder.raw import build, layout
-from builder.raw import recipe as raw_recipe
-from builder.raw.receipts import is_done, require_sound
+from builder.raw.build import Finished, RawBuild
+from builder.raw.layout import SEARCHED
+from builder.raw.receipts import require_sound
 from builder.raw.rows import rejection
-from builder.raw.shard_writer import ShardWriter
 
 DECIDED = "duplicates.json"
 """While duplicates are taken back: which, by shard. Whoever finds it finishes the work."""
@@ -33,7 +29,7 @@ PATIENCE = 10
 """Seconds to wait for the lock of a shard: who has just written its receipt lets it go a moment later."""
 
 
-def take_back(folder: Path, plan: Plan) -> int | None:
+def take_back(raw: RawBuild, plan: Plan) -> int | None:
     """Take back every duplicate among the pictures of a finished plan; returns how many there were.
 
     None where the plan is not finished: another process is making pictures, and will look by itself. A crash at any
@@ -43,28 +39,29 @@ def take_back(folder: Path, plan: Plan) -> int | None:
     """
     if plan.spec.checks.duplicates is None:
         return 0
-    with FileLock(folder / layout.LOCK):
-        if not (folder / DECIDED).exists():
-            if not all(is_done(folder / layout.SHARDS / shard.name, plan.ids(shard)) for shard in plan.shards):
+    with raw.lock():
+        if not (raw.folder / DECIDED).exists():
+            if not all(raw.is_done(plan, shard) for shard in plan.shards):
                 return None
-            finished = build.finished(folder)
-            if build.is_searched(folder, plan.spec.checks.duplicates, finished):
+            finished = raw.finished()
+            if raw.is_searched(finished):
                 return 0
-            if not (decided := _decide(folder, plan, finished)):
-                build.note_searched(folder, finished)
+            if not (decided := _decide(raw, plan, finished)):
+                raw.note_searched(finished)
                 return 0
-            with atomic(folder / DECIDED) as file:
+            with atomic(raw.folder / DECIDED) as file:
                 file.write(json.dumps(decided).encode())
-            sync_folder(folder)
-        return _carry_out(folder, plan)
+            sync_folder(raw.folder)
+        return _carry_out(raw, plan)
 
 
-def resume(folder: Path, plan: Plan) -> None:
+def resume(raw: RawBuild, plan: Plan) -> None:
     """Finish what a killed process has left half done; to be called before anything is made."""
-    with FileLock(folder / layout.LOCK):
-        for torn in (*folder.glob(f".{DECIDED}.*.tmp"), *folder.glob(f".{layout.SEARCHED}.*.tmp")):
-            torn.unlink(missing_ok=True)
-        _carry_out(folder, plan)
+    with raw.lock():
+        for name in (DECIDED, SEARCHED):
+            for torn in raw.folder.glob(f".{name}.*.tmp"):
+                torn.unlink(missing_ok=True)
+        _carry_out(raw, plan)
 
 
 class _Picture(NamedTuple):
@@ -78,12 +75,12 @@ class _Picture(NamedTuple):
     cell: int
 
 
-def _decide(folder: Path, plan: Plan, finished: Collection[Path]) -> list[dict[str, Any]]:
+def _decide(raw: RawBuild, plan: Plan, finished: Finished) -> list[dict[str, Any]]:
     """The duplicates among a finished plan's pictures, by shard: for each id its attempt, a reason and a detail.
 
     They are compared with all that is there; what this plan would not make again, another run's pictures, stays.
     """
-    pictures, settled = _pictures(folder, plan, finished)
+    pictures, settled = _pictures(raw, plan, finished)
     cells = np.array([picture.cell for picture in pictures], dtype=np.int64)
     hashes = numbers([picture.hash for picture in pictures])
     by_shard: dict[Shard, dict[str, tuple[int, str, str]]] = {}
@@ -95,9 +92,9 @@ def _decide(folder: Path, plan: Plan, finished: Collection[Path]) -> list[dict[s
     return [{"shard": asdict(shard), "losers": losers} for shard, losers in by_shard.items()]
 
 
-def _pictures(folder: Path, plan: Plan, finished: Collection[Path]) -> tuple[list[_Picture], int]:
+def _pictures(raw: RawBuild, plan: Plan, finished: Finished) -> tuple[list[_Picture], int]:
     """Every finished picture, those first that the plan does not make; and how many these are."""
-    planned = {folder / layout.SHARDS / shard.name: shard for shard in plan.shards}
+    planned = {raw.shard_folder(shard): shard for shard in plan.shards}
     cells: dict[tuple[str, str], int] = {}
     own: list[_Picture] = []
     others: list[_Picture] = []
@@ -116,28 +113,26 @@ def _pictures(folder: Path, plan: Plan, finished: Collection[Path]) -> tuple[lis
     return others + own, len(others)
 
 
-def _carry_out(folder: Path, plan: Plan) -> int:
+def _carry_out(raw: RawBuild, plan: Plan) -> int:
     """Take back what was decided, if there is anything; returns how many pictures that was."""
+    path = raw.folder / DECIDED
     try:
-        found = json.loads((folder / DECIDED).read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
         decided = [(Shard(**each["shard"]), dict(each["losers"])) for each in found]
     except FileNotFoundError:
         return 0
     except (LookupError, TypeError, ValueError):
-        raise UserError(f"{folder / DECIDED}: damaged; remove it, and duplicates are looked for again") from None
+        raise UserError(f"{path}: damaged; remove it, and duplicates are looked for again") from None
     for shard, losers in decided:
-        _take_back(folder, plan, shard, losers)
-    (folder / DECIDED).unlink()
-    sync_folder(folder)
+        _take_back(raw, plan, shard, losers)
+    path.unlink()
+    sync_folder(raw.folder)
     return sum(len(losers) for _, losers in decided)
 
 
-def _take_back(folder: Path, plan: Plan, shard: Shard, losers: dict[str, list]) -> None:
+def _take_back(raw: RawBuild, plan: Plan, shard: Shard, losers: dict[str, list]) -> None:
     """Take back some pictures of one shard, by id with (attempt, reason, detail); those already gone stay gone."""
-    recipe = raw_recipe.require(folder)
-    made_by = {"model": recipe["model"]["name"], "model_revision": recipe["model"]["revision"]}
-    path, ending = folder / layout.SHARDS / shard.name, recipe["settings"]["image_format"]
-    with ShardWriter(path, plan.whole(shard), plan, ending, made_by, PATIENCE) as writer:
+    with raw.writer(plan, shard, PATIENCE) as writer:
         gone = []
         for row in writer.rows:
             attempt, *why = losers.get(row["id"], (None,))

@@ -25,10 +25,10 @@ from builder.generation.progress import Progress
 from builder.models import source
 from builder.plan.plan import Plan, Shard
 from builder.plan.sample import Result
-from builder.raw import build, layout
-from builder.raw import recipe as raw_recipe
+from builder.raw.build import RawBuild, read_recipe, recorded_checks, recorded_source
 from builder.raw.layout import REJECTED
-from builder.raw.receipts import is_done
+from builder.raw.recipe import BuildRecipe, Settings
+from builder.raw.row_count import RowCount
 from builder.raw.rows import rejection
 from builder.raw.shard_writer import Locked, ShardWriter
 
@@ -83,22 +83,22 @@ class Run:
         self.rank = Rank.here()
         self.pipeline = None
 
-    def prepare(self) -> dict[str, Any]:
+    def prepare(self) -> BuildRecipe:
         """Settle which exact models are meant; returns the recipe. Raises UserError where one cannot be found."""
-        config, recipe = self.config, self.plan.spec.recipe
-        recorded = raw_recipe.recorded_source(config.raw, recipe.model, recipe.revision)
-        self.source = source.resolve(recipe.model, recipe.revision, recorded, config.model_config)
-        self.check_sources = loading.resolve(self.plan.spec, raw_recipe.recorded_checks(config.raw))
-        self.recipe = raw_recipe.document(
-            self.plan.spec,
-            self.source,
-            config.toml,
-            checks=loading.noted(self.plan.spec, self.check_sources),
+        config, spec = self.config, self.plan.spec
+        there = read_recipe(config.raw)
+        recorded = recorded_source(there, spec.recipe.model, spec.recipe.revision)
+        self.source = source.resolve(spec.recipe.model, spec.recipe.revision, recorded, config.model_config)
+        self.check_sources = loading.resolve(spec, recorded_checks(there))
+        settings = Settings(
             image_format=config.image_format,
             shard_size=self.plan.shard_size,
             safety_checker=config.safety_checker,
             unchecked_adults=config.unchecked_adults,
         )
+        versions = loading.versions(spec, self.check_sources)
+        self.checker = self._checker() if there is None else None  # may fail: before it is recorded
+        self.recipe = BuildRecipe.of(spec, self.source, config.toml, settings, versions)
         return self.recipe
 
     def run(self) -> Ended:
@@ -112,17 +112,13 @@ class Run:
 
     def _run(self) -> Ended:
         shards = self.plan.shards
-        rows, rejected = build.RowCount(self.config.raw), build.RowCount(self.config.raw, REJECTED)
+        rows, rejected = RowCount(self.config.raw), RowCount(self.config.raw, REJECTED)
         self.progress = Progress(self.plan.chosen, lambda: (rows(shards), rejected(shards)), self.rank.index == 0)
         try:
             mine = shards[self.rank.index :: self.rank.count]
             others = [shard for n, shard in enumerate(shards) if n % self.rank.count != self.rank.index]
             locked, duplicates = self._build(mine, others), None
-            while (
-                not self.stop
-                and self._all_done()
-                and (duplicates := deduplication.take_back(self.config.raw, self.plan))
-            ):
+            while not self.stop and self._all_done() and (duplicates := deduplication.take_back(self.raw, self.plan)):
                 locked = self._build(shards)  # whoever found the duplicates makes others, alone
         finally:
             self.progress.close()
@@ -131,17 +127,12 @@ class Run:
 
     def _begin(self) -> None:
         """Make the folder this build's own, and finish what a killed process left half done."""
-        raw = self.config.raw
-        self.checker = self._checker() if raw_recipe.read(raw) is None else None  # may fail: before it is recorded
-        raw_recipe.begin(raw, self.recipe)
-        build.note_asked(raw, self.plan)
-        deduplication.resume(raw, self.plan)
-
-    def _folder(self, shard: Shard) -> Path:
-        return self.config.raw / layout.SHARDS / shard.name
+        self.raw = RawBuild.begin(self.config.raw, self.recipe)
+        self.raw.note_asked(self.plan)
+        deduplication.resume(self.raw, self.plan)
 
     def _is_done(self, shard: Shard) -> bool:
-        return is_done(self._folder(shard), self.plan.ids(shard))
+        return self.raw.is_done(self.plan, shard)
 
     def _build(self, mine: Sequence[Shard], others: Sequence[Shard] = ()) -> list[Locked]:
         """Work through a share of the shards, then take what slower processes have not begun.
@@ -165,18 +156,14 @@ class Run:
         return [error for shard, error in work.locked.items() if shard in mine and not self._is_done(shard)]
 
     def _open(self, shard: Shard) -> ShardWriter | None:
-        if self._is_done(shard):
-            return None
-        made_by = {"model": self.source.name, "model_revision": self.source.revision}
-        whole, ending = self.plan.whole(shard), self.config.image_format
-        return ShardWriter(self._folder(shard), whole, self.plan, ending, made_by)
+        return None if self._is_done(shard) else self.raw.writer(self.plan, shard)
 
     def _finish(self, opened: Opened) -> None:
         """Write the receipt of a shard of which nothing is left, and say so."""
         versions = {"python": sys.version.split()[0], **{name: version(name) for name in LIBRARIES}}
         finished = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         writer = opened.writer
-        writer.finish(fingerprint=self.recipe["fingerprint"], versions=versions, finished=finished)
+        writer.finish(fingerprint=self.recipe.fingerprint, versions=versions, finished=finished)
         rows, rejected = len(writer.rows) - opened.rows, len(writer.rejected) - opened.rejected
         self.progress.shard(opened.shard.name, rows, rejected, time.monotonic() - opened.started)
 

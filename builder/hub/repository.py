@@ -14,7 +14,7 @@ from huggingface_hub.errors import (
 )
 
 from builder.common.errors import UserError
-from builder.dataset.build_info import MARK
+from builder.dataset.build_info import BuildInfo
 from builder.hub.changes import is_same
 from builder.hub.retry import one_line, patient, status
 
@@ -101,15 +101,15 @@ class Repository:
         if set(tree) <= {".gitattributes"}:
             return True
         card, recipe = self._text("README.md", tree), self._text("recipe.toml", tree)
-        return bool(MARK.search(card) or (not card and OURS.match(recipe)))
+        return bool(BuildInfo.parse(card) or (not card and OURS.match(recipe)))
 
     def require_unedited(self, tree: dict[str, RepoFile], card: CommitOperationAdd) -> None:
         """Raise UserError where the card there is of the same release, by its mark, with a text that would be lost."""
         if is_same(card, tree.get("README.md")):
             return
-        there = MARK.search(self._text("README.md", tree))
-        here = MARK.search(Path(card.path_or_fileobj).read_text(encoding="utf-8", errors="replace"))
-        if there and here and there[0] == here[0]:
+        there = BuildInfo.parse(self._text("README.md", tree))
+        here = BuildInfo.parse(Path(card.path_or_fileobj).read_text(encoding="utf-8", errors="replace"))
+        if there and there == here:
             raise UserError(
                 f"{self.repo_id}: the card there has another text, of the same release: bring what was edited there "
                 "into README.md here, or replace it with --force"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -17,9 +16,10 @@ from datasets import ClassLabel, Features
 import agfd30k
 from builder import preview
 from builder.common.errors import UserError
-from builder.dataset.build_info import MARK, TALLY
-from builder.raw import recipe as raw_recipe
-from builder.spec import spec as spec_spec
+from builder.dataset.build_info import BuildInfo
+from builder.dataset.statistics import CHECKS_FILE, ChecksReport
+from builder.models.source import CheckVersion
+from builder.raw.build import RawBuild
 from builder.spec import table
 from builder.spec.spec import Spec
 
@@ -49,11 +49,11 @@ class RawAlbum:
     """The committed pictures of a raw build, its table, and the checks that it noted."""
 
     def __init__(self, folder: Path):
-        recipe = raw_recipe.require(folder)
+        raw = RawBuild.open(folder)
         self.folder = folder
-        self.spec: Spec = spec_spec.spec_of(recipe)
-        self.checks: list[dict[str, Any]] = recipe["checks"]
-        self.fingerprint: str = recipe["fingerprint"]
+        self.spec: Spec = raw.spec
+        self.checks: tuple[CheckVersion, ...] = raw.recipe.checks
+        self.fingerprint: str = raw.fingerprint
 
     def entries(self) -> Iterator[Entry]:
         """Every picture's entry, shard by shard."""
@@ -73,16 +73,16 @@ class ReleaseAlbum:
 
     def __init__(self, folder: Path):
         with _readable(folder / "README.md"):
-            mark = MARK.search((folder / "README.md").read_text(encoding="utf-8"))
-        if mark is None:
+            info = BuildInfo.parse((folder / "README.md").read_text(encoding="utf-8"))
+        if info is None:
             raise UserError(f"{folder}: its README.md is not one that the builder made")
         self.folder = folder
-        self.fingerprint: str = mark["recipe"]
-        with _readable(folder / "assets" / TALLY):
-            self.checks: list[dict[str, Any]] = json.loads((folder / "assets" / TALLY).read_bytes())["checks"]
+        self.fingerprint: str = info.recipe
+        with _readable(folder / "assets" / CHECKS_FILE):
+            self.checks: tuple[CheckVersion, ...] = ChecksReport.read(folder).checks
         spec = table.load(folder / "recipe.toml")
-        spec = preview.fitted(spec) if mark["kind"] == "preview" else spec
-        made = {row["name"] for row in self.checks}
+        spec = preview.fitted(spec) if info.is_preview else spec
+        made = {check.name for check in self.checks}
         left_out = [name for name, criteria in vars(spec.checks).items() if criteria and name not in made]
         self.spec: Spec = replace(spec, checks=spec.checks.without(left_out))
 

@@ -94,13 +94,14 @@ def judged(pictures: Album, rows: dict[str, Entry], standing: Standing, reader: 
 
 def _scores(pictures: Album, asked: list[tuple[Entry, list[str]]], place: str) -> Iterator[tuple[About, float | None]]:
     """The scores of features that pictures were not asked for; nothing where the build had no attribute check."""
-    if not any(check["name"] == "attribute" for check in pictures.checks):
+    model = next((check.model for check in pictures.checks if check.name == "attribute"), None)
+    if model is None:
         return
     from builder.checks.attribute import feature_score  # torch, which rows alone do without
     from builder.checks.loading import reader_again
 
     checks = {feature.name: feature.check for feature in pictures.spec.features}
-    reader = reader_again(pictures.spec, pictures.checks, place)
+    reader = reader_again(pictures.spec, model, place)
     asked = iter(sorted(asked, key=lambda each: each[0].place))
     with tqdm(desc="verifier", unit="picture", disable=not sys.stderr.isatty()) as bar:
         while batch := list(itertools.islice(asked, AT_ONCE)):

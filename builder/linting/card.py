@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 from agfd30k import SPLITS
 from builder.common.validation import SpecError
-from builder.dataset.build_info import MARK
 from builder.dataset.folder import Release
+from builder.dataset.statistics import ChecksReport
 from builder.spec import table
 
 WANTED = ("license", "pretty_name", "tags", "task_categories", "size_categories", "annotations_creators", "configs")
@@ -29,9 +29,6 @@ MOST_DATA_FILES = 10_000
 HIDING = {"nsfw", "not-for-all-audiences"}
 """Tags that switch the viewer off. Source: Hub documentation, dataset viewer."""
 
-ROW = re.compile(r"^\| (\w+) \| (\w+) \| ([\d,]+) \| ([\d,]+) \| [\d,]+ \| ([\d,]+) \|$", re.MULTILINE)
-"""A line of the card's table: attribute, feature, asked, made, rejected, missing."""
-
 
 def readme(release: Release) -> Iterator[str]:
     """The card is there, is ours, and says what the Hub wants to know."""
@@ -42,7 +39,7 @@ def readme(release: Release) -> Iterator[str]:
     for key in WANTED:
         if not metadata.get(key):
             yield f"README.md's YAML has no `{key}`"
-    if not MARK.search(text):
+    if release.info is None:
         yield "README.md does not say what it was built from: it is not one that the builder made"
     if release.preview and not text.strip().startswith("> **Preview:"):
         yield "README.md does not begin by saying that these are preview pictures"
@@ -103,12 +100,12 @@ def unsearched(release: Release) -> Iterator[str]:
 
 
 def listed(release: Release, made: Counter) -> Iterator[str]:
-    """The card's table says of every feature what is there and what is missing."""
-    told = {}
-    for _, feature, *numbers in ROW.findall(release.card[1]):
-        told[feature] = [int(number.replace(",", "")) for number in numbers]
+    """checks.json says of every feature what is there and what is missing."""
+    features = ChecksReport.read(release.folder).features
+    told = {counts.feature: counts for counts in features}
     for feature in sorted({*told, *made}):
-        asked, counted, missing = told.get(feature, (0, 0, 0))
+        counts = told.get(feature)
+        asked, counted, missing = (counts.asked, counts.made, counts.unfilled) if counts else (0, 0, 0)
         if counted != made[feature] or asked != counted + missing:
             said = f"{counted:,} made and {missing:,} missing of {asked:,}"
-            yield f"{feature}: the card says {said}, {made[feature]:,} are there"
+            yield f"{feature}: checks.json says {said}, {made[feature]:,} are there"

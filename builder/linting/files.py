@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from builder.common.validation import SpecError
-from builder.dataset.build_info import MARK, table_digest
+from builder.dataset.build_info import table_digest
 from builder.dataset.folder import ASSET, DATA, TEXTS, Release
 from builder.spec import table
 
@@ -61,9 +61,9 @@ def texts(release: Release) -> Iterator[str]:
 
 
 def recipe(release: Release) -> Iterator[str]:
-    """The table is there, is a good one, and is the one that the card's mark was made with.
+    """The table is there, is a good one, and is the one that the card's build info was made with.
 
-    Its first line names the mark's fingerprint, and its values give the mark's digest; its comments may be changed. The
+    Its first line names the fingerprint, and its values give the table's digest; its comments may be changed. The
     fingerprint also stands for the run's flags, so it cannot be computed again from a release alone.
     """
     path = release.folder / "recipe.toml"
@@ -72,8 +72,8 @@ def recipe(release: Release) -> Iterator[str]:
     except SpecError as error:
         yield str(error)
         return
-    toml, mark = path.read_text(encoding="utf-8"), MARK.search(release.card[1])
-    if mark and not toml.splitlines()[0].endswith(f"; fingerprint {mark['recipe']}"):
+    toml, info = path.read_text(encoding="utf-8"), release.info
+    if info and not toml.splitlines()[0].endswith(f"; fingerprint {info.recipe}"):
         yield "recipe.toml and README.md are of two recipes: their fingerprints differ"
-    elif mark and mark["table"] and mark["table"] != table_digest(toml):
+    elif info and info.table and info.table != table_digest(toml):
         yield "recipe.toml is not the table that the release was made with: it was changed; make the release again"

@@ -6,6 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from builder import preview
 from builder.common.errors import UserError
@@ -17,6 +18,15 @@ PICKLES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
 
 
 @dataclass(frozen=True)
+class ModelId:
+    """Which exact model it is: `kind` is preview, hub, folder or file, `revision` a commit or a digest."""
+
+    kind: str
+    name: str
+    revision: str
+
+
+@dataclass(frozen=True)
 class Source:
     """A model to load. `kind` is preview, hub, folder or file; `name` and `revision` go into every row."""
 
@@ -25,8 +35,33 @@ class Source:
     location: str
     revision: str
 
+    @property
+    def id(self) -> ModelId:
+        """Which exact model it is, wherever it lies."""
+        return ModelId(self.kind, self.name, self.revision)
 
-def place(model: str) -> Path:
+
+@dataclass(frozen=True)
+class CheckVersion:
+    """A check of a build: its name and version, and the exact model it looks with, if it has one."""
+
+    name: str
+    version: int
+    model: ModelId | None = None
+
+    @classmethod
+    def of(cls, document: dict[str, Any]) -> CheckVersion:
+        """A check as recipe.json and checks.json hold it."""
+        model = document["model"]
+        return cls(document["name"], document["version"], model and ModelId(**model))
+
+    @property
+    def model_key(self) -> str:
+        """The key of the check's section in a table that names its model."""
+        return "model" if self.name == "attribute" else "detector"
+
+
+def local_path(model: str) -> Path:
     """What a model's name is as a path. Raises UserError for the home folder of a user that this system lacks."""
     try:
         return Path(model).expanduser()
@@ -42,7 +77,7 @@ def resolve(model: str, revision: str, recorded: Source | None = None, config: P
     `recorded` is what an earlier run resolved the same words to: a Hub model keeps that commit, without network.
     Raises UserError where there is no such model, or only a pickled one, or no such `config`, or none is called for.
     """
-    path = place(model)
+    path = local_path(model)
     if config is not None:
         _require_config(model, path, config)
     if model == preview.NAME:
@@ -78,7 +113,7 @@ def resolve_checker(source: Source, fallback: str) -> Source | None:
     """The exact safety checker a model will have: its own (None), or the fallback. The preview has none."""
     if source.kind == "preview" or _has_checker(source):
         return None
-    path = place(fallback)
+    path = local_path(fallback)
     if path.is_dir():
         return Source("folder", path.resolve().name, str(path), _digest(path))
     return Source("hub", fallback, fallback, _commit(fallback, "main", "--safety-checker"))
@@ -89,7 +124,7 @@ def resolve_reader(model: str, revision: str, recorded: Source | None = None) ->
 
     `recorded` is what an earlier run resolved the same words to. Raises UserError telling how to get it or go without.
     """
-    path = place(model)
+    path = local_path(model)
     if model == preview.NAME:
         return Source("preview", preview.NAME, str(preview.VERIFIER), _digest(preview.VERIFIER))
     if path.is_dir():
@@ -104,7 +139,7 @@ def resolve_detector(model: str, revision: str, recorded: Source | None = None) 
 
     `recorded` is what an earlier run resolved the same words to. Raises UserError telling how to get it or go without.
     """
-    path = place(model)
+    path = local_path(model)
     if path.suffix == ".onnx":
         if not path.is_file():
             raise UserError(f'face check: {model}: there is no such file; use detector = "haar", or --without face')

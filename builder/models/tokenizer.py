@@ -9,7 +9,7 @@ from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 
 from builder import preview
 from builder.common.errors import UserError
-from builder.models.source import place
+from builder.models.source import local_path
 
 
 def tokenizer(model: str, revision: str) -> Callable[[str], list] | None:
@@ -47,7 +47,7 @@ def _clip(folder: Path) -> Tokenizer:
 
 
 def _tokenizer_folder(model: str, revision: str) -> Path | None:
-    local = preview.MODEL if model == preview.NAME else place(model)
+    local = preview.MODEL if model == preview.NAME else local_path(model)
     local /= "tokenizer"
     if local.is_dir():
         return local

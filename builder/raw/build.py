@@ -1,98 +1,181 @@
-"""What a raw folder was asked for, what of it is finished, and whether duplicates were looked for."""
+"""A raw folder, opened: its recipe, what it was asked for, and which of its shards are finished."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+
+from filelock import FileLock
 
 import agfd30k
 from builder.common.errors import UserError
-from builder.common.files import atomic
+from builder.common.files import atomic, sync_folder
+from builder.models.source import CheckVersion, Source
 from builder.plan.plan import Plan, Shard
-from builder.raw.layout import ASKED, ROWS, SEARCHED, SHARDS
+from builder.raw.layout import ASKED, LOCK, RECIPE, SEARCHED, SHARDS
 from builder.raw.receipts import Damaged, is_done, receipt
-from builder.raw.recipe import _recipe_lock, require
-from builder.spec.spec import spec_of
+from builder.raw.recipe import BuildRecipe
+from builder.raw.shard_writer import ShardWriter
+from builder.spec.spec import Spec
 
 
-def note_asked(raw: Path, plan: Plan) -> None:
-    """Remember what the latest run was asked to make."""
-    with _recipe_lock(raw), atomic(raw / ASKED) as file:
-        file.write(json.dumps({"only": list(plan.only), "scale": plan.scale, "limit": plan.limit}).encode())
+class RawBuild:
+    """A raw folder of one recipe, which is read once. `open` one that is there, or `begin` one."""
 
+    def __init__(self, folder: Path, recipe: BuildRecipe):
+        self.folder = folder
+        self.recipe = recipe
 
-def unfinished(raw: Path) -> list[str]:
-    """Shards that the latest run was asked for and that are not done. Raises UserError where there is no build."""
-    recipe = require(raw)
-    try:
-        asked = json.loads((raw / ASKED).read_text(encoding="utf-8")) if (raw / ASKED).exists() else {}
-        plan = Plan(spec_of(recipe), shard_size=recipe["settings"]["shard_size"], **asked)
-    except (TypeError, ValueError):
-        raise UserError(f"{raw / ASKED}: damaged; remove it, or run the builder again") from None
-    return [shard.name for shard in plan.shards if not is_done(raw / SHARDS / shard.name, plan.ids(shard))]
+    @classmethod
+    def open(cls, folder: Path) -> RawBuild:
+        """The build in a folder. Raises UserError where there is none, or its recipe is damaged."""
+        recipe = read_recipe(folder)
+        if recipe is None:
+            raise UserError(
+                f"{folder}: no raw build here (no {RECIPE}); make one with `accelerate launch builder/generate.py`"
+            )
+        return cls(folder, recipe)
 
+    @classmethod
+    def begin(cls, folder: Path, recipe: BuildRecipe) -> RawBuild:
+        """Make a folder this recipe's own, or make sure that it already is. Raises UserError telling what differs.
 
-def finished(raw: Path) -> dict[Path, str]:
-    """Every shard folder that has its receipt, in the order of `agfd30k.shards`, and the digest of its rows.
+        What changes no picture, the licence or a comment in the table, is taken over.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        with _recipe_lock(folder):
+            for name in (RECIPE, ASKED):
+                for torn in folder.glob(f".{name}.*.tmp"):
+                    torn.unlink(missing_ok=True)
+            there = read_recipe(folder)
+            if there is None and (folder / SHARDS).exists():
+                raise UserError(
+                    f"{folder}: has shards but no {RECIPE}; restore it, or choose another folder with --raw"
+                )
+            if there is not None and there.fingerprint != recipe.fingerprint:
+                differences = "; ".join(there.differences(recipe)) or "the fingerprint"
+                raise UserError(
+                    f"{folder} was made by another recipe ({differences}): choose another folder with --raw"
+                )
+            if there is None or there.document() != recipe.document():
+                with atomic(folder / RECIPE) as file:
+                    file.write(str(recipe).encode())
+                for parent in (folder, folder.absolute().parent):
+                    sync_folder(parent)
+        return cls(folder, recipe)
 
-    Raises Damaged for one that was made by another recipe.
-    """
-    fingerprint = require(raw)["fingerprint"]
-    receipts = {folder: receipt(folder) for folder in agfd30k.shards(raw)}
-    done = {folder: facts for folder, facts in receipts.items() if facts is not None}
-    for folder, facts in done.items():
-        if facts["fingerprint"] != fingerprint:
-            raise Damaged(f"{folder}: was made by another recipe", folder)
-    return {folder: facts["sha256"] for folder, facts in done.items()}
+    @property
+    def spec(self) -> Spec:
+        """The table, with the models that it was built with."""
+        return self.recipe.spec
 
+    @property
+    def fingerprint(self) -> str:
+        """That of the recipe."""
+        return self.recipe.fingerprint
 
-def digest(shards: dict[Path, str]) -> str:
-    """One digest of all that some finished shards hold."""
-    lines = "".join(f"{folder.name} {rows}\n" for folder, rows in shards.items())
-    return f"sha256:{hashlib.sha256(lines.encode()).hexdigest()}"
+    @cached_property
+    def plan(self) -> Plan:
+        """The plan of the whole table."""
+        return Plan(self.spec, shard_size=self.recipe.settings.shard_size)
 
-
-def note_searched(raw: Path, shards: dict[Path, str]) -> None:
-    """Remember that no two pictures of these shards, which are all there are, show the same."""
-    with atomic(raw / SEARCHED) as file:
-        file.write(json.dumps({"rows": digest(shards)}).encode())
-
-
-def is_searched(raw: Path, criteria: Any, shards: dict[Path, str]) -> bool:
-    """True when duplicates were looked for in these very shards, or the table's `criteria` ask for no such search."""
-    try:
-        return criteria is None or json.loads((raw / SEARCHED).read_text(encoding="utf-8"))["rows"] == digest(shards)
-    except (FileNotFoundError, ValueError, LookupError, TypeError):
-        return False
-
-
-class RowCount:
-    """Committed lines of a raw folder, counted from the files; only what was appended since is read again."""
-
-    def __init__(self, raw: Path, name: str = ROWS):
-        self.raw = raw
-        self.name = name
-        self.seen: dict[Path, tuple[int, int, int]] = {}
-
-    def __call__(self, shards: Iterable[Shard]) -> int:
-        """Lines in the given shards."""
-        return sum(self._rows(self.raw / SHARDS / shard.name / self.name) for shard in shards)
-
-    def _rows(self, path: Path) -> int:
+    @property
+    def asked(self) -> Plan:
+        """The plan of what the latest run was asked for. Raises UserError where that cannot be read."""
+        path = self.folder / ASKED
         try:
-            now = path.stat()
-        except FileNotFoundError:
-            return 0
-        inode, offset, rows = self.seen.get(path, (now.st_ino, 0, 0))
-        if inode != now.st_ino or now.st_size < offset:  # a finished shard's rows were put into order
-            offset, rows = 0, 0
-        if now.st_size > offset:
-            with open(path, "rb") as file:
-                file.seek(offset)
-                new = file.read(now.st_size - offset)
-            offset, rows = offset + new.rfind(b"\n") + 1, rows + new.count(b"\n")
-        self.seen[path] = (now.st_ino, offset, rows)
-        return rows
+            asked = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+            return Plan(self.spec, shard_size=self.recipe.settings.shard_size, **asked)
+        except (TypeError, ValueError):
+            raise UserError(f"{path}: damaged; remove it, or run the builder again") from None
+
+    def note_asked(self, plan: Plan) -> None:
+        """Remember what the latest run was asked to make."""
+        with _recipe_lock(self.folder), atomic(self.folder / ASKED) as file:
+            file.write(json.dumps({"only": list(plan.only), "scale": plan.scale, "limit": plan.limit}).encode())
+
+    def lock(self) -> FileLock:
+        """Held while the whole folder is read, or pictures are taken back."""
+        return FileLock(self.folder / LOCK)
+
+    def shard_folder(self, shard: Shard) -> Path:
+        """Where a shard lies."""
+        return self.folder / SHARDS / shard.name
+
+    def writer(self, plan: Plan, shard: Shard, patience: float = 0) -> ShardWriter:
+        """The writer of a shard, not yet entered."""
+        ending, made_by = self.recipe.settings.image_format, self.recipe.made_by
+        return ShardWriter(self.shard_folder(shard), plan.whole(shard), plan, ending, made_by, patience)
+
+    def is_done(self, plan: Plan, shard: Shard) -> bool:
+        """True when everything that a plan asks of a shard is accounted for."""
+        return is_done(self.shard_folder(shard), plan.ids(shard))
+
+    def unfinished(self) -> list[str]:
+        """Shards that the latest run was asked for and that are not done."""
+        plan = self.asked
+        return [shard.name for shard in plan.shards if not self.is_done(plan, shard)]
+
+    def finished(self) -> Finished:
+        """Every shard that has its receipt. Raises Damaged for one that was made by another recipe."""
+        receipts = {folder: receipt(folder) for folder in agfd30k.shards(self.folder)}
+        done = {folder: facts for folder, facts in receipts.items() if facts is not None}
+        for folder, facts in done.items():
+            if facts["fingerprint"] != self.fingerprint:
+                raise Damaged(f"{folder}: was made by another recipe", folder)
+        return Finished({folder: facts["sha256"] for folder, facts in done.items()})
+
+    def note_searched(self, shards: Finished) -> None:
+        """Remember that no two pictures of these shards, which are all there are, show the same."""
+        with atomic(self.folder / SEARCHED) as file:
+            file.write(json.dumps({"rows": shards.digest}).encode())
+
+    def is_searched(self, shards: Finished) -> bool:
+        """True when duplicates were looked for in these very shards, or the table asks for no such search."""
+        if self.spec.checks.duplicates is None:
+            return True
+        try:
+            return json.loads((self.folder / SEARCHED).read_text(encoding="utf-8"))["rows"] == shards.digest
+        except (FileNotFoundError, ValueError, LookupError, TypeError):
+            return False
+
+
+class Finished(dict[Path, str]):
+    """Finished shards' folders, in the order of `agfd30k.shards`, each with the digest of its rows."""
+
+    @property
+    def digest(self) -> str:
+        """One digest of all that they hold."""
+        lines = "".join(f"{folder.name} {rows}\n" for folder, rows in self.items())
+        return f"sha256:{hashlib.sha256(lines.encode()).hexdigest()}"
+
+
+def read_recipe(folder: Path) -> BuildRecipe | None:
+    """The recipe of a raw folder, None where there is none yet. Raises UserError for a damaged one."""
+    try:
+        return BuildRecipe.parse((folder / RECIPE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        raise UserError(
+            f"{folder / RECIPE}: damaged, or of another version; restore it, or choose another folder with --raw"
+        ) from None
+
+
+def recorded_source(recipe: BuildRecipe | None, model: str, revision: str) -> Source | None:
+    """The model that an earlier run settled on, if it was asked for in the same words."""
+    if recipe is None or (recipe.spec.recipe.model, recipe.spec.recipe.revision) != (model, revision):
+        return None
+    return Source(location=model, **vars(recipe.model))
+
+
+def recorded_checks(recipe: BuildRecipe | None) -> tuple[CheckVersion, ...]:
+    """The checks that an earlier run noted, with their exact models."""
+    return recipe.checks if recipe else ()
+
+
+def _recipe_lock(folder: Path) -> FileLock:
+    """Held while it is settled whose folder this is, and what it was asked for."""
+    return FileLock(folder / ".recipe.lock")

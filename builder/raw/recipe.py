@@ -1,132 +1,106 @@
-"""The raw folder: one table, one model, many shards. `recipe.json` says which, and guards against mixing."""
+"""recipe.json: the resolved table, the exact models and the settings that change files, under one fingerprint."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
-from pathlib import Path
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from filelock import FileLock
-
-from builder.common.errors import UserError
-from builder.common.files import atomic, sync_folder
-from builder.models.source import Source
-from builder.raw.layout import ASKED, RECIPE, SHARDS
+from builder.models.source import CheckVersion, ModelId, Source
 from builder.spec.spec import Spec, fingerprint, spec_of
 
-KEYS = {"spec", "model", "checks", "settings", "labels", "toml", "fingerprint"}
+
+@dataclass(frozen=True)
+class Settings:
+    """What changes files beside the table: how pictures are encoded, pictures a shard, and the safety checker."""
+
+    image_format: str
+    shard_size: int
+    safety_checker: str = ""
+    unchecked_adults: bool = False
 
 
-def document(
-    spec: Spec, source: Source, toml: str, checks: Sequence[dict[str, Any]] = (), **settings: Any
+@dataclass(frozen=True)
+class BuildRecipe:
+    """What every picture of a build is made from. `toml` is the table's text, kept for reading.
+
+    A local model is known by its name and digest, not by where it lies. The licence and the table's text change no
+    picture, so they are not in the fingerprint.
+    """
+
+    spec: Spec
+    model: ModelId
+    checks: tuple[CheckVersion, ...]
+    settings: Settings
+    toml: str
+    fingerprint: str
+
+    @classmethod
+    def of(
+        cls, spec: Spec, source: Source, toml: str, settings: Settings, checks: Sequence[CheckVersion] = ()
+    ) -> BuildRecipe:
+        """The recipe of a table with these exact models."""
+        table = spec.as_dict()
+        if source.kind in ("folder", "file"):
+            table["recipe"].update(model=source.name, revision=source.revision)
+        for check in checks:
+            if check.model and check.model.kind in ("folder", "file"):
+                table["checks"][check.name][check.model_key] = check.model.name
+        content = _content(table, source.id, checks, settings)
+        pixels = {**content, "spec": {key: value for key, value in table.items() if key != "license"}}
+        return cls(spec_of(content), source.id, tuple(checks), settings, toml, fingerprint(pixels))
+
+    @classmethod
+    def parse(cls, text: str) -> BuildRecipe:
+        """The recipe that a recipe.json holds. Raises ValueError for any other text."""
+        try:
+            document = json.loads(text)
+            return cls(
+                spec=spec_of(document),
+                model=ModelId(**document["model"]),
+                checks=tuple(CheckVersion.of(check) for check in document["checks"]),
+                settings=Settings(**document["settings"]),
+                toml=document["toml"],
+                fingerprint=document["fingerprint"],
+            )
+        except (AttributeError, LookupError, TypeError) as error:
+            raise ValueError(f"not a recipe: {error}") from None
+
+    def document(self) -> dict[str, Any]:
+        """The recipe as plain JSON values; `labels` are what the loader reads."""
+        content = _content(self.spec.as_dict(), self.model, self.checks, self.settings)
+        return {**content, "labels": self.spec.labels, "toml": self.toml, "fingerprint": self.fingerprint}
+
+    def __str__(self) -> str:
+        return json.dumps(self.document(), indent=1, ensure_ascii=False)
+
+    @property
+    def made_by(self) -> dict[str, str]:
+        """What every row says of the model that made its picture."""
+        return {"model": self.model.name, "model_revision": self.model.revision}
+
+    @property
+    def is_preview(self) -> bool:
+        """True where the pictures are drawings of the built-in preview."""
+        return self.model.kind == "preview"
+
+    def differences(self, other: BuildRecipe) -> Iterator[str]:
+        """Where another recipe differs, at most five places."""
+        found: list[str] = []
+        old, new = self.document(), other.document()
+        for part in ("spec", "model", "checks", "settings"):
+            _compare(old[part], new[part], part, found)
+        yield from found[:5]
+        if len(found) > 5:
+            yield f"and {len(found) - 5} more"
+
+
+def _content(
+    table: dict[str, Any], model: ModelId, checks: Sequence[CheckVersion], settings: Settings
 ) -> dict[str, Any]:
-    """What recipe.json holds: the resolved table, the exact model, the checks with their versions and models, the
-    settings that change files, and the labels.
-
-    A local model is known by its name and digest, not by where it lies. `toml` is the table's text, kept for reading.
-    """
-    known = {key: value for key, value in asdict(source).items() if key != "location"}
-    content = {"spec": spec.as_dict(), "model": known, "checks": list(checks), "settings": settings}
-    if source.kind in ("folder", "file"):
-        content["spec"]["recipe"].update(model=source.name, revision=source.revision)
-    for check in checks:
-        if check["model"] and check["model"]["kind"] in ("folder", "file"):
-            key = "model" if check["name"] == "attribute" else "detector"
-            content["spec"]["checks"][check["name"]].update({key: check["model"]["name"]})
-    pixels = {**content, "spec": {key: value for key, value in content["spec"].items() if key != "license"}}
-    return {**content, "labels": spec.labels, "toml": toml, "fingerprint": fingerprint(pixels)}
-
-
-def read(raw: Path) -> dict[str, Any] | None:
-    """The recipe of a raw folder, or None where there is none yet."""
-    try:
-        found = json.loads((raw / RECIPE).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except ValueError:
-        found = None
-    if not _is_recipe(found):
-        raise UserError(
-            f"{raw / RECIPE}: damaged, or of another version; restore it, or choose another folder with --raw"
-        )
-    return found
-
-
-def _is_recipe(found: Any) -> bool:
-    """True for what `document` gives, as far as its shape tells."""
-    try:
-        spec_of(found)
-        Source(location="", **found["model"])
-        return set(found) >= KEYS and {"image_format", "shard_size"} <= set(found["settings"])
-    except (AttributeError, LookupError, TypeError, ValueError):
-        return False
-
-
-def require(raw: Path) -> dict[str, Any]:
-    """The recipe of a raw folder that must be there."""
-    found = read(raw)
-    if found is None:
-        raise UserError(
-            f"{raw}: no raw build here (no {RECIPE}); make one with `accelerate launch builder/generate.py`"
-        )
-    return found
-
-
-def recorded_source(raw: Path, model: str, revision: str) -> Source | None:
-    """The model an earlier run of this folder settled on, if it was asked for in the same words."""
-    found = read(raw)
-    if found is None:
-        return None
-    asked = found["spec"]["recipe"]
-    if (asked["model"], asked["revision"]) != (model, revision):
-        return None
-    return Source(location=model, **found["model"])
-
-
-def recorded_checks(raw: Path) -> list[dict[str, Any]]:
-    """The checks that an earlier run of this folder noted, with their exact models."""
-    found = read(raw)
-    return found["checks"] if found else []
-
-
-def begin(raw: Path, content: dict[str, Any]) -> None:
-    """Make the folder this build's own, or make sure that it already is. Raises UserError telling what differs.
-
-    What changes no picture, the licence or a comment in the table, is taken over from `content`.
-    """
-    raw.mkdir(parents=True, exist_ok=True)
-    with _recipe_lock(raw):
-        for name in (RECIPE, ASKED):
-            for torn in raw.glob(f".{name}.*.tmp"):
-                torn.unlink(missing_ok=True)
-        found = read(raw)
-        if found is None and (raw / SHARDS).exists():
-            raise UserError(f"{raw}: has shards but no {RECIPE}; restore it, or choose another folder with --raw")
-        if found is None or (found != content and found["fingerprint"] == content["fingerprint"]):
-            with atomic(raw / RECIPE) as file:
-                file.write(json.dumps(content, indent=1, ensure_ascii=False).encode())
-            for folder in (raw, raw.absolute().parent):
-                sync_folder(folder)
-        elif found["fingerprint"] != content["fingerprint"]:
-            differences = "; ".join(_differences(found, content)) or "the fingerprint"
-            raise UserError(f"{raw} was made by another recipe ({differences}): choose another folder with --raw")
-
-
-def _recipe_lock(raw: Path) -> FileLock:
-    """Held while it is settled whose folder this is, and what it was asked for."""
-    return FileLock(raw / ".recipe.lock")
-
-
-def _differences(old: dict, new: dict) -> Iterator[str]:
-    """Where two documents differ, at most five places."""
-    found: list[str] = []
-    for part in ("spec", "model", "checks", "settings"):
-        _compare(old.get(part), new[part], part, found)
-    yield from found[:5]
-    if len(found) > 5:
-        yield f"and {len(found) - 5} more"
+    versions = [asdict(check) for check in checks]
+    return {"spec": table, "model": asdict(model), "checks": versions, "settings": asdict(settings)}
 
 
 def _compare(old: Any, new: Any, where: str, found: list[str]) -> None:

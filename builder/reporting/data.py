@@ -18,9 +18,9 @@ from datasets import Features
 from agfd30k import SPLITS
 from builder.checks.duplicates import numbers, pairs
 from builder.common.errors import UserError
-from builder.dataset.build_info import MARK, TALLY
+from builder.dataset.build_info import BuildInfo
 from builder.dataset.folder import Release
-from builder.dataset.statistics import SCORES
+from builder.dataset.statistics import CHECKS_FILE, SCORES, ChecksReport
 
 CLASSES = ("attribute", "feature", "sex", "ethnicity", "age_group")
 AXES = (*CLASSES, "verified", "split")
@@ -133,36 +133,17 @@ def headline(folder: Path) -> tuple[str, bool]:
     """The dataset's name, and whether its pictures are a preview: one sign of it in README.md is enough."""
     path = folder / "README.md"
     with naming(path):
-        mark = MARK.search(path.read_text(encoding="utf-8"))
-        if mark is None:
+        info = BuildInfo.parse(path.read_text(encoding="utf-8"))
+        if info is None:
             raise ValueError("it does not say what it was built from")
         card = Release(folder).card[0]
-        preview = mark["kind"] == "preview" or "preview" in (card.get("tags") or ())
-        return str(card.get("pretty_name") or folder.name), preview
+        return str(card.get("pretty_name") or folder.name), info.is_preview or "preview" in (card.get("tags") or ())
 
 
-def tally(folder: Path) -> dict[str, Any]:
-    """What the checks found: `checks` by name, and for each of `features` what was made, verified and rejected."""
-    path = folder / "assets" / TALLY
-    with naming(path):
-        found = json.loads(path.read_text(encoding="utf-8"))
-        return {
-            "checks": [str(check["name"]) for check in found["checks"]],
-            "features": [_counts(row) for row in found["features"]],
-        }
-
-
-def _counts(row: dict[str, Any]) -> dict[str, Any]:
-    rejected = row["rejected_scores"]
-    if rejected is not None and len(rejected) != SCORES:
-        raise ValueError(f"rejected_scores of {row['feature']} are not {SCORES} numbers")
-    return {
-        **{key: str(row[key]) for key in ("attribute", "feature")},
-        **{key: int(row[key]) for key in ("asked", "made", "verified", "not_judged", "rejected", "unfilled")},
-        "tries": None if row["tries"] is None else float(row["tries"]),
-        "reasons": sorted(((str(why), int(n)) for why, n in row["reasons"].items()), key=lambda item: -item[1]),
-        "rejected_scores": rejected and [int(n) for n in rejected],
-    }
+def checks_report(folder: Path) -> ChecksReport:
+    """What the checks found, as the release says."""
+    with naming(folder / "assets" / CHECKS_FILE):
+        return ChecksReport.read(folder)
 
 
 def calibration(folder: Path) -> dict[str, dict[str, Any]]:

@@ -17,7 +17,8 @@ import agfd30k
 from builder.checks.duplicates import HashCheck
 from builder.common.errors import UserError
 from builder.common.files import atomic
-from builder.reporting.data import AXES, RADIUS, Labels, calibration, headline, tally
+from builder.dataset.statistics import FeatureCounts
+from builder.reporting.data import AXES, RADIUS, Labels, calibration, checks_report, headline
 from builder.reporting.thumbnails import MEASURED, choose, pictures
 
 HERE = Path(__file__).resolve().parent
@@ -62,7 +63,7 @@ def require_free(folder: Path, out: Path) -> None:
 def render(folder: Path, labels: Labels, thumbnails: int, side: int) -> bytes:
     """The whole page."""
     title, preview = headline(folder)
-    found, precision, near = tally(folder), calibration(folder), labels.near()
+    checks, precision, near = checks_report(folder), calibration(folder), labels.near()
     chosen = choose(labels, thumbnails)
     wanted = dict.fromkeys([*chosen, *(place for *two, _ in near for place in two)])
     shown = pictures(folder, labels, [*wanted], side)
@@ -74,14 +75,15 @@ def render(folder: Path, labels: Labels, thumbnails: int, side: int) -> bytes:
         title=title,
         preview=preview,
         rows=len(labels.codes),
-        features=[_feature(row, labels, precision) for row in found["features"]],
+        features=[_feature(row, labels, precision) for row in checks.features],
         calibrated=bool(precision),
         pairs=[([shown[place] for place in places], bits) for *places, bits in near],
         hashed=bool(labels.hashed.any()),
         radius=RADIUS,
         side=side,
         images=[shown[place]["image"] for place in chosen],
-        data=_data(labels, chosen, [shown[place] for place in chosen], found["checks"]) | {"side": side},
+        data=_data(labels, chosen, [shown[place] for place in chosen], [check.name for check in checks.checks])
+        | {"side": side},
         script=script,
         style=style,
         policy=f"default-src 'none'; img-src data:; script-src '{_digest(script)}'; style-src '{_digest(style)}'",
@@ -89,9 +91,11 @@ def render(folder: Path, labels: Labels, thumbnails: int, side: int) -> bytes:
     return page.encode("utf-8", "replace")
 
 
-def _feature(row: dict[str, Any], labels: Labels, precision: dict[str, dict]) -> dict[str, Any]:
+def _feature(row: FeatureCounts, labels: Labels, precision: dict[str, dict]) -> dict[str, Any]:
     """A feature's counts, with its pictures' scores in bins and how often its check is right (None: not known)."""
-    return row | {"scores": labels.histogram(row["feature"]), "precision": precision.get(row["feature"])}
+    reasons = sorted(row.reasons.items(), key=lambda item: -item[1])
+    scores = labels.histogram(row.feature)
+    return row.model_dump(mode="json") | {"reasons": reasons, "scores": scores, "precision": precision.get(row.feature)}
 
 
 def _data(labels: Labels, chosen: list[int], rows: list[dict[str, Any]], checks: list[str]) -> dict[str, Any]:

@@ -11,8 +11,9 @@ import pytest
 from builder.checks.suite import Outcome
 from builder.dataset import packing
 from builder.dataset.card import SIZES, _metadata
-from builder.dataset.statistics import Census
-from builder.raw import recipe as raw_recipe
+from builder.dataset.statistics import Statistics
+from builder.models.source import CheckVersion, ModelId
+from builder.raw.build import RawBuild
 from builder.spec import table
 from tests.fixtures import builds
 from tests.fixtures.builds import OWN_TABLE, write_raw
@@ -23,7 +24,7 @@ def card(folder, toml=OWN_TABLE, **options):
     folder.mkdir(exist_ok=True)
     (folder / "table.toml").write_text(toml)
     write_raw(folder / "raw", table.load(folder / "table.toml"), toml, **options)
-    packing.make(folder / "raw", folder / "out")
+    packing.pack(RawBuild.open(folder / "raw"), folder / "out")
     return " ".join((folder / "out/README.md").read_text().split("---\n", 2)[2].split())
 
 
@@ -68,9 +69,8 @@ def test_minors_are_known_by_their_age(tmp_path, ages, says):
 def test_sizes_are_told_in_the_hubs_own_words(pictures, says):
     """Any other word would not be found there."""
     known = json.loads((Path(datasets.__file__).parent / "utils/resources/size_categories.json").read_text())
-    census = Census(made=Counter({("fruit", "banana", "train"): pictures}))
-    recipe = {"spec": {"name": "Fruit", "license": "mit"}, "model": {"kind": "hub"}}
-    assert _metadata(recipe, {}, census).size_categories == [says] and says in known
+    statistics = Statistics(made=Counter({("fruit", "banana", "train"): pictures}))
+    assert _metadata(builds.recipe_of(builds.table.load()), {}, statistics).size_categories == [says] and says in known
     assert {name for _, name in SIZES} < set(known)
 
 
@@ -96,10 +96,10 @@ def test_pictures_that_no_checker_has_passed_are_counted(tmp_path, monkeypatch):
 
 
 NOTES = [
-    {"name": "integrity", "version": 1, "model": None},
-    {"name": "face", "version": 1, "model": None},
-    {"name": "attribute", "version": 1, "model": {"kind": "hub", "name": "some/clip", "revision": "c0ffee"}},
-    {"name": "duplicates", "version": 1, "model": None},
+    CheckVersion("integrity", 1),
+    CheckVersion("face", 1),
+    CheckVersion("attribute", 1, ModelId("hub", "some/clip", "c0ffee")),
+    CheckVersion("duplicates", 1),
 ]
 CHECKED = """
 [checks.face]
@@ -125,12 +125,11 @@ def checked(attempt):
 
 def test_checks_are_told_with_their_models_and_limits(tmp_path, monkeypatch):
     """And what they found, by feature: verified, not judged, and why tries were rejected."""
-    document, write = raw_recipe.document, builds.write
-    monkeypatch.setattr(raw_recipe, "document", lambda *args, **settings: document(*args, checks=NOTES, **settings))
+    write = builds.write
     monkeypatch.setattr(builds, "write", lambda writer, attempt: write(writer, attempt, "", checked(attempt)))
     own = 'phrases = ["a cup of tea"]\ncheck = { threshold = 0.7, sharp = false, face = "covered" }'
     toml = OWN_TABLE.replace("[people]", CHECKED, 1).replace('phrases = ["a cup of tea"]', own)
-    text = card(tmp_path, toml)
+    text = card(tmp_path, toml, checks=NOTES)
     assert "| `integrity` | the right size, neither black nor one colour | none |" in text
     assert "at least 0.3 of the picture's height" in text and "for `tea` | OpenCV's Haar cascades |" in text
     scores = "score of the feature at least 0.4 (`tea` 0.7), scores of sex and age at least 0.2"

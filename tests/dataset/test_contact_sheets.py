@@ -7,6 +7,7 @@ from PIL import Image
 from agfd30k import shards
 from builder.common.intervals import wilson
 from builder.dataset import contact_sheets, packing
+from builder.raw.build import RawBuild
 from tests.fixtures.builds import own_table, write_raw
 
 
@@ -71,7 +72,7 @@ def test_a_release_has_a_sheet_for_every_attribute(tmp_path):
     """The sheets are in the card, the same bytes every time, and what is on them is in the build."""
     path, spec = own_table(tmp_path)
     write_raw(tmp_path / "raw", spec, path.read_text())
-    packing.make(tmp_path / "raw", tmp_path / "out")
+    packing.pack(RawBuild.open(tmp_path / "raw"), tmp_path / "out")
     names = ["all", "drink", "fruit"]
     assert sorted(file.stem for file in (tmp_path / "out/assets").glob("*.webp")) == names
     text = (tmp_path / "out/README.md").read_text()

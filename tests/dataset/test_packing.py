@@ -1,5 +1,6 @@
 """The release: what was built, byte for byte, in a folder that is replaced as a whole or not at all."""
 
+import dataclasses
 import io
 import json
 import os
@@ -19,9 +20,13 @@ import agfd30k
 from builder import release
 from builder.common.errors import UserError
 from builder.dataset import build_info, packing, parquet
+from builder.models.source import CheckVersion, ModelId
 from builder.plan.plan import Plan
-from builder.raw import recipe as raw_recipe
+from builder.raw.build import RawBuild
+from builder.raw.recipe import BuildRecipe, Settings
 from builder.spec import table
+from builder.spec.spec import Recipe
+from tests.fixtures import builds
 from tests.fixtures.builds import own_table, write_raw
 
 
@@ -40,7 +45,7 @@ def rows_of(out, pattern="data/*/*.parquet"):
 
 
 def test_every_committed_picture_is_released_as_the_bytes_it_was_committed_with(raw_folder, tmp_path):
-    packing.make(raw_folder, tmp_path / "out")
+    packing.pack(RawBuild.open(raw_folder), tmp_path / "out")
     committed = {row["id"]: (shard, row) for shard in agfd30k.shards(raw_folder) for row in agfd30k.read_rows(shard)}
     released = rows_of(tmp_path / "out")
     assert sorted(row["id"] for row in released) == sorted(committed)
@@ -52,9 +57,9 @@ def test_every_committed_picture_is_released_as_the_bytes_it_was_committed_with(
 
 
 def test_the_same_rows_give_the_same_bytes(raw_folder, tmp_path):
-    packing.make(raw_folder, tmp_path / "one" / "out")
+    packing.pack(RawBuild.open(raw_folder), tmp_path / "one" / "out")
     shutil.copytree(raw_folder, tmp_path / "copy")
-    packing.make(tmp_path / "copy", tmp_path / "two" / "out")
+    packing.pack(RawBuild.open(tmp_path / "copy"), tmp_path / "two" / "out")
     assert content(tmp_path / "one") == content(tmp_path / "two")
 
 
@@ -62,7 +67,7 @@ def test_the_same_rows_give_the_same_bytes(raw_folder, tmp_path):
 def test_other_picture_formats_are_released_as_they_are(tmp_path, ending):
     """--image-format changes the files, not the way they go."""
     write_raw(tmp_path / "raw", only=["base"], limit=6, image_format=ending)
-    packing.make(tmp_path / "raw", tmp_path / "out")
+    packing.pack(RawBuild.open(tmp_path / "raw"), tmp_path / "out")
     kinds = {Image.open(io.BytesIO(row["image"]["bytes"])).format for row in rows_of(tmp_path / "out")}
     assert kinds == {{"webp": "WEBP", "jpg": "JPEG"}[ending]}
     assert all(row["image"]["path"].endswith(f".{ending}") for row in rows_of(tmp_path / "out"))
@@ -70,7 +75,7 @@ def test_other_picture_formats_are_released_as_they_are(tmp_path, ending):
 
 def test_the_yaml_counts_what_the_files_hold(raw_folder, tmp_path):
     out = tmp_path / "out"
-    packing.make(raw_folder, out)
+    packing.pack(RawBuild.open(raw_folder), out)
     document = yaml.safe_load((out / "README.md").read_text().split("---\n")[1])
     assert [config["config_name"] for config in document["configs"]] == ["occlusion", "base", "all", "metadata"]
     assert [config["config_name"] for config in document["configs"] if config.get("default")] == ["all"]
@@ -86,9 +91,9 @@ def test_the_yaml_counts_what_the_files_hold(raw_folder, tmp_path):
 
 def test_row_groups_are_closed_by_bytes_too(raw_folder, tmp_path, monkeypatch):
     """Large pictures make small groups, in the same order, with nothing lost."""
-    packing.make(raw_folder, tmp_path / "usual")
+    packing.pack(RawBuild.open(raw_folder), tmp_path / "usual")
     monkeypatch.setattr(parquet, "BYTES_A_GROUP", 3000)
-    packing.make(raw_folder, tmp_path / "out")
+    packing.pack(RawBuild.open(raw_folder), tmp_path / "out")
     assert rows_of(tmp_path / "out") == rows_of(tmp_path / "usual")
     for path in (tmp_path / "out/data").rglob("*.parquet"):
         file = pq.ParquetFile(path)
@@ -101,7 +106,7 @@ def test_parquet_is_laid_out_for_the_viewer(raw_folder, tmp_path, monkeypatch):
     """Row groups of at most 100 rows with page index, features in the schema, files cut by size and named for it."""
     monkeypatch.setattr(parquet, "ROWS_A_GROUP", 5)
     monkeypatch.setattr(parquet, "FILE_BYTES", 5000)
-    packing.make(raw_folder, tmp_path / "out")
+    packing.pack(RawBuild.open(raw_folder), tmp_path / "out")
     paths = sorted((tmp_path / "out/data/occlusion").glob("train-*.parquet"))
     assert len(paths) > 1
     assert [path.name for path in paths] == [f"train-{n:05d}-of-{len(paths):05d}.parquet" for n in range(len(paths))]
@@ -117,7 +122,7 @@ def test_parquet_is_laid_out_for_the_viewer(raw_folder, tmp_path, monkeypatch):
 
 
 def test_rows_keep_plan_order_across_shards(raw_folder, tmp_path):
-    packing.make(raw_folder, tmp_path / "out")
+    packing.pack(RawBuild.open(raw_folder), tmp_path / "out")
     plan = Plan(table.load(), only=["occlusion"], scale=0.01, shard_size=16)
     order = [sample.id for shard in plan.shards for sample in plan.asked(shard) if sample.split == "train"]
     assert [row["id"] for row in rows_of(tmp_path / "out", "data/occlusion/train-*.parquet")] == order
@@ -126,16 +131,19 @@ def test_rows_keep_plan_order_across_shards(raw_folder, tmp_path):
 def test_a_users_own_table_brings_its_own_labels(tmp_path):
     path, spec = own_table(tmp_path)
     write_raw(tmp_path / "raw", spec, path.read_text())
-    packing.make(tmp_path / "raw", tmp_path / "out")
+    packing.pack(RawBuild.open(tmp_path / "raw"), tmp_path / "out")
     schema = agfd30k._labels(tmp_path / "out")
     assert schema["attribute"] == ["fruit", "drink"] and schema["ethnicity"] == ["maori", "inuit"]
     assert table.load(tmp_path / "out" / "recipe.toml") == spec
 
 
-CHECKED = [
-    {"name": "integrity", "version": 1, "model": None},
-    {"name": "attribute", "version": 1, "model": {"kind": "hub", "name": "some/clip", "revision": "c11f"}},
-]
+CHECKED = (CheckVersion("integrity", 1), CheckVersion("attribute", 1, ModelId("hub", "some/clip", "c11f")))
+
+
+def recipe_of(toml, asked, checks=()):
+    """The recipe of a Hub model, whatever the table's text says."""
+    spec = builds.table.load().model_copy(update={"recipe": Recipe(model=asked)})
+    return BuildRecipe(spec, ModelId("hub", "some/model", "c0ffee"), checks, Settings("png", 16), toml, "f00")
 
 
 @pytest.mark.parametrize(
@@ -155,9 +163,7 @@ CHECKED = [
 )
 def test_the_table_names_the_exact_model_however_it_is_written(toml):
     """And nothing else of it is changed."""
-    model = {"kind": "hub", "name": "some/model", "revision": "c0ffee"}
-    recipe = {"toml": toml, "model": model, "spec": {"recipe": {"model": 'a "model"'}}, "fingerprint": "f00"}
-    recipe["checks"] = CHECKED if "attribute" in toml else []
+    recipe = recipe_of(toml, 'a "model"', CHECKED if "attribute" in toml else ())
     text, wanted = build_info.recipe_toml(recipe), tomllib.loads(toml)
     wanted["recipe"] = wanted.get("recipe", {}) | {"model": 'a "model"', "revision": "c0ffee"}
     if "attribute" in toml:
@@ -169,9 +175,7 @@ def test_the_table_names_the_exact_model_however_it_is_written(toml):
 def test_what_is_said_in_the_table_beside_its_values_stays():
     """Comments and order: of the default table only the lines of model and revision differ."""
     toml = table.DEFAULT.read_text()
-    model = {"kind": "hub", "name": "some/model", "revision": "c0ffee"}
-    recipe = {"toml": toml, "model": model, "spec": {"recipe": {"model": "some/model"}}, "fingerprint": "f00"}
-    recipe["checks"] = CHECKED
+    recipe = recipe_of(toml, "some/model", CHECKED)
     old, new = toml.splitlines(), build_info.recipe_toml(recipe).splitlines()[2:]
     assert len(new) == len(old)
     changed = [line for line, before in zip(new, old) if line != before]
@@ -185,47 +189,45 @@ def test_what_is_said_in_the_table_beside_its_values_stays():
 def test_the_table_does_not_tell_where_a_local_model_lies(name, key):
     """A release is published: it names the model, and no folder of whoever built it."""
     toml = f'[checks.{name}]\n{key} = "/home/ana/secret/clip"\nthreshold = 0.5\n'
-    model = {"kind": "hub", "name": "some/model", "revision": "c0ffee"}
-    local = {"kind": "folder", "name": "clip", "revision": "sha256:0"}
-    recipe = {"toml": toml, "model": model, "spec": {"recipe": {"model": "some/model"}}, "fingerprint": "f00"}
-    text = build_info.recipe_toml({**recipe, "checks": [{"name": name, "version": 1, "model": local}]})
+    local = CheckVersion(name, 1, ModelId("folder", "clip", "sha256:0"))
+    text = build_info.recipe_toml(recipe_of(toml, "some/model", (local,)))
     assert tomllib.loads(text)["checks"] == {name: {key: "clip", "threshold": 0.5}} and "/home" not in text
 
 
 def test_a_preview_says_so_in_the_readme_and_in_every_row(raw_folder, tmp_path):
-    packing.make(raw_folder, tmp_path / "out")
+    packing.pack(RawBuild.open(raw_folder), tmp_path / "out")
     text = (tmp_path / "out/README.md").read_text().split("---\n", 2)[2]
     assert text.strip().startswith("> **Preview: these pictures were made by the tiny model")
     assert {row["model"] for row in rows_of(tmp_path / "out")} == {"stand-in"}
 
 
 def test_a_release_of_the_same_rows_is_left_alone(raw_folder, tmp_path):
-    packing.make(raw_folder, tmp_path / "out")
+    packing.pack(RawBuild.open(raw_folder), tmp_path / "out")
     before = (tmp_path / "out").stat().st_ino
-    packing.make(raw_folder, tmp_path / "out")
+    packing.pack(RawBuild.open(raw_folder), tmp_path / "out")
     assert (tmp_path / "out").stat().st_ino == before
 
 
 def test_an_old_release_is_replaced_only_by_a_whole_one(raw_folder, tmp_path):
     """A picture that got lost ends the release in one line; the old release stays as it was."""
     out = tmp_path / "out"
-    packing.make(raw_folder, out)
+    packing.pack(RawBuild.open(raw_folder), out)
     before = content(out)
     lost = next(raw_folder.glob("shards/*/images/*.png"))
     lost.write_bytes(b"not the picture")
     with pytest.raises(UserError, match="not the picture that was committed") as error:
-        packing.make(raw_folder, out, anew=True)
+        packing.pack(RawBuild.open(raw_folder), out, anew=True)
     assert "\n" not in str(error.value) and content(out) == before
     lost.unlink()
     with pytest.raises(UserError, match="cannot be read"):
-        packing.make(raw_folder, out, anew=True)
+        packing.pack(RawBuild.open(raw_folder), out, anew=True)
     assert content(out) == before
 
 
 def test_killed_releases_leave_the_old_one_or_the_new_one(raw_folder, tmp_path):
     """SIGKILL at any moment of the command: what is at the release's place is a whole release, or nothing yet."""
     out = tmp_path / "out"
-    packing.make(raw_folder, out)
+    packing.pack(RawBuild.open(raw_folder), out)
     whole = content(out)
     for delay in (0.0, 0.02, 0.05, 0.1, 0.2):
         command = [sys.executable, "-m", "builder.release", "--raw", str(raw_folder), "--out", str(out)]
@@ -236,7 +238,7 @@ def test_killed_releases_leave_the_old_one_or_the_new_one(raw_folder, tmp_path):
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         assert not out.exists() or content(out) == whole
-    packing.make(raw_folder, out)
+    packing.pack(RawBuild.open(raw_folder), out)
     assert content(out) == whole
 
 
@@ -248,10 +250,10 @@ def test_a_place_inside_a_file_is_refused(raw_folder, tmp_path, capsys, place):
     out = tmp_path / place
     says = f"{tmp_path / 'file'} is not a folder; choose another place with --out"
     with pytest.raises(UserError, match=says):
-        packing.require_free(out, raw_recipe.require(raw_folder))
+        packing.require_free(out, RawBuild.open(raw_folder).recipe)
     assert release.main(["--raw", str(raw_folder), "--out", str(out)]) == 2
     assert says in capsys.readouterr().err
-    packing.require_free(tmp_path / "not/yet/there", raw_recipe.require(raw_folder))
+    packing.require_free(tmp_path / "not/yet/there", RawBuild.open(raw_folder).recipe)
 
 
 @pytest.mark.parametrize("step", ["add_pictures", "add_labels"])
@@ -265,7 +267,7 @@ def test_a_build_that_changes_while_it_is_read_is_not_released(raw_folder, tmp_p
 
     monkeypatch.setattr(parquet.ReleaseWriter, step, add_others)
     with pytest.raises(UserError, match="was changed while it was read"):
-        packing.make(raw_folder, tmp_path / "out")
+        packing.pack(RawBuild.open(raw_folder), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -274,7 +276,7 @@ def test_a_link_stays_a_link(raw_folder, tmp_path):
     (tmp_path / "disk").mkdir()
     (tmp_path / "out").symlink_to(tmp_path / "disk", target_is_directory=True)
     for _ in range(2):
-        packing.make(raw_folder, tmp_path / "out", anew=True)
+        packing.pack(RawBuild.open(raw_folder), tmp_path / "out", anew=True)
         assert (tmp_path / "out").is_symlink() and (tmp_path / "disk/README.md").is_file()
     assert not list(tmp_path.glob(".*"))
 
@@ -285,7 +287,7 @@ def test_a_folder_with_anything_of_the_users_is_not_replaced(raw_folder, tmp_pat
     out.mkdir()
     (out / name).mkdir() if name == "photos" else (out / name).write_text("mine")
     with pytest.raises(UserError, match=f"holds {name}, so it is not replaced"):
-        packing.make(raw_folder, out)
+        packing.pack(RawBuild.open(raw_folder), out)
     assert (out / name).exists()
 
 
@@ -293,19 +295,19 @@ def test_a_readme_that_is_not_ours_is_not_replaced(raw_folder, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out/README.md").write_text("# mine")
     with pytest.raises(UserError, match=r"a README.md that is not ours"):
-        packing.make(raw_folder, tmp_path / "out")
+        packing.pack(RawBuild.open(raw_folder), tmp_path / "out")
 
 
 def test_a_release_of_another_recipe_is_not_replaced_unless_it_is_a_preview(tmp_path):
     path, spec = own_table(tmp_path)
     write_raw(tmp_path / "raw", spec, path.read_text())
-    recipe = raw_recipe.require(tmp_path / "raw")
-    packing.make(tmp_path / "raw", tmp_path / "out")
-    packing.require_free(tmp_path / "out", {**recipe, "fingerprint": "another"})
+    other = dataclasses.replace(RawBuild.open(tmp_path / "raw").recipe, fingerprint="another")
+    packing.pack(RawBuild.open(tmp_path / "raw"), tmp_path / "out")
+    packing.require_free(tmp_path / "out", other)
     readme = tmp_path / "out/README.md"
     readme.write_text(readme.read_text().replace("model preview -->", "model hub -->"))
     with pytest.raises(UserError, match="is the release of another recipe"):
-        packing.require_free(tmp_path / "out", {**recipe, "fingerprint": "another"})
+        packing.require_free(tmp_path / "out", other)
 
 
 def test_the_command_refuses_a_build_that_is_not_complete(raw_folder, tmp_path, capsys):

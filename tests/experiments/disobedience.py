@@ -18,9 +18,7 @@ from builder.checks.suite import Checks
 from builder.common.intervals import wilson
 from builder.plan.plan import Plan
 from builder.plan.sample import Result, seed
-from builder.raw import build as raw_build
-from builder.raw import recipe
-from builder.spec import spec as spec_spec
+from builder.raw.build import RawBuild
 from builder.spec import table
 from tests.experiments.kill import lines
 from tests.fixtures.builds import picture_of
@@ -132,7 +130,7 @@ def cells(folder):
 def faults(folder, scale):
     """Whatever is not as the plan and arithmetic say."""
     rows, rejected = lines(folder, "metadata.jsonl"), lines(folder, "rejected.jsonl")
-    plan = Plan(spec_spec.spec_of(recipe.require(folder / "agfd30k-raw")), scale=scale)
+    plan = Plan(RawBuild.open(folder / "agfd30k-raw").spec, scale=scale)
     asked = {sample.id: sample for shard in plan.shards for sample in plan.asked(shard)}
     if Counter(row["id"] for row in rows) != Counter(asked.keys()):
         yield f"{len(rows)} rows of {len(asked)} samples asked for"
@@ -228,5 +226,5 @@ def given_up(folder, feature="mustache", attempts=12):
     (line,) = (line for line in said.splitlines() if line.startswith(feature))
     if line.split()[1:5] != [str(asked[feature]), "0", "0", str(asked[feature])]:
         yield f"the report says: {line}"
-    if raw_build.unfinished(folder / "agfd30k-raw") or not (folder / "agfd30k" / "README.md").is_file():
+    if RawBuild.open(folder / "agfd30k-raw").unfinished() or not (folder / "agfd30k" / "README.md").is_file():
         yield "the build did not end"

@@ -26,6 +26,7 @@ from unittest import mock
 
 from builder.dataset import packing, parquet
 from builder.hub import branch
+from builder.raw.build import RawBuild
 from tests.fixtures import builds
 from tests.fixtures.hub import Hub, until
 from tests.fixtures.hub.faults import QUOTA
@@ -70,7 +71,7 @@ def make_release(folder, limit=1, side=builds.SIDE, rows_a_group=parquet.ROWS_A_
     cut = mock.patch.multiple(parquet, ROWS_A_GROUP=rows_a_group, FILE_BYTES=file_bytes)
     with cut, mock.patch.object(builds, "picture_of", partial(builds.picture_of, side=side)):
         builds.write_raw(folder / "raw", only=["occlusion"], limit=limit)
-        packing.make(folder / "raw", folder / NAME)
+        packing.pack(RawBuild.open(folder / "raw"), folder / NAME)
     return folder / NAME
 
 

@@ -18,11 +18,12 @@ from builder.dataset import folder as dataset_folder
 from builder.generation import deduplication
 from builder.linting import lint
 from builder.plan.plan import Plan
-from builder.raw import build, layout, recipe
+from builder.raw import layout
+from builder.raw.build import RawBuild
 from builder.raw.receipts import Damaged, is_done, receipt
 from builder.raw.shard_writer import LOCK, Locked, ShardWriter
 from builder.spec import table
-from tests.fixtures.builds import MADE_BY, SETTINGS, SOURCE, fingerprint_of, picture_of
+from tests.fixtures.builds import MADE_BY, fingerprint_of, picture_of, recipe_of
 
 SPEC = table.load()
 PLAN = Plan(SPEC, only=["occlusion"], limit=24, shard_size=8)
@@ -65,17 +66,17 @@ def row(writer, attempt, image):
 
 def begin(folder, plan, copies=COPIES):
     """A build in which everything was made once, and no duplicate looked for."""
-    recipe.begin(folder, recipe.document(plan.spec, SOURCE, "", **{**SETTINGS, "shard_size": plan.shard_size}))
+    RawBuild.begin(folder, recipe_of(plan.spec, shard_size=plan.shard_size))
     make(folder, plan, copies)
     return folder
 
 
 def end(folder, plan, copies=COPIES):
     """Go on until nothing is a duplicate; returns how many were taken back in each round."""
-    deduplication.resume(folder, plan)
+    deduplication.resume(RawBuild.open(folder), plan)
     make(folder, plan, copies)
     rounds = []
-    while found := deduplication.take_back(folder, plan):
+    while found := deduplication.take_back(RawBuild.open(folder), plan):
         rounds.append(found)
         make(folder, plan, copies)
     assert found == 0
@@ -132,7 +133,7 @@ def test_what_was_taken_back_is_written_down_as_rejected(undisturbed):
 
 def test_pictures_of_what_was_taken_back_are_gone(begun, tmp_path):
     folder = shutil.copytree(begun, tmp_path / "raw")
-    assert deduplication.take_back(folder, PLAN) == 5
+    assert deduplication.take_back(RawBuild.open(folder), PLAN) == 5
     kept = {row["file_name"] for row in lines(folder, "metadata.jsonl")}
     assert {f"images/{path.name}" for path in folder.glob("shards/*/images/*")} == kept and len(kept) == 19
     assert not (folder / deduplication.DECIDED).exists()
@@ -149,7 +150,7 @@ def test_a_near_duplicate_is_told_from_an_exact_one(tmp_path):
         attempt = PLAN.attempt(writer.whole[PLAN.ids(shard)[0]], 0)
         writer.rows = [row(writer, attempt, image), *writer.rows[1:]]
         writer.finish(fingerprint=fingerprint_of(folder), versions={}, finished="")
-    assert deduplication.take_back(folder, PLAN) == 1
+    assert deduplication.take_back(RawBuild.open(folder), PLAN) == 1
     assert [row["reason"] for row in lines(folder, "rejected.jsonl")] == ["near duplicate"]
 
 
@@ -174,7 +175,7 @@ def test_a_shard_of_nothing_but_duplicates_is_made_again(tmp_path):
 def test_what_another_run_made_beyond_the_plan_stays_and_is_compared_with(tmp_path):
     """A narrower run makes its own pictures again where they are the wider one's, which it could not make."""
     folder, narrow = begin(tmp_path, PLAN), Plan(SPEC, only=["occlusion"], limit=8, shard_size=8)
-    assert deduplication.take_back(folder, narrow) == 3
+    assert deduplication.take_back(RawBuild.open(folder), narrow) == 3
     found = {row["id"]: row["detail"] for row in lines(folder, "rejected.jsonl")}
     assert found == {
         FIRST: f"of {IDS[10]}, 0 bits of 64",
@@ -199,17 +200,18 @@ def test_attributes_that_were_built_one_after_the_other_share_no_picture(tmp_pat
 def test_what_was_searched_is_searched_again_only_when_something_was_made(undisturbed, tmp_path, monkeypatch):
     folder = shutil.copytree(undisturbed, tmp_path / "raw")
     monkeypatch.setattr(deduplication, "_decide", lambda *_: pytest.fail("looked again"))
-    assert deduplication.take_back(folder, PLAN) == 0
+    assert deduplication.take_back(RawBuild.open(folder), PLAN) == 0
     monkeypatch.undo()
     make(folder, Plan(SPEC, only=["base"], limit=2, shard_size=8), {})
-    assert not build.is_searched(folder, PLAN.spec.checks.duplicates, build.finished(folder))
+    raw = RawBuild.open(folder)
+    assert not raw.is_searched(raw.finished())
 
 
 @pytest.mark.parametrize("when", ["never looked", "while they go back", "searched", "torn"])
 def test_a_release_of_what_was_not_searched_wants_to_be_asked_for(begun, tmp_path, capsys, when):
     """After a kill every picture may be there, and duplicates too."""
     folder, out = shutil.copytree(begun, tmp_path / "raw"), tmp_path / "out"
-    build.note_asked(folder, PLAN)
+    RawBuild.open(folder).note_asked(PLAN)
     arguments = ["--raw", str(folder), "--out", str(out)]
     if when == "while they go back":
         (folder / deduplication.DECIDED).write_text("[]")
@@ -229,7 +231,7 @@ def test_a_release_of_what_was_not_searched_wants_to_be_asked_for(begun, tmp_pat
 def test_without_the_check_nothing_is_looked_for(begun):
     before = content(begun)
     spec = replace(SPEC, checks=SPEC.checks.without(["duplicates"]))
-    assert deduplication.take_back(begun, Plan(spec, only=["occlusion"], limit=24, shard_size=8)) == 0
+    assert deduplication.take_back(RawBuild.open(begun), Plan(spec, only=["occlusion"], limit=24, shard_size=8)) == 0
     assert content(begun) == before
 
 
@@ -238,7 +240,7 @@ def test_nothing_is_looked_for_while_something_is_missing(begun, tmp_path):
     folder = shutil.copytree(begun, tmp_path / "raw")
     (folder / "shards" / PLAN.shards[2].name / "receipt.json").unlink()
     before = content(folder)
-    assert deduplication.take_back(folder, PLAN) is None and content(folder) == before
+    assert deduplication.take_back(RawBuild.open(folder), PLAN) is None and content(folder) == before
 
 
 @pytest.mark.parametrize("name", ["metadata.jsonl", "rejected.jsonl"])
@@ -247,7 +249,7 @@ def test_a_damaged_shard_ends_in_one_line(begun, tmp_path, name):
     with open(folder / "shards" / PLAN.shards[0].name / name, "a") as file:
         file.write("nonsense\n")
     with pytest.raises(Damaged, match="not what the receipt was written for") as caught:
-        deduplication.take_back(folder, PLAN)
+        deduplication.take_back(RawBuild.open(folder), PLAN)
     assert "\n" not in str(caught.value)
 
 
@@ -255,7 +257,7 @@ def test_a_damaged_decision_ends_in_one_line_that_says_what_to_do(begun, tmp_pat
     folder = shutil.copytree(begun, tmp_path / "raw")
     (folder / deduplication.DECIDED).write_text("[{")
     with pytest.raises(UserError, match=r"duplicates\.json: damaged; remove it"):
-        deduplication.resume(folder, PLAN)
+        deduplication.resume(RawBuild.open(folder), PLAN)
     (folder / deduplication.DECIDED).unlink()
     assert end(folder, PLAN) == [5, 1]
 
@@ -310,14 +312,14 @@ def test_a_crash_at_any_step_loses_nothing_and_changes_nothing(begun, undisturbe
     """Killed at every single change on the disk while duplicates are taken back, the build ends as if undisturbed."""
     before = {row["id"]: row for row in lines(begun, "metadata.jsonl")}
     state = kill(None)
-    deduplication.take_back(shutil.copytree(begun, tmp_path / "counted"), PLAN)
+    deduplication.take_back(RawBuild.open(shutil.copytree(begun, tmp_path / "counted")), PLAN)
     steps, expected = state.done, content(undisturbed)
     assert steps > 20
     for step in range(steps):
         folder = shutil.copytree(begun, tmp_path / str(step))
         kill(step)
         with pytest.raises(Killed):
-            deduplication.take_back(folder, PLAN)
+            deduplication.take_back(RawBuild.open(folder), PLAN)
         kill(None)
         whole(folder, before)
         end(folder, PLAN)
@@ -338,7 +340,7 @@ def test_a_torn_line_is_taken_back_again(begun, undisturbed, tmp_path, kill):
         step += 1
         kill(step)
         with pytest.raises(Killed):
-            deduplication.take_back(folder, PLAN)
+            deduplication.take_back(RawBuild.open(folder), PLAN)
     kill(None)
     data = path.read_bytes()
     assert data.count(b"\n") == 2
@@ -354,7 +356,7 @@ def test_a_wrong_note_of_duplicates_is_named(begun, tmp_path):
     for text in ('[{"a": 1}]', '{"shard": 1}', '[{"shard": {"a": 1}, "losers": {}}]', "3"):
         (folder / deduplication.DECIDED).write_text(text)
         with pytest.raises(UserError, match=r"duplicates.json: damaged; remove it"):
-            deduplication.resume(folder, PLAN)
+            deduplication.resume(RawBuild.open(folder), PLAN)
 
 
 def test_who_has_just_finished_a_shard_is_waited_for(begun, tmp_path, monkeypatch):
@@ -366,7 +368,7 @@ def test_who_has_just_finished_a_shard_is_waited_for(begun, tmp_path, monkeypatc
         each.acquire()
     monkeypatch.setattr(deduplication, "PATIENCE", 0)
     with pytest.raises(Locked, match="another process is writing here"):
-        deduplication.take_back(folder, PLAN)
+        deduplication.take_back(RawBuild.open(folder), PLAN)
     monkeypatch.setattr(deduplication, "PATIENCE", 60)
     threading.Timer(0.5, lambda: [each.release() for each in held]).start()
-    assert deduplication.take_back(folder, PLAN) == 5
+    assert deduplication.take_back(RawBuild.open(folder), PLAN) == 5

@@ -26,6 +26,7 @@ from builder import upload
 from builder.dataset import packing, parquet
 from builder.hub import changes, readback, repository, retry
 from builder.linting import lint
+from builder.raw.build import RawBuild
 from tests.experiments import upload_faults
 from tests.experiments.upload_faults import (
     CASES,
@@ -79,10 +80,10 @@ def older_and_newer(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(parquet, "ROWS_A_GROUP", 4)
         patch.setattr(parquet, "FILE_BYTES", 1)
-        packing.make(folder / "raw", folder / "older" / "AGFD-30K")
+        packing.pack(RawBuild.open(folder / "raw"), folder / "older" / "AGFD-30K")
         for path, receipt in later.items():
             path.write_bytes(receipt)
-        packing.make(folder / "raw", folder / "newer" / "AGFD-30K")
+        packing.pack(RawBuild.open(folder / "raw"), folder / "newer" / "AGFD-30K")
     return folder / "older" / "AGFD-30K", folder / "newer" / "AGFD-30K"
 
 

@@ -15,7 +15,7 @@ from transformers import ResNetConfig, ResNetForImageClassification, ViTImagePro
 
 from agfd30k import read_rows, shards
 from builder import calibrate
-from builder.checks.loading import noted
+from builder.checks.loading import versions
 from builder.checks.suite import Outcome
 from builder.common.errors import UserError
 from builder.common.intervals import wilson
@@ -26,7 +26,8 @@ from builder.judging import pictures as judging_pictures
 from builder.judging.metrics import At, Judged, Proposal, Share, kappa
 from builder.linting import files
 from builder.models import source
-from builder.raw import calibration_file, recipe
+from builder.raw import calibration_file
+from builder.raw.build import RawBuild
 from tests.fixtures import builds
 from tests.fixtures.builds import own_table, write_raw
 
@@ -76,13 +77,12 @@ def folder(tmp_path_factory, reader):
     toml = table.read_text().replace("[people]", CHECKS.format(model=reader))
     table.write_text(toml)
     spec = builds.table.load(table)
-    notes = noted(spec, {"attribute": source.resolve_reader(str(reader), "main")})
-    document, write = recipe.document, builds.write
+    checks = versions(spec, {"attribute": source.resolve_reader(str(reader), "main")})
+    write = builds.write
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(recipe, "document", lambda *args, **settings: document(*args, checks=notes, **settings))
         patch.setattr(builds, "write", lambda writer, attempt: write(writer, attempt, "", outcome_of(attempt.sample)))
-        write_raw(path / "raw", spec, toml)
-    packing.make(path / "raw", path / "out")
+        write_raw(path / "raw", spec, toml, checks=checks)
+    packing.pack(RawBuild.open(path / "raw"), path / "out")
     return path
 
 
@@ -411,12 +411,12 @@ def test_a_calibration_that_the_card_could_not_show_is_one_line(folder, tmp_path
 def test_a_new_calibration_is_a_new_release_and_the_card_shows_it(folder, tmp_path):
     """Once: the same one is the release that is already there, and no one again is another one."""
     out, kept = tmp_path / "out", folder / "raw" / calibration_file.NAME
-    assert [packing.make(folder / "raw", out)[1] for _ in range(2)] == [True, False]
+    assert [packing.pack(RawBuild.open(folder / "raw"), out)[1] for _ in range(2)] == [True, False]
     assert "were not compared with people's judgement" in (out / "README.md").read_text()
     path = judgements(tmp_path / "j.jsonl", own_answers(folder))
     assert calibrate.main([str(folder / "raw"), str(path)]) == 0
     try:
-        assert [packing.make(folder / "raw", out)[1] for _ in range(2)] == [True, False]
+        assert [packing.pack(RawBuild.open(folder / "raw"), out)[1] for _ in range(2)] == [True, False]
         assert (out / "assets" / calibration_file.NAME).read_bytes() == kept.read_bytes()
         assert list(files.names(dataset_folder.Release(out))) == []
         text = (out / "README.md").read_text()
@@ -424,8 +424,8 @@ def test_a_new_calibration_is_a_new_release_and_the_card_shows_it(folder, tmp_pa
         assert "| banana | 20 | 6 | 0.67 | 0.30 to 0.90 | 0.40 | 0.17 to 0.69 |" in text
         kept.write_text("{}")
         with pytest.raises(UserError, match=r"calibration.json: damaged, or of another build"):
-            packing.make(folder / "raw", out)
+            packing.pack(RawBuild.open(folder / "raw"), out)
     finally:
         kept.unlink()
-    assert packing.make(folder / "raw", out)[1]
+    assert packing.pack(RawBuild.open(folder / "raw"), out)[1]
     assert not (out / "assets" / calibration_file.NAME).exists()

@@ -28,6 +28,7 @@ from builder.judging import pictures as judging_pictures
 from builder.judging import server as judging_server
 from builder.judging.judgements import Judgement
 from builder.judging.questions import choose, words
+from builder.raw.build import RawBuild
 from tests.fixtures import browser, builds
 from tests.fixtures.builds import own_table, write_raw
 
@@ -40,7 +41,7 @@ def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("judged")
     table, spec = own_table(path)
     write_raw(path / "raw", spec, table.read_text())
-    packing.make(path / "raw", path / "out")
+    packing.pack(RawBuild.open(path / "raw"), path / "out")
     return path
 
 
@@ -244,7 +245,7 @@ def test_a_file_of_something_else_is_left_as_it_is(folder, tmp_path, capsys, mon
 FULL = """
 import resource, signal, sys
 from pathlib import Path
-from builder.judgements import Judgement, append
+from builder.judging.judgements import Judgement, append
 
 path = Path(sys.argv[1])
 append(path, Judgement("a", "tea", True))

@@ -18,10 +18,12 @@ import agfd30k
 from builder import upload
 from builder.dataset import folder as dataset_folder
 from builder.dataset import packing
+from builder.dataset.build_info import BuildInfo
 from builder.linting import card, files, lint, parquet
 from builder.models.source import Source
 from builder.plan.plan import Plan
 from builder.raw import provenance
+from builder.raw.build import RawBuild
 from builder.spec import table
 from tests.fixtures import builds
 
@@ -56,7 +58,7 @@ def make(folder, source=HUB, toml=builds.OWN_TABLE, **options):
         patch.setattr(builds, "SOURCE", source)
         patch.setattr(builds, "MADE_BY", {"model": source.name, "model_revision": source.revision})
         builds.write_raw(folder / "raw", table.load(folder / "table.toml"), toml, **options)
-    packing.make(folder / "raw", folder / "out")
+    packing.pack(RawBuild.open(folder / "raw"), folder / "out")
     return folder / "out"
 
 
@@ -444,7 +446,7 @@ def test_no_dataset_info(out):
     ],
 )
 def test_more_than_the_viewer_takes(out, monkeypatch, limit, says):
-    monkeypatch.setattr(files, limit, 2)
+    monkeypatch.setattr(card, limit, 2)
     assert faults(out) == [f"configs: {line}" for line in says]
 
 
@@ -655,7 +657,7 @@ def test_a_row_only_in_the_labels(out):
     rewrite(out, drink, lambda old: old.slice(0, 15))
     assert faults(out) == [
         f"rows: train: row 32 ({id}) is not the same in data and metadata",
-        "listed: tea: the card says 20 made and 0 missing of 20, 19 are there",
+        "listed: tea: checks.json says 20 made and 0 missing of 20, 19 are there",
         "quotas: tea: 19 of 20 pictures",
         "quotas: a feature lacks pictures: run the builder again, or send it as it is with --allow-incomplete",
     ]
@@ -676,30 +678,46 @@ def test_a_file_without_rows(out, name):
     assert {line.split(":")[0] for line in found} <= {"rows", "listed"}
 
 
-# ---- the card's table and the recipe --------------------------------------------------------------------------
+# ---- checks.json and the recipe ----------------------------------------------------------------------------------
 
-LINE = "| fruit | banana | 20 | 20 | 3 | 0 |"
+
+@contextmanager
+def checks_of(out):
+    """What checks.json holds, to be changed."""
+    path = out / "assets/checks.json"
+    document = json.loads(path.read_text())
+    yield document
+    path.write_text(json.dumps(document))
 
 
 @pytest.mark.parametrize(
-    ("line", "says"),
+    ("change", "says"),
     [
-        ("| fruit | banana | 19 | 19 | 3 | 0 |", "19 made and 0 missing of 19, 20 are there"),
-        ("| fruit | banana | 20 | 19 | 3 | 1 |", "19 made and 1 missing of 20, 20 are there"),
-        ("| fruit | banana | 25 | 20 | 3 | 0 |", "20 made and 0 missing of 25, 20 are there"),
-        ("| fruit | banana | 20 | 20 | 3 | 2 |", "20 made and 2 missing of 20, 20 are there"),
-        ("| fruit | banana | twenty | 20 | 3 | 0 |", "0 made and 0 missing of 0, 20 are there"),
-        ("", "0 made and 0 missing of 0, 20 are there"),
+        ({"asked": 19, "made": 19}, "19 made and 0 missing of 19, 20 are there"),
+        ({"made": 19, "unfilled": 1}, "19 made and 1 missing of 20, 20 are there"),
+        ({"asked": 25}, "20 made and 0 missing of 25, 20 are there"),
+        ({"unfilled": 2}, "20 made and 2 missing of 20, 20 are there"),
+        ({"feature": "apple"}, "0 made and 0 missing of 0, 20 are there"),
     ],
 )
-def test_the_card_s_table_is_wrong(out, line, says):
-    edit(out, LINE, line)
-    assert faults(out) == [f"listed: banana: the card says {says}"]
+def test_the_counts_of_a_feature_are_wrong(out, change, says):
+    with checks_of(out) as document:
+        document["features"][0].update(change)
+    assert f"listed: banana: checks.json says {says}" in faults(out)
 
 
-def test_the_card_s_table_has_a_feature_too_many(out):
-    edit(out, LINE, f"{LINE}\n| fruit | apple | 1,020 | 1,000 | 3 | 20 |")
-    assert faults(out) == ["listed: apple: the card says 1,000 made and 20 missing of 1,020, 0 are there"]
+def test_counts_of_a_feature_that_is_not_there(out):
+    with checks_of(out) as document:
+        banana = document["features"][0]
+        document["features"].append({**banana, "feature": "apple", "asked": 1020, "made": 1000, "unfilled": 20})
+    assert faults(out) == ["listed: apple: checks.json says 1,000 made and 20 missing of 1,020, 0 are there"]
+
+
+@pytest.mark.parametrize("text", [b"", b"[]", b"\xff", b'{"checks": [], "features": [{"feature": "banana"}]}'])
+def test_counts_that_cannot_be_read(out, text):
+    (out / "assets/checks.json").write_bytes(text)
+    (fault,) = faults(out)
+    assert fault.startswith("listed: cannot be checked: ")
 
 
 def test_no_recipe(out):
@@ -753,7 +771,7 @@ def test_a_recipe_of_another_build(out):
 
 
 def test_a_release_made_before_the_card_told_of_its_table(out):
-    edit(out, f"table {files.MARK.search((out / 'README.md').read_text())['table']}, ", "")
+    edit(out, f"table {BuildInfo.read(out).table}, ", "")
     assert faults(out) == []
 
 

@@ -9,7 +9,8 @@ from huggingface_hub import constants
 from builder import generate
 from builder.checks import loading
 from builder.models import source
-from builder.raw import recipe as raw_recipe
+from builder.models.source import CheckVersion, ModelId
+from builder.raw.build import RawBuild
 from builder.spec import table
 from builder.spec.criteria import KINDS
 from tests.experiments.kill import lines
@@ -110,9 +111,9 @@ def test_the_commit_of_a_checks_model_is_recorded_and_kept(offline, model, tmp_p
     asked = []
     monkeypatch.setattr(source, "_commit", lambda *words: asked.append(words) or COMMIT)
     assert build(*model) == 0
-    (noted,) = [row for row in raw_recipe.require(tmp_path / "agfd30k-raw")["checks"] if row["name"] == "attribute"]
-    assert noted["model"] == {"kind": "hub", "name": "openai/clip-vit-large-patch14", "revision": COMMIT}
-    assert noted["version"] == loading.VERSIONS["attribute"]
+    checks = {check.name: check for check in RawBuild.open(tmp_path / "agfd30k-raw").recipe.checks}
+    clip = ModelId("hub", "openai/clip-vit-large-patch14", COMMIT)
+    assert checks["attribute"] == CheckVersion("attribute", loading.VERSIONS["attribute"], clip)
     del asked[:]
     assert build(*model) == 0
     assert [words for words in asked if "attribute check:" in words] == []
@@ -127,7 +128,7 @@ def test_a_local_models_place_does_not_get_into_the_recipe(offline, model, tmp_p
         (folder / "model.safetensors").write_bytes(b"weights")
         change = ('"openai/clip-vit-large-patch14"', f'"{place}/reader"')
         assert build(*model, *spec_file(tmp_path, change)) == 0
-    recipe = {key: value for key, value in raw_recipe.require(tmp_path / "agfd30k-raw").items() if key != "toml"}
+    recipe = dict(RawBuild.open(tmp_path / "agfd30k-raw").recipe.document(), toml="")
     assert "there/" not in json.dumps(recipe) and recipe["spec"]["checks"]["attribute"]["model"] == "reader"
     (folder / "model.safetensors").write_bytes(b"others")
     assert build(*model, *spec_file(tmp_path, change)) == 2

@@ -12,10 +12,11 @@ from builder.common.errors import UserError
 from builder.dataset import packing
 from builder.models.source import Source
 from builder.plan.plan import Plan
-from builder.raw import build, recipe
-from builder.spec import spec as spec_spec
+from builder.raw.build import RawBuild, read_recipe, recorded_source
+from builder.raw.recipe import BuildRecipe
+from builder.raw.row_count import RowCount
 from builder.spec import table
-from tests.fixtures.builds import SETTINGS, SOURCE, own_table, write_raw, write_shard
+from tests.fixtures.builds import SOURCE, own_table, recipe_of, write_raw, write_shard
 
 SPEC = table.load()
 
@@ -23,12 +24,10 @@ SPEC = table.load()
 def test_a_recipe_gives_back_its_table(tmp_path):
     """What recipe.json holds is the whole table: read back, it plans the same samples."""
     for spec in (SPEC, own_table(tmp_path)[1]):
-        document = recipe.document(spec, SOURCE, "", **SETTINGS)
-        assert spec_spec.spec_of(document) == spec
-        assert (
-            recipe.document(spec_spec.spec_of(document), SOURCE, "", **SETTINGS)["fingerprint"]
-            == document["fingerprint"]
-        )
+        recipe = recipe_of(spec)
+        again = BuildRecipe.parse(str(recipe))
+        assert again == recipe and again.spec == spec
+        assert recipe_of(again.spec).fingerprint == recipe.fingerprint
 
 
 def test_a_local_model_is_known_by_its_content_not_its_place():
@@ -36,42 +35,45 @@ def test_a_local_model_is_known_by_its_content_not_its_place():
     documents = []
     for place in ("/one/model", "/two/model"):
         spec = dataclasses.replace(SPEC, recipe=dataclasses.replace(SPEC.recipe, model=place))
-        documents.append(recipe.document(spec, Source("folder", "model", place, "sha256:1"), "", **SETTINGS))
+        documents.append(recipe_of(spec, Source("folder", "model", place, "sha256:1")).document())
     assert documents[0] == documents[1] and "/one" not in str(documents[0])
 
 
 def test_a_hub_model_keeps_the_commit_the_build_began_with(tmp_path):
     source = Source("hub", SPEC.recipe.model, SPEC.recipe.model, "c0ffee")
-    recipe.begin(tmp_path, recipe.document(SPEC, source, "", **SETTINGS))
-    assert recipe.recorded_source(tmp_path, SPEC.recipe.model, "main") == source
-    assert recipe.recorded_source(tmp_path, SPEC.recipe.model, "v2") is None
-    assert recipe.recorded_source(tmp_path, "other/model", "main") is None
+    recipe = RawBuild.begin(tmp_path, recipe_of(SPEC, source)).recipe
+    assert read_recipe(tmp_path) == recipe
+    assert recorded_source(recipe, SPEC.recipe.model, "main") == source
+    assert recorded_source(recipe, SPEC.recipe.model, "v2") is None
+    assert recorded_source(recipe, "other/model", "main") is None
+    assert recorded_source(None, SPEC.recipe.model, "main") is None
 
 
 def test_another_commit_of_the_model_is_another_recipe(tmp_path):
-    recipe.begin(tmp_path, recipe.document(SPEC, Source("hub", "a/b", "a/b", "1111"), "", **SETTINGS))
+    RawBuild.begin(tmp_path, recipe_of(SPEC, Source("hub", "a/b", "a/b", "1111")))
     with pytest.raises(UserError, match=r'model.revision: "1111" there, "2222" here'):
-        recipe.begin(tmp_path, recipe.document(SPEC, Source("hub", "a/b", "a/b", "2222"), "", **SETTINGS))
+        RawBuild.begin(tmp_path, recipe_of(SPEC, Source("hub", "a/b", "a/b", "2222")))
 
 
 def test_shards_without_a_recipe_are_not_adopted(tmp_path):
     (tmp_path / "shards").mkdir()
     with pytest.raises(UserError, match=r"has shards but no recipe.json"):
-        recipe.begin(tmp_path, recipe.document(SPEC, SOURCE, "", **SETTINGS))
+        RawBuild.begin(tmp_path, recipe_of(SPEC))
 
 
 def test_unfinished_lists_what_the_latest_run_was_asked_for(tmp_path):
     plan = write_raw(tmp_path, only=["base"], scale=0.02)
-    assert build.unfinished(tmp_path) == []
-    build.note_asked(tmp_path, Plan(SPEC, only=["base"], scale=0.03, shard_size=16))
-    assert build.unfinished(tmp_path) == [shard.name for shard in Plan(SPEC, ["base"], 0.03, None, 16).shards][2:]
+    raw = RawBuild.open(tmp_path)
+    assert raw.unfinished() == []
+    raw.note_asked(Plan(SPEC, only=["base"], scale=0.03, shard_size=16))
+    assert raw.unfinished() == [shard.name for shard in Plan(SPEC, ["base"], 0.03, None, 16).shards][2:]
     assert plan.chosen == 32
 
 
 def test_rows_are_counted_once_while_shards_grow_finish_and_tear(tmp_path):
     """Whole lines count, half a line does not, and a finished shard, whose rows were put into order, counts anew."""
     plan = Plan(SPEC, only=["base"], scale=0.02, shard_size=16)
-    shard, count = plan.shards[0], build.RowCount(tmp_path)
+    shard, count = plan.shards[0], RowCount(tmp_path)
     path = tmp_path / "shards" / shard.name / "metadata.jsonl"
     assert count(plan.shards) == 0
     for _ in range(2):
@@ -90,13 +92,13 @@ def test_what_changes_no_picture_is_taken_over(tmp_path):
     """A new licence, or a comment in the table, goes into the recipe and the next release; nothing is made again."""
     path, spec = own_table(tmp_path)
     write_raw(tmp_path / "raw", spec, path.read_text())
-    packing.make(tmp_path / "raw", tmp_path / "out")
+    packing.pack(RawBuild.open(tmp_path / "raw"), tmp_path / "out")
     path.write_text('license = "cc0-1.0"\n' + path.read_text())
-    recipe.begin(tmp_path / "raw", recipe.document(table.load(path), SOURCE, path.read_text(), **SETTINGS))
-    assert packing.make(tmp_path / "raw", tmp_path / "out")[1]
+    RawBuild.begin(tmp_path / "raw", recipe_of(table.load(path), SOURCE, path.read_text()))
+    assert packing.pack(RawBuild.open(tmp_path / "raw"), tmp_path / "out")[1]
     assert "\nlicense: cc0-1.0\n" in (tmp_path / "out/README.md").read_text()
     assert table.load(tmp_path / "out/recipe.toml").license == "cc0-1.0"
-    assert not packing.make(tmp_path / "raw", tmp_path / "out")[1]
+    assert not packing.pack(RawBuild.open(tmp_path / "raw"), tmp_path / "out")[1]
 
 
 def test_a_copy_of_a_shard_is_no_shard(tmp_path):
@@ -105,7 +107,7 @@ def test_a_copy_of_a_shard_is_no_shard(tmp_path):
     first = tmp_path / "shards" / plan.shards[0].name
     for name in (f"{first.name} (copy)", f"{first.name}.bak-1", "old-base"):
         shutil.copytree(first, first.with_name(name))
-    assert [path.name for path in build.finished(tmp_path)] == [shard.name for shard in plan.shards]
+    assert [path.name for path in RawBuild.open(tmp_path).finished()] == [shard.name for shard in plan.shards]
 
 
 def test_a_shard_of_another_recipe_is_not_released(tmp_path, capsys):
@@ -117,11 +119,11 @@ def test_a_shard_of_another_recipe_is_not_released(tmp_path, capsys):
     shutil.rmtree(tmp_path / "raw/shards" / name)
     shutil.copytree(tmp_path / "other/shards" / name, tmp_path / "raw/shards" / name)
     with pytest.raises(UserError, match=f"{name}: was made by another recipe"):
-        packing.make(tmp_path / "raw", tmp_path / "out")
+        packing.pack(RawBuild.open(tmp_path / "raw"), tmp_path / "out")
     assert verify.main([str(tmp_path / "raw")]) == 1
     assert f"{name}: was made by another recipe" in capsys.readouterr().out
     assert verify.main([str(tmp_path / "raw"), "--repair"]) == 0
-    assert build.unfinished(tmp_path / "raw") == [name]
+    assert RawBuild.open(tmp_path / "raw").unfinished() == [name]
 
 
 @pytest.mark.parametrize(
@@ -142,7 +144,7 @@ def test_a_recipe_of_another_version_is_named(tmp_path, change):
     change(found)
     (tmp_path / "recipe.json").write_text(json.dumps(found))
     with pytest.raises(UserError, match=r"recipe.json: damaged, or of another version"):
-        build.unfinished(tmp_path)
+        RawBuild.open(tmp_path).unfinished()
 
 
 @pytest.mark.parametrize("text", ["[]", '{"foo": 1}', "3", '{"only": 1}'])
@@ -150,7 +152,7 @@ def test_a_wrong_note_of_what_was_asked_for_is_named(tmp_path, text):
     write_raw(tmp_path, only=["base"], limit=2)
     (tmp_path / "asked.json").write_text(text)
     with pytest.raises(UserError, match=r"asked.json: damaged; remove it"):
-        build.unfinished(tmp_path)
+        RawBuild.open(tmp_path).unfinished()
 
 
 def test_what_a_kill_left_half_written_is_swept(tmp_path):
@@ -159,5 +161,5 @@ def test_what_a_kill_left_half_written_is_swept(tmp_path):
     for name in (".asked.json.0a1b2c3d.tmp", ".recipe.json.0a1b2c3d.tmp", ".notes.tmp"):
         (tmp_path / name).write_text("half")
     toml = table.DEFAULT.read_text(encoding="utf-8")
-    recipe.begin(tmp_path, recipe.document(SPEC, SOURCE, toml, **SETTINGS))
+    RawBuild.begin(tmp_path, recipe_of(SPEC, SOURCE, toml))
     assert [path.name for path in tmp_path.glob(".*.tmp")] == [".notes.tmp"]

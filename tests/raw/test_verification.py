@@ -6,11 +6,10 @@ import shutil
 import pytest
 
 from builder import release, verify
+from builder.common.files import sha256
 from builder.plan.plan import Plan
-from builder.raw import build as raw_build
-from builder.raw import recipe
+from builder.raw.build import RawBuild
 from builder.raw.shard_writer import lock
-from builder.spec import spec
 from tests.fixtures.builds import write_raw, write_shard
 
 
@@ -96,7 +95,7 @@ def test_a_picture_that_was_committed_broken_does_not_pass(build, capsys):
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     for row in rows:
         if row["id"] == picture.stem:
-            row["sha256"] = verify.sha256(picture)
+            row["sha256"] = sha256(picture)
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert f"{picture.stem}: images/{picture.name} does not decode" in faults(build, capsys)[1]
 
@@ -126,7 +125,7 @@ def test_repair_sets_faulty_rows_aside_and_reopens_the_shard(build, capsys):
     assert status == 0 and "faults, set aside" in said
     assert json.loads((shard / "faulty/metadata.jsonl").read_text())["seed"] == 7
     assert len((shard / "metadata.jsonl").read_text().splitlines()) == 15
-    assert raw_build.unfinished(build) == ["base-00000"]
+    assert RawBuild.open(build).unfinished() == ["base-00000"]
 
 
 def test_repair_sets_damaged_pictures_aside_and_never_one_over_another(build, capsys):
@@ -163,7 +162,7 @@ def shard_of(build):
 
 def complete(build):
     """What the next run does."""
-    plan = Plan(spec.spec_of(recipe.require(build)), only=["base"], scale=0.01, shard_size=16)
+    plan = Plan(RawBuild.open(build).spec, only=["base"], scale=0.01, shard_size=16)
     write_shard(build, plan, plan.shards[0])
 
 

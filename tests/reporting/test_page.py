@@ -19,8 +19,7 @@ from PIL import Image
 import agfd30k
 from builder import report
 from builder.common.errors import UserError
-from builder.dataset.build_info import TALLY
-from builder.dataset.statistics import SCORES, Census
+from builder.dataset.statistics import CHECKS_FILE, SCORES, Statistics
 from builder.reporting import data as reporting_data
 from builder.reporting import page as reporting_page
 from builder.reporting import thumbnails
@@ -85,7 +84,7 @@ def test_every_row_is_counted_under_its_labels(made, page):
 
 def test_the_table_of_features_says_what_the_checks_found(made, page):
     """Asked, made, verified, not judged, given up, tries, rejected and why, feature by feature, and all together."""
-    tally = json.loads((made / "assets" / TALLY).read_text())["features"]
+    tally = json.loads((made / "assets" / CHECKS_FILE).read_text())["features"]
     rows = {row[0]: row[1:] for row in page.rows[1:]}
     for row in tally:
         counts = [str(row[key]) for key in ("asked", "made", "verified", "not_judged", "unfilled")]
@@ -105,11 +104,11 @@ def test_reasons_stand_with_the_most_frequent_first(out, tmp_path):
 def test_scores_fall_into_the_bins_that_the_census_puts_rejected_ones_in(made):
     labels = Labels.of(made)
     for feature in ("banana", "tea"):
-        census = Census()
+        statistics = Statistics()
         scores = [r["checks"]["attribute_score"] for r in rows_of(made) if r["feature"] == feature]
         for score in scores:
-            census._reject({"id": f"x-{feature}-x-0", "reason": "", "checks": {"attribute_score": score}})
-        assert labels.histogram(feature) == census.scores[feature]
+            statistics._reject({"id": f"x-{feature}-x-0", "reason": "", "checks": {"attribute_score": score}})
+        assert labels.histogram(feature) == statistics.scores[feature]
     assert labels.histogram("pear") is None
 
 
@@ -123,7 +122,7 @@ def test_a_score_of_one_is_in_the_last_bin_and_none_is_in_no_bin(made):
 
 def test_a_bar_stands_for_every_bin_that_holds_something(made, page):
     labels = Labels.of(made)
-    tally = json.loads((made / "assets" / TALLY).read_text())["features"]
+    tally = json.loads((made / "assets" / CHECKS_FILE).read_text())["features"]
     kept = [n for row in tally for n in labels.histogram(row["feature"])]
     gone = [n for row in tally for n in row["rejected_scores"] or []]
     assert sum(tag == "rect" for tag, _ in page.elements) == sum(n > 0 for n in kept + gone)
@@ -404,7 +403,7 @@ def test_a_place_that_cannot_be_written_to(out, tmp_path, capsys, place, says):
 
 
 def change_tally(out, change):
-    path = out / "assets" / TALLY
+    path = out / "assets" / CHECKS_FILE
     tally = json.loads(path.read_text())
     change(tally)
     path.write_text(json.dumps(tally))
@@ -427,10 +426,10 @@ FAULTS = {
     "a hash that is none": lambda out: change_column(
         out / LABELS, "checks", lambda found: [{**found[0], "hash": "f" * 17}, *found[1:]]
     ),
-    "no tally": lambda out: (out / "assets" / TALLY).unlink(),
-    "a tally that is no JSON": lambda out: (out / "assets" / TALLY).write_text("{"),
-    "a tally that is no UTF-8": lambda out: (out / "assets" / TALLY).write_bytes(b"\xff"),
-    "a tally of another shape": lambda out: (out / "assets" / TALLY).write_text("[]"),
+    "no tally": lambda out: (out / "assets" / CHECKS_FILE).unlink(),
+    "a tally that is no JSON": lambda out: (out / "assets" / CHECKS_FILE).write_text("{"),
+    "a tally that is no UTF-8": lambda out: (out / "assets" / CHECKS_FILE).write_bytes(b"\xff"),
+    "a tally of another shape": lambda out: (out / "assets" / CHECKS_FILE).write_text("[]"),
     "a count that is none": lambda out: change_tally(out, lambda found: found["features"][0].update(made="many")),
     "too few bins": lambda out: change_tally(out, lambda found: found["features"][0].update(rejected_scores=[1])),
     "calibration of another shape": lambda out: (out / "assets/calibration.json").write_text('{"features": [1]}'),

@@ -1,7 +1,5 @@
 """The criteria of the checks: every rule of [checks] and of a feature's `check` is one line, and nothing gets lost."""
 
-import json
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,10 +8,10 @@ from builder import generate
 from builder.common.errors import UserError
 from builder.common.validation import SpecError
 from builder.models.source import Source
-from builder.raw import recipe
+from builder.raw.recipe import BuildRecipe
 from builder.spec import criteria, table
-from builder.spec import spec as spec_spec
 from builder.spec.criteria import KINDS, Criteria, Shown
+from tests.fixtures import builds
 
 SPEC = table.load()
 MODEL = {"model": "some/model"}
@@ -112,8 +110,8 @@ def test_what_a_recipe_holds_gives_back_the_criteria(without):
         without |= {"face"}
     checks = SPEC.checks.without(without)
     spec = type(SPEC)(**{**vars(SPEC), "checks": checks})
-    document = recipe.document(spec, Source("hub", spec.recipe.model, spec.recipe.model, "c0ffee"), "")
-    assert spec_spec.spec_of(json.loads(json.dumps(document))) == spec
+    recipe = builds.recipe_of(spec, Source("hub", spec.recipe.model, spec.recipe.model, "c0ffee"))
+    assert BuildRecipe.parse(str(recipe)).spec == spec
 
 
 @given(names=st.sets(st.sampled_from(sorted(KINDS))))

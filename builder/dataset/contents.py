@@ -1,0 +1,42 @@
+"""What goes into a release, gathered once from its raw build."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from builder.common.errors import UserError
+from builder.dataset.build_info import BuildInfo, recipe_toml, table_digest
+from builder.dataset.statistics import Statistics
+from builder.raw import calibration_file
+from builder.raw.build import Finished, RawBuild
+from builder.raw.calibration_file import Kept
+from builder.raw.recipe import BuildRecipe
+
+
+@dataclass(frozen=True)
+class Contents:
+    """A release's recipe, its shards with their counts, how far people agree with the checks, and its build info."""
+
+    recipe: BuildRecipe
+    shards: Finished
+    statistics: Statistics
+    calibration: Kept | None
+    info: BuildInfo
+
+    @classmethod
+    def of(cls, raw: RawBuild) -> Contents:
+        """Count what is finished. Raises UserError where there is no picture, or a row is damaged."""
+        calibration = calibration_file.load(raw.folder, raw.fingerprint)
+        shards = raw.finished()
+        statistics = Statistics.of(list(shards))
+        if not statistics.made:
+            raise UserError(f"{raw.folder}: {statistics.nothing()}")
+        info = BuildInfo(
+            rows=shards.digest,
+            recipe=raw.fingerprint,
+            kind=raw.recipe.model.kind,
+            table=table_digest(recipe_toml(raw.recipe)),
+            calibration=calibration.digest if calibration else "",
+            searched=raw.is_searched(shards),
+        )
+        return cls(raw.recipe, shards, statistics, calibration, info)
