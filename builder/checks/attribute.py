@@ -81,14 +81,16 @@ def descriptions(spec: Spec) -> Descriptions:
     A sex is held against the other ones, an age group against all but its neighbours, from which nobody can tell it.
     """
     criteria = spec.checks.attribute
-    found: Descriptions = {f.name: (f.check.shows, f.check.opposite) for f in spec.features if f.check.shows}
+    descriptions_by_label: Descriptions = {
+        f.name: (f.check.shows, f.check.opposite) for f in spec.features if f.check.shows
+    }
     for sex, texts in criteria.sexes.items():
-        found[sex] = (texts, _all(others for label, others in criteria.sexes.items() if label != sex))
+        descriptions_by_label[sex] = (texts, _all(others for label, others in criteria.sexes.items() if label != sex))
     groups = [group for group in spec.age_groups if group in criteria.age_groups]
     for n, group in enumerate(groups):
         far = _all(criteria.age_groups[other] for place, other in enumerate(groups) if abs(place - n) > 1)
-        found[OF_AGE.format(group)] = (criteria.age_groups[group], far)
-    return {label: (yes, no) for label, (yes, no) in found.items() if yes and no}
+        descriptions_by_label[OF_AGE.format(group)] = (criteria.age_groups[group], far)
+    return {label: (yes, no) for label, (yes, no) in descriptions_by_label.items() if yes and no}
 
 
 def _all(lists: Iterable[tuple[str, ...]]) -> tuple[str, ...]:

@@ -40,7 +40,7 @@ def numbers(hashes: list[str]) -> np.ndarray:
 
 def pairs(hashes: np.ndarray, radius: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """All pairs i < j of hashes, uint64 (n,), that differ in at most `radius` bits: i, j and the distances, sorted."""
-    found = [np.zeros((3, 0), dtype=np.int64)]
+    near_pairs = [np.zeros((3, 0), dtype=np.int64)]
     for shift, width in _bands(radius + 1):
         band = (hashes >> np.uint64(shift)) & np.uint64((1 << width) - 1)
         order = np.argsort(band, kind="stable")
@@ -48,8 +48,8 @@ def pairs(hashes: np.ndarray, radius: int) -> tuple[np.ndarray, np.ndarray, np.n
             i, j = np.minimum(order[first], order[second]), np.maximum(order[first], order[second])
             distance = np.bitwise_count(hashes[i] ^ hashes[j])
             near = distance <= radius
-            found.append(np.stack([i[near], j[near], distance[near].astype(np.int64)]))
-    i, j, distance = np.unique(np.concatenate(found, axis=1), axis=1)
+            near_pairs.append(np.stack([i[near], j[near], distance[near].astype(np.int64)]))
+    i, j, distance = np.unique(np.concatenate(near_pairs, axis=1), axis=1)
     return i, j, distance
 
 
@@ -95,17 +95,19 @@ def twins(hashes: np.ndarray, cells: np.ndarray, criteria: Duplicates, settled: 
     kinds = np.stack([hashes, cells.astype(np.uint64)])
     _, first, kind = np.unique(kinds, axis=1, return_index=True, return_inverse=True)
     firsts, places = np.sort(first), np.arange(len(hashes))
-    found: dict[int, Twin] = {}
+    twin_of: dict[int, Twin] = {}
     for i, j, distance in zip(*map(np.ndarray.tolist, pairs(hashes[firsts], criteria.radius_in_cell))):
         i, j = int(firsts[i]), int(firsts[j])
         if j < settled or (distance > criteria.radius and cells[i] != cells[j]):
             continue
-        if i not in found and (j not in found or distance < found[j].distance):
-            found[j] = Twin(j, i, distance)
+        if i not in twin_of and (j not in twin_of or distance < twin_of[j].distance):
+            twin_of[j] = Twin(j, i, distance)
     for place in places[(first[kind.ravel()] != places) & (places >= settled)].tolist():
         same = int(first[kind.ravel()[place]])
-        found[place] = Twin(place, found[same].of, found[same].distance) if same in found else Twin(place, same, 0)
-    return [found[place] for place in sorted(found)]
+        twin_of[place] = (
+            Twin(place, twin_of[same].of, twin_of[same].distance) if same in twin_of else Twin(place, same, 0)
+        )
+    return [twin_of[place] for place in sorted(twin_of)]
 
 
 class HashCheck:

@@ -93,8 +93,8 @@ def _reader(spec: Spec, source: Source, device: torch.device) -> Reader:
     try:
         return load(source.location, source.revision if source.kind == "hub" else None, descriptions(spec), device)
     except Exception as error:  # transformers raises many kinds
-        said = " ".join(str(error).split())[:300] or type(error).__name__
-        raise UserError(f"attribute check: {source.name} cannot be loaded (safetensors only): {said}") from error
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise UserError(f"attribute check: {source.name} cannot be loaded (safetensors only): {reason}") from error
 
 
 def _yunet(source: Source) -> YuNet:

@@ -16,5 +16,7 @@ def one_line(what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        said = " ".join(str(error).split())[:300] or type(error).__name__
-        raise UserError(f"{what}: cannot be loaded (safetensors only, pickled weights are refused): {said}") from error
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise UserError(
+            f"{what}: cannot be loaded (safetensors only, pickled weights are refused): {reason}"
+        ) from error

@@ -40,8 +40,8 @@ def _counts(features: list[FeatureCounts]) -> Figure:
 def _balance(spec: Spec, statistics: Statistics) -> Figure:
     """Pictures by ethnicity and age group, as a heat map with its numbers."""
     rows, columns = list(spec.ethnicities), list(spec.age_groups)
-    found = statistics.by("ethnicity", "age_group")
-    counts = [[found.get((row, column), 0) for column in columns] for row in rows]
+    people = statistics.by("ethnicity", "age_group")
+    counts = [[people.get((row, column), 0) for column in columns] for row in rows]
     chart = Figure(figsize=(1.6 + 1.1 * len(columns), 0.9 + 0.5 * len(rows)))
     axes = chart.subplots()
     most = max(map(max, counts))

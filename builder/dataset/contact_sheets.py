@@ -44,9 +44,9 @@ def write_sheets(folder: Path, shards: list[Path]) -> list[str]:
                 paths.append(shard / row["file_name"])
     with ThreadPoolExecutor() as pool:
         rows = {name: pool.map(_small, paths) for features in attributes.values() for name, paths in features.items()}
-        images = {name: list(found) for name, found in rows.items()}
+        images = {name: list(thumbnails) for name, thumbnails in rows.items()}
         sheets = {attribute: {name: images[name] for name in features} for attribute, features in attributes.items()}
-        sheets["all"] = {name: found[:4] for name, found in images.items()}
+        sheets["all"] = {name: thumbnails[:4] for name, thumbnails in images.items()}
         for _ in pool.map(lambda name: _save(folder / f"{name}.webp", name, sheets[name]), sheets):
             pass
     return list(sheets)

@@ -28,8 +28,8 @@ class Release:
     @cached_property
     def files(self) -> list[str]:
         """Every file's path inside the folder, sorted; what Git and the Hub's client leave behind is not looked at."""
-        found = (path for path in self.folder.rglob("*") if path.is_symlink() or not path.is_dir())
-        names = sorted(path.relative_to(self.folder).as_posix() for path in found)
+        paths = (path for path in self.folder.rglob("*") if path.is_symlink() or not path.is_dir())
+        names = sorted(path.relative_to(self.folder).as_posix() for path in paths)
         return [name for name in names if name.split("/")[0] not in IGNORED]
 
     @cached_property
@@ -42,8 +42,8 @@ class Release:
         """The card's YAML and its text; nothing where there is no sound card, which `readme` reports."""
         try:
             parts = (self.folder / "README.md").read_text(encoding="utf-8").split("---\n", 2)
-            found = yaml.safe_load(parts[1])
-            return (found, parts[2]) if isinstance(found, dict) and not parts[0] else ({}, "")
+            metadata = yaml.safe_load(parts[1])
+            return (metadata, parts[2]) if isinstance(metadata, dict) and not parts[0] else ({}, "")
         except (OSError, ValueError, IndexError, yaml.YAMLError):
             return {}, ""
 
@@ -64,11 +64,11 @@ class Release:
 
     def configs(self) -> dict[str, dict[str, str]]:
         """Config → split → glob, as the card says."""
-        found = {}
+        configs = {}
         for config in self.card[0].get("configs") or []:
             files = config.get("data_files") or []
-            found[config.get("config_name", "")] = {entry["split"]: entry["path"] for entry in files}
-        return found
+            configs[config.get("config_name", "")] = {entry["split"]: entry["path"] for entry in files}
+        return configs
 
     def matching(self, pattern: str) -> list[Path]:
         """The files that a config's glob stands for."""

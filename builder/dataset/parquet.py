@@ -82,10 +82,10 @@ class ReleaseWriter:
     def configs(self) -> dict[str, Config]:
         """What the card says of every config; attributes without a picture have none."""
         attributes = [name for name in self.labels["attribute"] if name in self.sizes]
-        found = {name: self._config(name, f"data/{name}", [name]) for name in attributes}
-        found["all"] = self._config("all", "data/*", attributes)
-        found["metadata"] = self._config("metadata", "metadata", ["metadata"])
-        return found
+        configs = {name: self._config(name, f"data/{name}", [name]) for name in attributes}
+        configs["all"] = self._config("all", "data/*", attributes)
+        configs["metadata"] = self._config("metadata", "metadata", ["metadata"])
+        return configs
 
     def _config(self, name: str, place: str, parts: list[str]) -> Config:
         splits = {}
@@ -207,10 +207,10 @@ def _leaves(field: pa.Field) -> Iterator[str]:
 
 def _by_split(shard: Path) -> dict[str, list[dict]]:
     """A shard's rows by split; splits without a row are not there."""
-    found: dict[str, list[dict]] = {}
+    rows: dict[str, list[dict]] = {}
     for row in agfd30k.read_rows(shard):
-        found.setdefault(row["split"], []).append(row)
-    return {split: found[split] for split in SPLITS if split in found}
+        rows.setdefault(row["split"], []).append(row)
+    return {split: rows[split] for split in SPLITS if split in rows}
 
 
 def _images(pictures: list[tuple[Path, dict]]) -> pa.StructArray:

@@ -121,11 +121,11 @@ class Statistics:
     def by(self, *keys: str) -> dict[Any, int]:
         """Pictures by one or two of sex, ethnicity and age_group."""
         places = [("sex", "ethnicity", "age_group").index(key) for key in keys]
-        found: Counter = Counter()
+        counts: Counter = Counter()
         for person, count in self.people.items():
             values = tuple(person[place] for place in places)
-            found[values if len(values) > 1 else values[0]] += count
-        return dict(found)
+            counts[values if len(values) > 1 else values[0]] += count
+        return dict(counts)
 
     def features(self, spec: Spec) -> list[FeatureCounts]:
         """The counts of every feature of which pictures were asked for, in the table's order."""

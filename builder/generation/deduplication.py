@@ -101,15 +101,15 @@ def _pictures(raw: RawBuild, plan: Plan, finished: Finished) -> tuple[list[_Pict
     strangers = [path for path in finished if path not in planned]
     for path in [*(path for path in planned if path in finished), *strangers]:
         shard = planned.get(path)
-        wanted = set(plan.ids(shard)) if shard else ()
+        own_ids = set(plan.ids(shard)) if shard else ()
         require_sound(path)
         for row in read_rows(path):
             cell = cells.setdefault((row["feature"], row["sex"]), len(cells))
-            mine = row["id"] in wanted
-            found = _Picture(
+            mine = row["id"] in own_ids
+            picture = _Picture(
                 shard if mine else None, row["id"], row["attempt"], row["sha256"], row["checks"]["hash"], cell
             )
-            (own if mine else others).append(found)
+            (own if mine else others).append(picture)
     return others + own, len(others)
 
 
@@ -117,8 +117,8 @@ def _carry_out(raw: RawBuild, plan: Plan) -> int:
     """Take back what was decided, if there is anything; returns how many pictures that was."""
     path = raw.folder / DECIDED
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        decided = [(Shard(**each["shard"]), dict(each["losers"])) for each in found]
+        notes = json.loads(path.read_text(encoding="utf-8"))
+        decided = [(Shard(**each["shard"]), dict(each["losers"])) for each in notes]
     except FileNotFoundError:
         return 0
     except (LookupError, TypeError, ValueError):

@@ -70,10 +70,10 @@ class Rank:
             raise UserError(
                 f"RANK is {index} and WORLD_SIZE {count}: RANK must be 0 to {count - 1}; unset both to work alone"
             )
-        found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-        if found is None or os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true"):
+        accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+        if accelerator is None or os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true"):
             return cls(index, count, torch.device("cpu"))
-        return cls(index, count, torch.device(found.type, local % torch.accelerator.device_count()))
+        return cls(index, count, torch.device(accelerator.type, local % torch.accelerator.device_count()))
 
 
 def _number(name: str, alone: int) -> int:

@@ -188,12 +188,12 @@ class Run:
 
     def _check(self, pool: ThreadPoolExecutor, results: list[Result]) -> list[Outcome]:
         """What the checks say of each result; where there is no picture the reason is known already."""
-        made = [result for result in results if result.image]
-        samples, images = [result.attempt.sample for result in made], [result.image for result in made]
-        looked = list(pool.map(self.checks.look, samples, images))
-        self.checks.read(samples, images, looked)
-        found = iter(looked)
-        return [next(found) if result.image else Outcome(result.reason) for result in results]
+        pictures = [result for result in results if result.image]
+        samples, images = [result.attempt.sample for result in pictures], [result.image for result in pictures]
+        outcomes = list(pool.map(self.checks.look, samples, images))
+        self.checks.read(samples, images, outcomes)
+        of_pictures = iter(outcomes)
+        return [next(of_pictures) if result.image else Outcome(result.reason or "") for result in results]
 
     def _line(self, each: Try, result: Result, outcome: Outcome) -> dict[str, Any]:
         """The line to commit: a row, its picture being in its place, or a rejected try."""

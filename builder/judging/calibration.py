@@ -22,15 +22,17 @@ def calibrate(folder: Path, path: Path, target: float, reader: str = "") -> Cali
     pictures, standing = judging_pictures.load(folder), judgements.standing(path)
     if not standing:
         raise UserError(f"{path}: no judgement in it")
-    rows, there = votes.held(pictures, path, standing)
-    held = votes.judged(pictures, rows, there, reader)
+    rows, valid = votes.held(pictures, path, standing)
+    judged = votes.judged(pictures, rows, valid, reader)
     return Calibration(
-        judged={name: some for name in _thresholds(pictures.spec) if (some := [j for j in held if j.feature == name])},
+        judged={
+            name: some for name in _thresholds(pictures.spec) if (some := [j for j in judged if j.feature == name])
+        },
         thresholds=_thresholds(pictures.spec),
         target=target,
-        answers=votes.by_judge(there),
-        disputed=len({(told.id, told.feature) for _, told in there.values()}) - len(held),
-        elsewhere=len(standing) - len(there),
+        answers=votes.by_judge(valid),
+        disputed=len({(judgement.id, judgement.feature) for _, judgement in valid.values()}) - len(judged),
+        elsewhere=len(standing) - len(valid),
         rejects=pictures.spec.checks.attribute is not None and pictures.spec.checks.attribute.on_fail == "reject",
         sources={"sha256": sha256(path), "recipe": pictures.fingerprint},
     )

@@ -132,14 +132,14 @@ def standing(path: Path) -> Standing:
     A torn last line does not count. Raises UserError with the number of a line that is no judgement, or that says the
     contrary of an answer that was not taken back.
     """
-    found: Standing = {}
+    answers: Standing = {}
     for number, judgement in _lines(path):
-        first, earlier = found.pop(judgement.about, (0, judgement))
+        first, earlier = answers.pop(judgement.about, (0, judgement))
         if None not in (judgement.shown, earlier.shown) and judgement.shown != earlier.shown:
             raise UserError(f"{path}, line {number}: {judgement.id} is said to be the contrary in line {first}")
         if judgement.shown is not None:
-            found[judgement.about] = (number, judgement)
-    return found
+            answers[judgement.about] = (number, judgement)
+    return answers
 
 
 def _lines(path: Path) -> Iterator[tuple[int, Judgement]]:

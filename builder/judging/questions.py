@@ -41,8 +41,8 @@ def choose(entries: Iterable[Entry], features: Iterable[str], each: int, seed: i
                 heapq.heappush(heap, item)
             elif item > heap[0]:
                 heapq.heapreplace(heap, item)
-    found = [Question(item[2], name) for (name, _), heap in heaps.items() if (name, True) in heaps for item in heap]
-    return sorted(found, key=lambda asked: _rank(seed, "order", asked.feature, asked.entry.id))
+    questions = [Question(item[2], name) for (name, _), heap in heaps.items() if (name, True) in heaps for item in heap]
+    return sorted(questions, key=lambda asked: _rank(seed, "order", asked.feature, asked.entry.id))
 
 
 def _rank(*words: object) -> int:
@@ -54,9 +54,9 @@ def words(feature: Feature) -> list[str]:
     """A feature in the table's own words, without weights; the same for every picture that is asked about it."""
     phrases = [phrase for some in feature.phrases.values() for phrase in some if phrase]
     plain = ["".join(text for text, weight in parse(phrase) if weight is not None) for phrase in phrases]
-    found = list(dict.fromkeys(plain or feature.check.shows))
-    more = [f"and {len(found) - MOST_WORDS} more"] if len(found) > MOST_WORDS else []
-    return [*found[:MOST_WORDS], *more]
+    texts = list(dict.fromkeys(plain or feature.check.shows))
+    more = [f"and {len(texts) - MOST_WORDS} more"] if len(texts) > MOST_WORDS else []
+    return [*texts[:MOST_WORDS], *more]
 
 
 class Session:
@@ -107,10 +107,10 @@ class Session:
         if answer is None:
             self.skipped.append(number)
         else:
-            asked = self.questions[number]
-            told = Judgement(asked.entry.id, asked.feature, answer, self.judge, asked.entry.sha256)
-            append(self.path, told)
-            self.answered[number] = told
+            question = self.questions[number]
+            judgement = Judgement(question.entry.id, question.feature, answer, self.judge, question.entry.sha256)
+            append(self.path, judgement)
+            self.answered[number] = judgement
         self.steps.append(number)
 
     def undo(self) -> None:

@@ -27,17 +27,17 @@ About = tuple[str, str]
 def majority(standing: Standing) -> dict[About, bool]:
     """What most judges say; where as many say yes as no, nothing."""
     votes: Counter = Counter()
-    for _, told in standing.values():
-        votes[told.id, told.feature] += 1 if told.shown else -1
+    for _, judgement in standing.values():
+        votes[judgement.id, judgement.feature] += 1 if judgement.shown else -1
     return {about: balance > 0 for about, balance in votes.items() if balance}
 
 
 def by_judge(standing: Standing) -> dict[str, dict[About, bool]]:
     """Every judge's answers."""
-    found: dict[str, dict[About, bool]] = {}
-    for _, told in standing.values():
-        found.setdefault(told.judge, {})[told.id, told.feature] = bool(told.shown)
-    return found
+    answers: dict[str, dict[About, bool]] = {}
+    for _, judgement in standing.values():
+        answers.setdefault(judgement.judge, {})[judgement.id, judgement.feature] = bool(judgement.shown)
+    return answers
 
 
 def held(pictures: Album, path: Path, standing: Standing) -> tuple[dict[str, Entry], Standing]:
@@ -47,23 +47,23 @@ def held(pictures: Album, path: Path, standing: Standing) -> tuple[dict[str, Ent
     the line of a judgement without a digest that is about nothing there is.
     """
     features = {feature.name for feature in pictures.spec.features}
-    wanted = {told.id for _, told in standing.values()}
-    rows = {entry.id: entry for entry in pictures.entries() if entry.id in wanted}
-    for number, told in sorted(standing.values(), key=lambda each: each[0]):
-        if told.sha256:
+    ids = {judgement.id for _, judgement in standing.values()}
+    rows = {entry.id: entry for entry in pictures.entries() if entry.id in ids}
+    for number, judgement in sorted(standing.values(), key=lambda each: each[0]):
+        if judgement.sha256:
             continue
-        if told.feature not in features:
-            raise UserError(f"{path}, line {number}: the table has no feature {told.feature!r}")
-        if told.id not in rows:
-            raise UserError(f"{path}, line {number}: there is no picture {told.id!r} in {pictures.folder}")
-    there = {
-        about: (number, told)
-        for about, (number, told) in standing.items()
-        if told.feature in features and told.id in rows and told.is_of(rows[told.id].sha256)
+        if judgement.feature not in features:
+            raise UserError(f"{path}, line {number}: the table has no feature {judgement.feature!r}")
+        if judgement.id not in rows:
+            raise UserError(f"{path}, line {number}: there is no picture {judgement.id!r} in {pictures.folder}")
+    valid = {
+        about: (number, judgement)
+        for about, (number, judgement) in standing.items()
+        if judgement.feature in features and judgement.id in rows and judgement.is_of(rows[judgement.id].sha256)
     }
-    if not there:
+    if not valid:
         raise UserError(f"{path}: none of its judgements is of a picture that {pictures.folder} has now")
-    return rows, there
+    return rows, valid
 
 
 def judged(pictures: Album, rows: dict[str, Entry], standing: Standing, reader: str = "") -> list[Judged]:

@@ -54,17 +54,20 @@ def configs(release: Release) -> Iterator[str]:
     """`all` and `metadata` are there, every config stands for files, every Parquet file belongs to a config, and the
     viewer can list them.
     """
-    known, told = release.configs(), {info.get("config_name") for info in release.card[0].get("dataset_info") or []}
-    if len(known) > MOST_CONFIGS:
-        yield f"{len(known):,} configs, the viewer shows at most {MOST_CONFIGS:,}"
+    configs, described = (
+        release.configs(),
+        {info.get("config_name") for info in release.card[0].get("dataset_info") or []},
+    )
+    if len(configs) > MOST_CONFIGS:
+        yield f"{len(configs):,} configs, the viewer shows at most {MOST_CONFIGS:,}"
     if len(release.parquet) > MOST_DATA_FILES:
         yield f"{len(release.parquet):,} Parquet files, the viewer takes at most {MOST_DATA_FILES:,}"
     for name in ("all", "metadata"):
-        if name not in known:
+        if name not in configs:
             yield f"the YAML has no config `{name}`, so its rows are not checked"
     used = set()
-    for name, splits in known.items():
-        if name not in told:
+    for name, splits in configs.items():
+        if name not in described:
             yield f"{name}: the YAML has no dataset_info of this config"
         if len(splits) > MOST_SPLITS:
             yield f"{name}: {len(splits)} splits, the viewer shows at most {MOST_SPLITS}"
@@ -88,9 +91,9 @@ def quotas(release: Release, made: Counter) -> Iterator[str]:
     except SpecError:  # `recipe` says so
         return
     for feature in features:
-        wanted = feature.male + feature.female
-        if made[feature.name] < wanted:
-            yield f"{feature.name}: {made[feature.name]:,} of {wanted:,} pictures"
+        quota = feature.male + feature.female
+        if made[feature.name] < quota:
+            yield f"{feature.name}: {made[feature.name]:,} of {quota:,} pictures"
 
 
 def unsearched(release: Release) -> Iterator[str]:
@@ -102,10 +105,10 @@ def unsearched(release: Release) -> Iterator[str]:
 def listed(release: Release, made: Counter) -> Iterator[str]:
     """checks.json says of every feature what is there and what is missing."""
     features = ChecksReport.read(release.folder).features
-    told = {counts.feature: counts for counts in features}
-    for feature in sorted({*told, *made}):
-        counts = told.get(feature)
+    counts_of = {counts.feature: counts for counts in features}
+    for feature in sorted({*counts_of, *made}):
+        counts = counts_of.get(feature)
         asked, counted, missing = (counts.asked, counts.made, counts.unfilled) if counts else (0, 0, 0)
         if counted != made[feature] or asked != counted + missing:
-            said = f"{counted:,} made and {missing:,} missing of {asked:,}"
-            yield f"{feature}: checks.json says {said}, {made[feature]:,} are there"
+            claim = f"{counted:,} made and {missing:,} missing of {asked:,}"
+            yield f"{feature}: checks.json says {claim}, {made[feature]:,} are there"

@@ -33,9 +33,9 @@ def names(release: Release) -> Iterator[str]:
             yield f"{name} is not a part of a release: move it away"
         elif part := DATA.fullmatch(name):
             numbers.setdefault((part[1], part[2], int(part[4])), set()).add(int(part[3]))
-    for (place, split, count), found in numbers.items():
-        if found != set(range(count)):
-            yield f"{place}/{split}: {len(found)} of {count} files are there"
+    for (place, split, count), present in numbers.items():
+        if present != set(range(count)):
+            yield f"{place}/{split}: {len(present)} of {count} files are there"
     if len({(place, split) for place, split, _ in numbers}) < len(numbers):
         yield "files of two different releases lie side by side"
     if len(release.files) > MOST_FILES:

@@ -51,13 +51,13 @@ def counts(release: Release) -> Iterator[str]:
     for info in release.card[0].get("dataset_info") or []:
         name = info.get("config_name")
         patterns = release.configs().get(name, {})
-        told = {split["name"]: split["num_examples"] for split in info.get("splits") or []}
-        found = {
+        stated = {split["name"]: split["num_examples"] for split in info.get("splits") or []}
+        counted = {
             split: sum(pq.read_metadata(path).num_rows for path in release.matching(patterns[split]))
             for split in patterns
         }
-        if told != found:
-            yield f"{name}: the card counts {told}, the files hold {found}"
+        if stated != counted:
+            yield f"{name}: the card counts {stated}, the files hold {counted}"
         size = sum(path.stat().st_size for pattern in patterns.values() for path in release.matching(pattern))
         if info.get("download_size") != size:
             yield f"{name}: the card says {info.get('download_size')} bytes to download, the files have {size}"
@@ -72,9 +72,9 @@ def schema(release: Release) -> Iterator[str]:
             yield f"{name}: more than {MOST_COLUMNS} columns, or a column's name is longer than {MOST_NAME}"
         for pattern in release.configs().get(name, {}).values():
             for path in release.matching(pattern):
-                found = pq.read_schema(path)
-                stored = json.loads((found.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features")
-                if not found.equals(features.arrow_schema) or stored != features.to_dict():
+                schema = pq.read_schema(path)
+                stored = json.loads((schema.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features")
+                if not schema.equals(features.arrow_schema) or stored != features.to_dict():
                     yield f"{path.relative_to(release.folder)}: its columns are not those that the card says of {name}"
 
 
@@ -171,13 +171,13 @@ def secrets(release: Release) -> Iterator[str]:
     for name in release.parquet:
         if name.startswith("metadata/"):
             file = pq.ParquetFile(release.folder / name)
-            found = dict.fromkeys(field.name for field in file.schema_arrow if pa.types.is_string(field.type))
+            suspicious = dict.fromkeys(field.name for field in file.schema_arrow if pa.types.is_string(field.type))
             with _naming(name):
-                for batch in file.iter_batches(5000, columns=list(found)):
-                    for column in found:
+                for batch in file.iter_batches(5000, columns=list(suspicious)):
+                    for column in suspicious:
                         matches = pc.match_substring_regex(batch.column(column), SECRETS.pattern)
-                        found[column] = found[column] or pc.any(matches).as_py()
-            for column in (column for column, told in found.items() if told):
+                        suspicious[column] = suspicious[column] or pc.any(matches).as_py()
+            for column in (column for column, is_suspicious in suspicious.items() if is_suspicious):
                 yield f"{name}: the column {column} holds what looks like an access token or a key"
 
 

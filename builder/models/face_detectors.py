@@ -70,19 +70,19 @@ class Haar:
     def find(self, pixels: np.ndarray, rule: str, smallest: float) -> list[Box]:
         """Faces in a picture, uint8 (height, width, 3), RGB, at least `smallest` of its height."""
         grey = cv2.equalizeHist(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY))
-        found = self._run("frontalface_alt2", grey, rule, smallest)
+        boxes = self._run("frontalface_alt2", grey, rule, smallest)
         if rule == "profile":
-            found += self._run("profileface", grey, rule, smallest)
+            boxes += self._run("profileface", grey, rule, smallest)
             mirrored = self._run("profileface", grey[:, ::-1].copy(), rule, smallest)
             width = grey.shape[1]
-            found += [Box(width - box.left - box.width, box.top, box.width, box.height) for box in mirrored]
-        return _distinct(found)
+            boxes += [Box(width - box.left - box.width, box.top, box.width, box.height) for box in mirrored]
+        return _distinct(boxes)
 
     def _run(self, name: str, grey: np.ndarray, rule: str, smallest: float) -> list[Box]:
         side = max(20, round(smallest * grey.shape[0]))
         with self.cascades[name].one() as cascade:
-            found = cascade.detectMultiScale(grey, 1.1, NEIGHBOURS[rule], minSize=(side, side))
-        return [Box(*map(float, box)) for box in found]
+            boxes = cascade.detectMultiScale(grey, 1.1, NEIGHBOURS[rule], minSize=(side, side))
+        return [Box(*map(float, box)) for box in boxes]
 
 
 def _cascade(name: str) -> cv2.CascadeClassifier:
@@ -109,8 +109,8 @@ class YuNet:
             network.setInputSize((width, height))
             network.setScoreThreshold(CERTAIN[rule])
             rows = network.detect(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))[1]
-        found = [Box(*map(float, row[:4]), score=float(row[-1])) for row in (() if rows is None else rows)]
-        return [box for box in _distinct(found) if box.height >= smallest * height]
+        boxes = [Box(*map(float, row[:4]), score=float(row[-1])) for row in (() if rows is None else rows)]
+        return [box for box in _distinct(boxes) if box.height >= smallest * height]
 
 
 def _distinct(boxes: list[Box]) -> list[Box]:

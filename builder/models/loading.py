@@ -45,10 +45,10 @@ def load(
         pipe = _read(source, config, dtype, own_checker=minors or check_adults)
         if len(pipe.tokenizer) != pipe.text_encoder.config.vocab_size:
             raise ValueError(f"the tokenizer knows {len(pipe.tokenizer)} tokens, the text encoder another number")
-        made = Pipeline(pipe, recipe, device)
+        pipeline = Pipeline(pipe, recipe, device)
     if minors or check_adults:
-        made.safety = _safety(pipe, safety_checker, check_adults, device, dtype)
-    return made
+        pipeline.safety = _safety(pipe, safety_checker, check_adults, device, dtype)
+    return pipeline
 
 
 def _read(source: Source, config: Path | None, dtype: torch.dtype, own_checker: bool) -> StableDiffusionPipeline:

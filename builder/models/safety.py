@@ -28,5 +28,5 @@ class Safety:
         with self.checker.visual_projection.register_forward_hook(lambda *call: seen.append(call[-1])):
             # The checker paints what it flags black; it is given something else to paint on, and its flags are used.
             flags = self.checker(images=np.zeros((len(images), 1)), clip_input=inputs)[1]
-        told = seen[0].isfinite().flatten(1).all(1).tolist()  # a comparison with NaN flags nothing
-        return [flag or not fine for flag, fine in zip(flags, told, strict=True)]
+        finite = seen[0].isfinite().flatten(1).all(1).tolist()  # a comparison with NaN flags nothing
+        return [flag or not fine for flag, fine in zip(flags, finite, strict=True)]

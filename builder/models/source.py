@@ -146,9 +146,9 @@ def resolve_detector(model: str, revision: str, recorded: Source | None = None) 
         return Source("file", path.name, str(path), f"sha256:{sha256(path)}")
     from huggingface_hub import hf_hub_download
 
-    found = _kept(model, recorded) or _named("face", model, revision)
+    source = _kept(model, recorded) or _named("face", model, revision)
     try:
-        return replace(found, location=hf_hub_download(model, YUNET, revision=found.revision))
+        return replace(source, location=hf_hub_download(model, YUNET, revision=source.revision))
     except Exception as error:
         raise UserError(
             f'face check: {YUNET} of {model} cannot be read ({type(error).__name__}); use detector = "haar", or '

@@ -23,8 +23,8 @@ def tokenizer(model: str, revision: str) -> Callable[[str], list] | None:
     try:
         loaded = _read(folder)
     except Exception as error:  # tokenizers raises nothing more exact
-        said = " ".join(str(error).split())[:200]
-        raise UserError(f"{folder}: cannot be read: {said}; is the model damaged?") from None
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{folder}: cannot be read: {reason}; is the model damaged?") from None
     return loaded and (lambda text: loaded.encode(text, add_special_tokens=False).ids)
 
 
@@ -37,13 +37,15 @@ def _read(folder: Path) -> Tokenizer | None:
 def _clip(folder: Path) -> Tokenizer:
     """CLIP's tokenizer from its vocab.json and merges.txt, without transformers, which takes seconds to import."""
     vocabulary, merges = str(folder / "vocab.json"), str(folder / "merges.txt")
-    made = Tokenizer(models.BPE.from_file(vocabulary, merges, end_of_word_suffix="</w>", unk_token="<|endoftext|>"))
+    tokenizer = Tokenizer(
+        models.BPE.from_file(vocabulary, merges, end_of_word_suffix="</w>", unk_token="<|endoftext|>")
+    )
     spaces = normalizers.Replace(Regex(r"\s+"), " ")
-    made.normalizer = normalizers.Sequence([normalizers.NFC(), spaces, normalizers.Lowercase()])
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), spaces, normalizers.Lowercase()])
     words = Regex(r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+")
     split = pre_tokenizers.Split(words, behavior="removed", invert=True)
-    made.pre_tokenizer = pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(add_prefix_space=False)])
-    return made
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(add_prefix_space=False)])
+    return tokenizer
 
 
 def _tokenizer_folder(model: str, revision: str) -> Path | None:

@@ -31,10 +31,10 @@ def spread(spec: Spec, samples: Iterable[Sample]) -> dict[str, int]:
         return (sample.subject, sample.phrase) if factor == "phrase" else getattr(sample, factor)
 
     groups = [*itertools.combinations(FACTORS, 1), *itertools.combinations(FACTORS, 2)]
-    found = dict.fromkeys((" × ".join(group) for group in groups), 0)
+    spreads = dict.fromkeys((" × ".join(group) for group in groups), 0)
     for cell, group in itertools.product(cells, groups):
         counts = Counter(tuple(value(sample, factor) for factor in group) for sample in cells[cell])
         every = [counts[key] for key in itertools.product(*(levels[cell][factor] for factor in group))]
         name = " × ".join(group)
-        found[name] = max(found[name], max(every) - min(every))
-    return found
+        spreads[name] = max(spreads[name], max(every) - min(every))
+    return spreads

@@ -58,10 +58,10 @@ def choose(spec: Spec, only: Sequence[str], scale: float, limit: int | None) -> 
             raise UserError(f"--only {word}: no such attribute or attribute/feature (attributes: {names})")
     counts = {}
     for feature in spec.features:
-        wanted = not only or {feature.attribute, f"{feature.attribute}/{feature.name}"} & set(only)
+        is_chosen = not only or {feature.attribute, f"{feature.attribute}/{feature.name}"} & set(only)
         for sex in SEXES:
             quota = feature.quota(sex)
-            counts[feature.name, sex] = min(quota, max(1, round(quota * scale))) if wanted else 0
+            counts[feature.name, sex] = min(quota, max(1, round(quota * scale))) if is_chosen else 0
     return counts if limit is None else _first(spec, counts, limit)
 
 
@@ -93,7 +93,7 @@ def _first(spec: Spec, counts: dict[tuple[str, str], int], limit: int) -> dict[t
 def cells_of(spec: Spec, chosen: dict[tuple[str, str], int]) -> list[Cell]:
     """The cells of a table, each given the levels that even out what the cells before it left uneven."""
     cells: list[Cell] = []
-    made: dict = {}
+    counts: dict = {}
     for feature, sex in itertools.product(spec.features, SEXES):
         quota = feature.quota(sex)
         if quota == 0:
@@ -104,9 +104,11 @@ def cells_of(spec: Spec, chosen: dict[tuple[str, str], int]) -> list[Cell]:
         levels = []
         for column, values in enumerate(factors):
             extra = np.bincount(rest[:, column], minlength=len(values))
-            levels.append(_relabel(values, extra, len(cells), made))
+            levels.append(_relabel(values, extra, len(cells), counts))
             for level, value in enumerate(levels[-1]):
-                made[value] = made.get(value, 0) + quota // len(rows) * (len(rows) // len(values)) + int(extra[level])
+                counts[value] = (
+                    counts.get(value, 0) + quota // len(rows) * (len(rows) // len(values)) + int(extra[level])
+                )
         cells.append(Cell(len(cells), feature, sex, quota, chosen[feature.name, sex], tuple(levels)))
     return cells
 

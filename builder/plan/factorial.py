@@ -48,13 +48,13 @@ def design(sizes: tuple[int, ...]) -> np.ndarray:
     """
     rows = np.indices(sizes).reshape(len(sizes), -1).T
     steps = [step for step in range(1, len(rows) + 2) if math.gcd(step, len(rows)) == 1]
-    found = []
+    candidates = []
     for step in steps[: 12 if len(rows) <= 1000 else 1]:
         order, (level, pair) = _greedy(rows[np.arange(len(rows)) * step % len(rows)], sizes)
-        found.append((max(level - 2, pair - 3, 0), len(found), order))
-        if found[-1][0] == 0:
+        candidates.append((max(level - 2, pair - 3, 0), len(candidates), order))
+        if candidates[-1][0] == 0:
             break
-    return min(found, key=lambda entry: entry[:2])[2]
+    return min(candidates, key=lambda entry: entry[:2])[2]
 
 
 def _greedy(rows: np.ndarray, sizes: tuple[int, ...]) -> tuple[np.ndarray, tuple[int, int]]:

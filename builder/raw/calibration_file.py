@@ -44,22 +44,22 @@ def load(raw: Path, fingerprint: str) -> Kept | None:
         data = (raw / NAME).read_bytes()
     except FileNotFoundError:
         return None
-    found = parsed(data)
+    content = parsed(data)
     try:
-        sound = found is not None and found["recipe"] == fingerprint
-        sound = sound and all(isinstance(found[key], int) for key in ("judges", "judgements"))
-        sound = sound and all(set(feature) >= KEYS for feature in found["features"])
+        sound = content is not None and content["recipe"] == fingerprint
+        sound = sound and all(isinstance(content[key], int) for key in ("judges", "judgements"))
+        sound = sound and all(set(feature) >= KEYS for feature in content["features"])
     except TypeError:
         sound = False
     if not sound:
         raise UserError(f"{raw / NAME}: damaged, or of another build; run builder.calibrate again, or remove it")
-    return Kept(data, found)
+    return Kept(data, content)
 
 
 def parsed(data: bytes) -> dict[str, Any] | None:
     """What a file says that is a calibration; None for any other file."""
     try:
-        found = json.loads(data)
+        content = json.loads(data)
     except (ValueError, RecursionError):
         return None
-    return found if isinstance(found, dict) and set(found) >= CONTENT else None
+    return content if isinstance(content, dict) and set(content) >= CONTENT else None

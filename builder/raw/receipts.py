@@ -27,14 +27,14 @@ class Damaged(UserError):
 def receipt(folder: Path) -> dict[str, Any] | None:
     """A shard's receipt, or None while it has none."""
     try:
-        found = json.loads((folder / RECEIPT).read_text(encoding="utf-8"))
+        facts = json.loads((folder / RECEIPT).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     except ValueError:
-        found = None
-    if not isinstance(found, dict) or not set(found) >= KEYS:
+        facts = None
+    if not isinstance(facts, dict) or not set(facts) >= KEYS:
         raise Damaged(f"{folder / RECEIPT}: not a receipt", folder)
-    return found
+    return facts
 
 
 def require_sound(folder: Path) -> dict[str, Any]:
@@ -43,11 +43,11 @@ def require_sound(folder: Path) -> dict[str, Any]:
     if facts is None:
         raise Damaged(f"{folder}: another process is writing here; wait for it, then run again", folder)
     try:
-        found = facts["sha256"], facts["rejections"]
-        now = sha256(folder / ROWS), sha256(folder / REJECTED)
+        expected = facts["sha256"], facts["rejections"]
+        actual = sha256(folder / ROWS), sha256(folder / REJECTED)
     except OSError as error:
         raise Damaged(f"{error.filename}: {error.strerror}", folder) from None
-    for name, one, other in zip((ROWS, REJECTED), found, now):
+    for name, one, other in zip((ROWS, REJECTED), expected, actual):
         if one != other:
             raise Damaged(f"{folder / name}: not what the receipt was written for", folder)
     return facts
@@ -55,6 +55,6 @@ def require_sound(folder: Path) -> dict[str, Any]:
 
 def is_done(folder: Path, ids: Iterable[str]) -> bool:
     """True when everything asked for is accounted for, as a picture or as unfilled."""
-    wanted = set(ids)
-    found = receipt(folder) if wanted else None
-    return not wanted or (found is not None and wanted.issubset(found["asked"]))
+    asked = set(ids)
+    facts = receipt(folder) if asked else None
+    return not asked or (facts is not None and asked.issubset(facts["asked"]))

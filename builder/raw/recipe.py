@@ -87,13 +87,13 @@ class BuildRecipe:
 
     def differences(self, other: BuildRecipe) -> Iterator[str]:
         """Where another recipe differs, at most five places."""
-        found: list[str] = []
+        places: list[str] = []
         old, new = self.document(), other.document()
         for part in ("spec", "model", "checks", "settings"):
-            _compare(old[part], new[part], part, found)
-        yield from found[:5]
-        if len(found) > 5:
-            yield f"and {len(found) - 5} more"
+            _compare(old[part], new[part], part, places)
+        yield from places[:5]
+        if len(places) > 5:
+            yield f"and {len(places) - 5} more"
 
 
 def _content(

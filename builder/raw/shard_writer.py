@@ -111,9 +111,9 @@ class ShardWriter:
 
     def pending(self, asked: Iterable[Sample]) -> list[Attempt]:
         """The next try of every sample that is neither made nor given up, in plan order."""
-        made, tries = {row["id"] for row in self.rows}, self.tries
+        made_ids, tries = {row["id"] for row in self.rows}, self.tries
         most = self.plan.spec.recipe.max_attempts
-        return [self.plan.attempt(s, tries[s.id]) for s in asked if s.id not in made and tries[s.id] < most]
+        return [self.plan.attempt(s, tries[s.id]) for s in asked if s.id not in made_ids and tries[s.id] < most]
 
     def write_picture(
         self,
@@ -159,14 +159,14 @@ class ShardWriter:
         for name, rows in ((ROWS, self.rows), (REJECTED, self.rejected)):
             with atomic(self.folder / name) as file:
                 file.write(_lines(rows))
-        made = {row["id"] for row in self.rows}
+        made_ids = {row["id"] for row in self.rows}
         most = self.plan.spec.recipe.max_attempts
-        unfilled = [id for id, tries in self.tries.items() if tries >= most and id not in made]
+        unfilled = [id for id, tries in self.tries.items() if tries >= most and id not in made_ids]
         content = {
             "rows": len(self.rows),
             "rejected": len(self.rejected),
             "unfilled": sorted(unfilled, key=place.get),
-            "asked": sorted([*made, *unfilled], key=place.get),
+            "asked": sorted([*made_ids, *unfilled], key=place.get),
             "bytes": sum(picture(self.folder, row).stat().st_size for row in self.rows),
             "sha256": sha256(self.folder / ROWS),
             "rejections": sha256(self.folder / REJECTED),

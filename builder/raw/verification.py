@@ -72,12 +72,12 @@ class Check:
     def _receipt(self, seen: set[str]) -> None:
         """Hold the shard against its receipt. Without one it is not done, and pictures may be ahead of their rows."""
         try:
-            found = receipt(self.folder)
-            if found is None:
+            facts = receipt(self.folder)
+            if facts is None:
                 return
-            if found["fingerprint"] != self.fingerprint:
+            if facts["fingerprint"] != self.fingerprint:
                 self.faults.append(f"{self.folder}: was made by another recipe")
-            if missing := set(found["asked"]) - seen - set(found["unfilled"]):
+            if missing := set(facts["asked"]) - seen - set(facts["unfilled"]):
                 first = min(missing)
                 self.faults.append(f"{self.folder}: {len(missing)} rows of the receipt are missing, {first} first")
             require_sound(self.folder)
@@ -117,11 +117,11 @@ def _lines(path: Path) -> list[Any]:
     """The lines of a file, parsed, None for one that is not JSON; half a line at the end is left to the next run."""
     if not path.exists():
         return []
-    found = []
+    rows = []
     for line in path.read_bytes().splitlines(keepends=True):
         if line.endswith(b"\n"):
             try:
-                found.append(json.loads(line))
+                rows.append(json.loads(line))
             except ValueError:
-                found.append(None)
-    return found
+                rows.append(None)
+    return rows

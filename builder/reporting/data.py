@@ -38,8 +38,8 @@ def naming(path: Path) -> Iterator[None]:
     try:
         yield
     except UNREADABLE as error:
-        said = " ".join(str(error).split())[:200] or type(error).__name__
-        raise UserError(f"{path}: is not as the builder writes it ({said}); {ANEW}") from None
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise UserError(f"{path}: is not as the builder writes it ({reason}); {ANEW}") from None
 
 
 @dataclass(frozen=True)
@@ -78,8 +78,8 @@ class Labels:
 
     def cells(self) -> tuple[list[list[int]], list[int]]:
         """Every combination of labels that there is, a column for each of AXES, and how many rows have it."""
-        found, counts = np.unique(self.codes, axis=0, return_counts=True)
-        return found.T.tolist(), counts.tolist()
+        combinations, counts = np.unique(self.codes, axis=0, return_counts=True)
+        return combinations.T.tolist(), counts.tolist()
 
     def histogram(self, feature: str) -> list[int] | None:
         """The attribute scores of a feature's rows in SCORES bins from 0 to 1; None where no row has one."""
@@ -108,8 +108,8 @@ class Labels:
 
 
 def _names(path: Path) -> dict[str, list[str]]:
-    found = Features.from_arrow_schema(pq.read_schema(path))
-    classes = {name: [str(value) for value in found[name].names] for name in CLASSES}
+    features = Features.from_arrow_schema(pq.read_schema(path))
+    classes = {name: [str(value) for value in features[name].names] for name in CLASSES}
     return classes | {"verified": [*VERIFIED], "split": [*SPLITS]}
 
 

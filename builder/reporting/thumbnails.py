@@ -63,17 +63,17 @@ def pictures(folder: Path, labels: Labels, places: list[int], side: int) -> dict
 
     Reads every picture file once, a few pictures at a time. Raises UserError where one is missing or does not decode.
     """
-    wanted = dict(zip(labels.ids.take(pa.array(places, pa.int64())).to_pylist(), places))
-    found = {}
-    with tqdm(total=len(wanted), desc="report", unit="picture", disable=not sys.stderr.isatty()) as bar:
+    places_of = dict(zip(labels.ids.take(pa.array(places, pa.int64())).to_pylist(), places))
+    pictures = {}
+    with tqdm(total=len(places_of), desc="report", unit="picture", disable=not sys.stderr.isatty()) as bar:
         for path in sorted(folder.glob("data/*/*.parquet")):
             with naming(path):
-                for row in _rows(path, pa.array([*wanted], pa.string())):
-                    found[wanted[row["id"]]] = _shown(row, side)
+                for row in _rows(path, pa.array([*places_of], pa.string())):
+                    pictures[places_of[row["id"]]] = _shown(row, side)
                     bar.update()
-    if lost := wanted.keys() - {row["id"] for row in found.values()}:
+    if lost := places_of.keys() - {row["id"] for row in pictures.values()}:
         raise UserError(f"{folder}: {len(lost)} rows are in metadata/ but not in data/, {min(lost)} first; {ANEW}")
-    return found
+    return pictures
 
 
 def _rows(path: Path, wanted: pa.Array) -> Iterator[dict[str, Any]]:
@@ -107,8 +107,8 @@ def _thumbnail(row: dict[str, Any], side: int) -> str:
             image.thumbnail((side, side), Image.Resampling.LANCZOS)
             small = image.convert("RGB")
     except Exception as error:  # decoders raise anything
-        said = " ".join(str(error).split())[:200]
-        raise ValueError(f"the picture of {row['id']} cannot be decoded: {said}") from None
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(f"the picture of {row['id']} cannot be decoded: {reason}") from None
     buffer = io.BytesIO()
     small.save(buffer, "WEBP", quality=QUALITY, method=4)
     return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
