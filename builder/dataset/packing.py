@@ -7,14 +7,12 @@ the number of pictures.
 from __future__ import annotations
 
 import shutil
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tqdm import tqdm
-
 from builder.common.errors import UserError
 from builder.common.files import atomic, sync_folder
+from builder.common.progress import progress_bar
 from builder.dataset import card, charts, contact_sheets
 from builder.dataset.build_info import BuildInfo, recipe_toml
 from builder.dataset.contents import Contents
@@ -128,7 +126,7 @@ def write_parquet(folder: Path, labels: dict[str, list[str]], parts: dict[str, l
     """Write the Parquet files, several attributes at a time; returns what the card says of every config."""
     files = ReleaseWriter(folder, labels)
     with (
-        tqdm(total=sum(map(len, parts.values())), desc="release", unit="shard", disable=not sys.stderr.isatty()) as bar,
+        progress_bar(total=sum(map(len, parts.values())), desc="release", unit="shard") as bar,
         ThreadPoolExecutor(THREADS) as pool,
     ):
 

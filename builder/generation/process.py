@@ -18,7 +18,7 @@ RANKS = {"RANK": 0, "WORLD_SIZE": 1, "LOCAL_RANK": 0}
 
 
 class Stop:
-    """True once SIGTERM or Ctrl-C came: the batch at hand is finished and committed, then the run ends.
+    """True once SIGTERM or Ctrl-C came, in its `with`: the batch at hand is finished and committed, then the run ends.
 
     The death of `accelerate launch` counts too, since it cannot pass on the signal that killed it.
     """
@@ -28,8 +28,16 @@ class Stop:
         self.since = 0.0
         self.launcher = os.getppid() if "ACCELERATE_MIXED_PRECISION" in os.environ else None
         self.before: dict[int, Any] = {}
+
+    def __enter__(self) -> Stop:
         if threading.current_thread() is threading.main_thread():  # nobody else may set handlers
             self.before = {number: signal.signal(number, self._note) for number in (signal.SIGTERM, signal.SIGINT)}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """From here on signals do what they did before."""
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
 
     def _note(self, number: int, frame: object) -> None:
         if self.signal is None:
@@ -38,11 +46,6 @@ class Stop:
         elif number == signal.SIGINT and time.monotonic() - self.since > 1:  # launchers repeat the first one
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
-
-    def over(self) -> None:
-        """From here on signals do what they did before."""
-        for number, handler in self.before.items():
-            signal.signal(number, handler)
 
     def __bool__(self) -> bool:
         if self.launcher is not None and os.getppid() != self.launcher:

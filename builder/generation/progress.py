@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from tqdm import tqdm
+from builder.common.progress import is_watched, progress_bar
 
 
 class Progress:
@@ -23,8 +23,8 @@ class Progress:
         self.next = self.cost = 0.0
         self.started = time.monotonic()
         self.done, self.rejected = self.before = count() if main else (0, 0)
-        on_terminal = main and sys.stderr.isatty()
-        self.bar = tqdm(total=total, initial=self.done, unit="picture", smoothing=0.05) if on_terminal else None
+        watched = main and is_watched()
+        self.bar = progress_bar(total=total, initial=self.done, unit="picture", smoothing=0.05) if watched else None
 
     def batch(self) -> None:
         """A batch of this rank was committed."""

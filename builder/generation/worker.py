@@ -11,19 +11,20 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from builder.checks import loading
 from builder.checks.suite import Outcome
 from builder.generation import deduplication
 from builder.generation.batches import Opened, Try, Work
+from builder.generation.config import GenerateConfig
 from builder.generation.process import Rank, Stop
 from builder.generation.progress import Progress
 from builder.models import source
-from builder.plan.plan import Plan, Shard
+from builder.plan.plan import Shard
 from builder.plan.sample import Result
 from builder.raw.build import RawBuild, read_recipe, recorded_checks, recorded_source
 from builder.raw.layout import REJECTED
@@ -32,26 +33,11 @@ from builder.raw.row_count import RowCount
 from builder.raw.rows import rejection
 from builder.raw.shard_writer import Locked, ShardWriter
 
-SAFETY_CHECKER = "CompVis/stable-diffusion-safety-checker"
+if TYPE_CHECKING:
+    from builder.models.pipeline import Pipeline
+
 LIBRARIES = ("torch", "diffusers", "transformers", "accelerate", "datasets", "pillow", "numpy")
 THREADS = min(8, os.cpu_count() or 1)
-
-
-@dataclass(frozen=True)
-class GenerateConfig:
-    """Where and how a build is made; what is made stands in its plan.
-
-    `toml` is the table's text, kept in the recipe for reading. `model_config` is the folder that says what is in a
-    .safetensors file. `safety_checker` is used where the model has none of its own.
-    """
-
-    raw: Path
-    toml: str
-    batch_size: int = 8
-    image_format: str = "png"
-    model_config: Path | None = None
-    safety_checker: str = SAFETY_CHECKER
-    unchecked_adults: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,68 +54,73 @@ class Ended:
     worked: bool
 
 
-class Run:
-    """One process's part of a build: `prepare`, which writes nothing, then `run`.
+def load_model(*source: Any, **options: Any) -> Pipeline:
+    """`models.loading.load`, whose libraries take seconds to import and which a finished build does without."""
+    from builder.models.loading import load
 
-    `load` makes the pipeline from a model source, like `loading.load`, and `build_checks` the checks, like
-    `checks.loading.build`.
+    return load(*source, **options)
+
+
+class Run:
+    """One process's part of a build.
+
+    `load` makes the pipeline from a model source, like `models.loading.load`, and `build_checks` the checks, like
+    `checks.loading.build`. Which exact models are meant is settled when this is made, and nothing is written before
+    `run`. Raises UserError where a model cannot be found.
     """
 
-    def __init__(self, config: GenerateConfig, plan: Plan, load: Callable, build_checks: Callable):
+    def __init__(self, config: GenerateConfig, load: Callable = load_model, build_checks: Callable = loading.build):
         self.config = config
-        self.plan = plan
+        self.plan = config.plan
         self.load = load
         self.build_checks = build_checks
         self.rank = Rank.here()
-        self.pipeline = None
-
-    def prepare(self) -> BuildRecipe:
-        """Settle which exact models are meant; returns the recipe. Raises UserError where one cannot be found."""
-        config, spec = self.config, self.plan.spec
+        self.stop = Stop()
+        self.pipeline: Pipeline | None = None
         there = read_recipe(config.raw)
-        recorded = recorded_source(there, spec.recipe.model, spec.recipe.revision)
-        self.source = source.resolve(spec.recipe.model, spec.recipe.revision, recorded, config.model_config)
-        self.check_sources = loading.resolve(spec, recorded_checks(there))
-        settings = Settings(
-            image_format=config.image_format,
-            shard_size=self.plan.shard_size,
-            safety_checker=config.safety_checker,
-            unchecked_adults=config.unchecked_adults,
-        )
-        versions = loading.versions(spec, self.check_sources)
+        asked = self.plan.spec.recipe
+        recorded = recorded_source(there, asked.model, asked.revision)
+        self.source = source.resolve(asked.model, asked.revision, recorded, config.model_config)
+        self.check_sources = loading.resolve(self.plan.spec, recorded_checks(there))
         self.checker = self._checker() if there is None else None  # may fail: before it is recorded
-        self.recipe = BuildRecipe.of(spec, self.source, config.toml, settings, versions)
-        return self.recipe
+        self.raw = RawBuild(config.raw, self._recipe())
+
+    def _recipe(self) -> BuildRecipe:
+        settings = Settings(
+            image_format=self.config.image_format,
+            shard_size=self.plan.shard_size,
+            safety_checker=self.config.safety_checker,
+            unchecked_adults=self.config.unchecked_adults,
+        )
+        versions = loading.versions(self.plan.spec, self.check_sources)
+        return BuildRecipe.of(self.plan.spec, self.source, self.config.toml, settings, versions)
 
     def run(self) -> Ended:
         """Make the pictures. Raises UserError where the folder is another build's, or a model cannot be loaded."""
-        self.stop = Stop()
-        try:
-            self._begin()
-            return self._run()
-        finally:
-            self.stop.over()
-
-    def _run(self) -> Ended:
-        shards = self.plan.shards
-        rows, rejected = RowCount(self.config.raw), RowCount(self.config.raw, REJECTED)
-        self.progress = Progress(self.plan.chosen, lambda: (rows(shards), rejected(shards)), self.rank.index == 0)
-        try:
-            mine = shards[self.rank.index :: self.rank.count]
-            others = [shard for n, shard in enumerate(shards) if n % self.rank.count != self.rank.index]
-            locked, duplicates = self._build(mine, others), None
-            while not self.stop and self._all_done() and (duplicates := deduplication.take_back(self.raw, self.plan)):
-                locked = self._build(shards)  # whoever found the duplicates makes others, alone
-        finally:
-            self.progress.close()
+        with self.stop:
+            RawBuild.begin(self.config.raw, self.raw.recipe)
+            self.raw.note_asked(self.plan)
+            deduplication.resume(self.raw, self.plan)
+            with closing(self._progress()) as self.progress:
+                locked, duplicates = self._rounds()
         complete = duplicates == 0 and not self.stop
         return Ended(self.stop.signal, tuple(locked), complete, worked=self.pipeline is not None)
 
-    def _begin(self) -> None:
-        """Make the folder this build's own, and finish what a killed process left half done."""
-        self.raw = RawBuild.begin(self.config.raw, self.recipe)
-        self.raw.note_asked(self.plan)
-        deduplication.resume(self.raw, self.plan)
+    def _progress(self) -> Progress:
+        rows, rejected, shards = RowCount(self.config.raw), RowCount(self.config.raw, REJECTED), self.plan.shards
+        return Progress(self.plan.chosen, lambda: (rows(shards), rejected(shards)), self.rank.index == 0)
+
+    def _rounds(self) -> tuple[list[Locked], int | None]:
+        """Make everything, then again what turned out to be a duplicate; returns what is locked, and how many
+        duplicates the last search found (None where none was made).
+        """
+        shards = self.plan.shards
+        mine = shards[self.rank.index :: self.rank.count]
+        others = [shard for n, shard in enumerate(shards) if n % self.rank.count != self.rank.index]
+        locked, duplicates = self._build(mine, others), None
+        while not self.stop and self._all_done() and (duplicates := deduplication.take_back(self.raw, self.plan)):
+            locked = self._build(shards)  # whoever found the duplicates makes others, alone
+        return locked, duplicates
 
     def _is_done(self, shard: Shard) -> bool:
         return self.raw.is_done(self.plan, shard)
@@ -163,7 +154,7 @@ class Run:
         versions = {"python": sys.version.split()[0], **{name: version(name) for name in LIBRARIES}}
         finished = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         writer = opened.writer
-        writer.finish(fingerprint=self.recipe.fingerprint, versions=versions, finished=finished)
+        writer.finish(fingerprint=self.raw.fingerprint, versions=versions, finished=finished)
         rows, rejected = len(writer.rows) - opened.rows, len(writer.rejected) - opened.rejected
         self.progress.shard(opened.shard.name, rows, rejected, time.monotonic() - opened.started)
 

@@ -1,6 +1,6 @@
 """How far a verifier's scores agree with people: precision, recall and false positives at a threshold; kappa.
 
-What `python -m builder.calibrate` found is kept beside a raw build's recipe, and goes into its release and its card.
+What `agfd30k calibrate` found is kept beside a raw build's recipe, and goes into its release and its card.
 """
 
 from __future__ import annotations

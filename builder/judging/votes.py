@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import io
 import itertools
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 from PIL import Image
-from tqdm import tqdm
 
 from builder.common.errors import UserError
+from builder.common.progress import progress_bar
 from builder.judging.judgements import Standing
 from builder.judging.metrics import Judged
 from builder.judging.pictures import Album, Entry
@@ -103,7 +102,7 @@ def _scores(pictures: Album, asked: list[tuple[Entry, list[str]]], place: str) -
     checks = {feature.name: feature.check for feature in pictures.spec.features}
     reader = reader_again(pictures.spec, model, place)
     asked = iter(sorted(asked, key=lambda each: each[0].place))
-    with tqdm(desc="verifier", unit="picture", disable=not sys.stderr.isatty()) as bar:
+    with progress_bar(desc="verifier", unit="picture") as bar:
         while batch := list(itertools.islice(asked, AT_ONCE)):
             images = [_image(pictures, entry) for entry, _ in batch]
             for (entry, names), image, row in zip(batch, images, reader.read(images)):

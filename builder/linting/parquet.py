@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,9 +16,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from datasets import DatasetInfo, Features
 from PIL import Image
-from tqdm import tqdm
 
 from agfd30k import SPLITS
+from builder.common.progress import progress_bar
 from builder.dataset.folder import Release
 from builder.linting.files import SECRETS
 from builder.raw.provenance import SOURCE_TYPE
@@ -184,7 +183,7 @@ def secrets(release: Release) -> Iterator[str]:
 def pictures(release: Release, thorough: bool = False) -> Iterator[str]:
     """Pictures decode, are the bytes that their rows say, and are marked as machine-made: a sample, or all."""
     groups = _groups(release, thorough)
-    for path, group in tqdm(groups, desc="pictures", unit="row group", disable=not sys.stderr.isatty()):
+    for path, group in progress_bar(groups, desc="pictures", unit="row group"):
         for row in _some(release, path, group, thorough):
             fault = _picture_fault(row)
             if fault:

@@ -1,7 +1,7 @@
 """From the table to samples and shards: deterministic, balanced, and addressable by number.
 
 A sample is a pure function of (spec, id, attempt): it does not depend on how many workers there are, on the order they
-work in, or on which part of the table was chosen. `python -m builder.balance` prints how well a plan is balanced.
+work in, or on which part of the table was chosen. `agfd30k balance` prints how well a plan is balanced.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ def load(raw: Path, fingerprint: str) -> Kept | None:
     except TypeError:
         sound = False
     if not sound:
-        raise UserError(f"{raw / NAME}: damaged, or of another build; run builder.calibrate again, or remove it")
+        raise UserError(f"{raw / NAME}: damaged, or of another build; run `agfd30k calibrate` again, or remove it")
     return Kept(data, content)
 
 

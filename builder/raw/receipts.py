@@ -19,9 +19,7 @@ class Damaged(UserError):
 
     def __init__(self, fault: str, folder: Path):
         self.fault = fault
-        super().__init__(
-            f"{fault}; `python -m builder.verify {folder.parent.parent}` lists every fault, --repair mends"
-        )
+        super().__init__(f"{fault}; `agfd30k verify {folder.parent.parent}` lists every fault, --repair mends")
 
 
 def receipt(folder: Path) -> dict[str, Any] | None:

@@ -27,7 +27,7 @@ AXES = (*CLASSES, "verified", "split")
 """What rows are filtered and counted by."""
 VERIFIED = ("yes", "no", "not judged")
 RADIUS, MOST_PAIRS = 8, 30
-ANEW = "make the release again with `python -m builder.release`"
+ANEW = "make the release again with `agfd30k release`"
 UNREADABLE = (OSError, pa.ArrowException, ValueError, ArithmeticError, LookupError, TypeError, AttributeError)
 """What reading a damaged file, or one of another shape, can end in."""
 

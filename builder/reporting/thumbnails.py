@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import math
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from PIL import Image
-from tqdm import tqdm
 
 from agfd30k import CHECKS
 from builder.common.errors import UserError
+from builder.common.progress import progress_bar
 from builder.reporting.data import ANEW, Labels, naming
 
 MEASURED = [name for name in CHECKS if name not in ("passed", "failed", "face_box", "hash")]
@@ -65,7 +64,7 @@ def pictures(folder: Path, labels: Labels, places: list[int], side: int) -> dict
     """
     places_of = dict(zip(labels.ids.take(pa.array(places, pa.int64())).to_pylist(), places))
     pictures = {}
-    with tqdm(total=len(places_of), desc="report", unit="picture", disable=not sys.stderr.isatty()) as bar:
+    with progress_bar(total=len(places_of), desc="report", unit="picture") as bar:
         for path in sorted(folder.glob("data/*/*.parquet")):
             with naming(path):
                 for row in _rows(path, pa.array([*places_of], pa.string())):

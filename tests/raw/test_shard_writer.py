@@ -139,7 +139,7 @@ def test_a_damaged_row_ends_in_one_line_that_says_what_to_do(tmp_path, change, m
     with pytest.raises(Damaged) as error, opened(tmp_path):
         pass
     assert message in str(error.value) and "\n" not in str(error.value)
-    assert "python -m builder.verify" in str(error.value) and "metadata.jsonl, line 2" in str(error.value)
+    assert "agfd30k verify" in str(error.value) and "metadata.jsonl, line 2" in str(error.value)
 
 
 def test_a_row_that_stands_twice_is_damage(tmp_path):

@@ -455,7 +455,7 @@ def test_a_release_that_is_not_sound_ends_in_one_line(out, tmp_path, capsys, fau
     status, error = run(capsys, out)
     assert status == 2
     assert error.startswith(f"report: {out}") and error.count("\n") == 1
-    assert error.endswith("make the release again with `python -m builder.release`\n")
+    assert error.endswith("make the release again with `agfd30k release`\n")
     assert [path.name for path in tmp_path.iterdir()] == ["fruit"]
 
 
