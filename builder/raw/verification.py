@@ -1,4 +1,4 @@
-"""A shard held against its plan: every row, picture, digest and receipt; and putting aside what is faulty."""
+"""A raw build held against its plan: every row, picture, digest and receipt; and putting aside what is faulty."""
 
 from __future__ import annotations
 
@@ -6,21 +6,76 @@ import io
 import itertools
 import json
 import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
+from tqdm import tqdm
 
 import agfd30k
 from builder.common.files import atomic, sha256
 from builder.plan.plan import Plan
 from builder.plan.sample import Sample
+from builder.raw import build
+from builder.raw import recipe as raw_recipe
 from builder.raw.layout import RECEIPT, REJECTED, ROWS
 from builder.raw.receipts import Damaged, receipt, require_sound
 from builder.raw.rows import picture_fault, rejection_fault, row_fault
-from builder.raw.shard_writer import IMAGES
+from builder.raw.shard_writer import IMAGES, lock
+from builder.spec.spec import spec_of
 
 SET_ASIDE = "faulty"
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What a check of a raw build found: `strangers` are folders that are not shards of its plan, `unfinished` shards
+    that the latest run was asked for and that are not done.
+    """
+
+    rows: int
+    faults: int
+    strangers: int
+    unfinished: int
+
+
+def verify(folder: Path, repair: bool, say: Callable[[str], None]) -> Verification:
+    """Check every shard of a raw build, and tell `say` every fault as it is found.
+
+    `repair` puts aside what is faulty, and raises UserError for a shard that a run is writing.
+    """
+    recipe = raw_recipe.require(folder)
+    made_by = {"model": recipe["model"]["name"], "model_revision": recipe["model"]["revision"]}
+    plan = Plan(spec_of(recipe), shard_size=recipe["settings"]["shard_size"])
+    known = {shard.name: shard for shard in plan.shards}
+    rows = faults = strangers = 0
+    for path in tqdm(agfd30k.shards(folder), unit="shard", disable=not sys.stderr.isatty()):
+        if path.name not in known:
+            say(f"{path}: not a shard of this plan")
+            strangers += 1
+            continue
+        held = lock(path) if repair else None
+        shard = Check(path, plan.whole(known[path.name]), plan, made_by, recipe["fingerprint"])
+        rows += shard.rows
+        faults += len(shard.faults)
+        for fault in shard.faults:
+            say(fault)
+        if held:
+            if shard.faults:
+                shard.repair()
+            held.release()
+    return Verification(rows, faults, strangers, _unfinished(folder))
+
+
+def _unfinished(folder: Path) -> int:
+    """How many shards of the latest run are not done; 0 while a damaged receipt, which is a fault, cannot tell."""
+    try:
+        return len(build.unfinished(folder))
+    except Damaged:
+        return 0
 
 
 class Check:

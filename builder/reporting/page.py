@@ -32,7 +32,7 @@ def make(folder: Path, out: Path, thumbnails: int = 3000, side: int = 96) -> str
     Raises UserError where the folder is no sound release, or where `out` is not ours to write.
     """
     if not agfd30k.is_release(folder):
-        raise UserError(f"{folder}: not a release folder; make one with `python -m builder.release`, or name another")
+        raise UserError(f"{folder}: not a release folder; make one with `agfd30k release`, or name another")
     require_free(folder, out)
     labels = Labels.of(folder)
     page = render(folder, labels, thumbnails, side)
