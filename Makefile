@@ -5,7 +5,7 @@ VENV := .venv
 OLD := .venv-datasets3
 LAUNCH := $(VENV)/bin/accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no
 
-.PHONY: demo test slow network bench quality style
+.PHONY: demo test slow network bench quality style docs
 
 demo: $(VENV)/ready
 	$(LAUNCH) builder/generate.py --model preview --scale 0.005 --raw agfd30k-preview-raw
@@ -31,6 +31,10 @@ bench: $(VENV)/ready
 quality: $(VENV)/ready
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+
+# The reference of the commands, from their code.
+docs: $(VENV)/ready
+	$(VENV)/bin/python docs/commands.py
 
 style: $(VENV)/ready
 	$(VENV)/bin/ruff check --fix .

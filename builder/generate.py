@@ -2,114 +2,109 @@
 
 from __future__ import annotations
 
-import argparse
-import dataclasses
 import logging
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from builder import preview
+import typer
+
 from builder.common import cli
-from builder.common.cli import positive, scale
 from builder.common.errors import UserError
-from builder.plan.plan import SHARD_SIZE, Plan
-from builder.spec import table
-from builder.spec.criteria import KINDS
-
-SAFETY_CHECKER = "CompVis/stable-diffusion-safety-checker"
 
 if TYPE_CHECKING:
+    from builder.generation.config import GenerateConfig
     from builder.generation.worker import Ended, Run
+    from builder.plan.plan import Plan
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line. What changes pixels is in the table or noted in recipe.json."""
-    made = cli.parser(
-        "accelerate launch builder/generate.py",
-        "Make labelled faces from a table of attributes, and the release folder that load_dataset reads.",
-        "accelerate launch builder/generate.py --only occlusion/only_mask --scale 0.1",
-    )
-    option = made.add_argument
-    option(
-        "--raw",
-        metavar="FOLDER",
-        type=Path,
-        default=Path("agfd30k-raw"),
-        help="folder that pictures and rows are written to",
-    )
-    option("--out", metavar="FOLDER", type=Path, default=Path("agfd30k"), help="the release folder")
-    option("--spec", metavar="FILE", type=Path, default=table.DEFAULT, help="the table, TOML")
-    option(
-        "--model",
-        help="Hub id, diffusers folder, .safetensors file, or preview (with a guidance of its own); else the table's",
-    )
-    option(
-        "--model-config",
-        metavar="FOLDER",
-        type=Path,
-        help="folder with the model's json and txt files, for a .safetensors file",
-    )
-    option("--only", action="append", metavar="ATTRIBUTE[/FEATURE]", help="make only this; may be repeated")
-    option(
-        "--scale",
-        metavar="N",
-        type=scale,
-        default=1.0,
-        help="share of every quota to make, at least 1 a feature and sex",
-    )
-    option("--limit", metavar="N", type=positive, help="at most so many pictures, spread evenly")
-    option("--batch-size", metavar="N", type=positive, default=8, help="pictures made at once on each process")
-    option("--shard-size", metavar="N", type=positive, default=SHARD_SIZE, help="pictures a shard")
-    option("--image-format", choices=["png", "webp", "jpg"], default="png", help="png and webp are lossless")
-    option("--safety-checker", metavar="MODEL", default=SAFETY_CHECKER, help="used where the model has none of its own")
-    option(
-        "--unchecked-adults",
-        action="store_true",
-        help="no safety checker for rows of adults; whoever may be a minor keeps it",
-    )
-    option(
-        "--without",
-        action="append",
-        metavar="CHECK",
-        choices=list(KINDS),
-        help="leave a check of the table out: integrity, face, attribute or duplicates; may be repeated",
-    )
-    option("--dry-run", action="store_true", help="print what would be made, and exit")
-    return made
+def generate(
+    context: typer.Context,
+    raw: cli.RawFolder = Path("agfd30k-raw"),
+    out: cli.ReleaseFolder = Path("agfd30k"),
+    spec: cli.Table = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="Hub id, diffusers folder, .safetensors file, or preview (with a guidance of its own)",
+            show_default="the table's",
+        ),
+    ] = None,
+    model_config: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="folder with the model's json and txt files, for a .safetensors file"),
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ATTRIBUTE[/FEATURE]", help="make only this; may be repeated, or hold several with commas"
+        ),
+    ] = None,
+    scale: Annotated[
+        float,
+        typer.Option(metavar="N", parser=cli.scale, help="share of every quota to make, at least 1 a feature and sex"),
+    ] = 1.0,
+    limit: Annotated[
+        int | None, typer.Option(metavar="N", parser=cli.whole(1), help="at most so many pictures, spread evenly")
+    ] = None,
+    batch_size: Annotated[
+        int, typer.Option(metavar="N", parser=cli.whole(1), help="pictures made at once on each process")
+    ] = 8,
+    shard_size: Annotated[int, typer.Option(metavar="N", parser=cli.whole(1), help="pictures a shard")] = 256,
+    image_format: Annotated[Literal["png", "webp", "jpg"], typer.Option(help="png and webp are lossless")] = "png",
+    safety_checker: Annotated[
+        str, typer.Option(metavar="MODEL", help="used where the model has none of its own")
+    ] = "CompVis/stable-diffusion-safety-checker",
+    unchecked_adults: Annotated[
+        bool,
+        typer.Option(
+            "--unchecked-adults", help="no safety checker for rows of adults; whoever may be a minor keeps it"
+        ),
+    ] = False,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="CHECK",
+            help="leave a check of the table out: integrity, face, attribute or duplicates; may be repeated, or hold "
+            "several with commas",
+        ),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="print what would be made, and exit")] = False,
+) -> int:
+    """Make labelled faces from a table of attributes, and the release folder that load_dataset reads.
 
-
-def main(argv: list[str] | None = None, load: Callable | None = None, build_checks: Callable | None = None) -> int:
-    """The command; returns the exit status. `load` may stand in for `loading.load`, `build_checks` for
-    `checks.loading.build`.
+    Run it again after a stop: it goes on. What changes pixels is in the table or noted in recipe.json.
     """
+    from builder.generation.config import GenerateConfig
+    from builder.spec import table
+
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     logging.basicConfig(format="%(message)s")
-    args = parser().parse_args(argv)
+    config = GenerateConfig(
+        raw=raw,
+        table=spec or table.DEFAULT,
+        model=model,
+        model_config=model_config,
+        only=cli.words(only),
+        scale=scale,
+        limit=limit,
+        batch_size=batch_size,
+        shard_size=shard_size,
+        image_format=image_format,
+        safety_checker=safety_checker,
+        unchecked_adults=unchecked_adults,
+        without=cli.words(without),
+    )
     try:
-        spec = table.load(args.spec)
-        recipe = dataclasses.replace(spec.recipe, model=args.model or spec.recipe.model)
-        spec = dataclasses.replace(spec, recipe=recipe)
-        if recipe.model == preview.NAME:
-            spec = preview.fitted(spec)
-        spec = dataclasses.replace(spec, checks=spec.checks.without(args.without or ()))
-        plan = Plan(spec, args.only or (), args.scale, args.limit, args.shard_size)
-        return _dry_run(plan) if args.dry_run else _run(args, plan, load, build_checks)
-    except UserError as error:
-        print(f"generate: {error}", file=sys.stderr)
-    except KeyboardInterrupt:  # before the run takes over; from then on it stops after a batch
-        print("generate: stopped before anything was begun", file=sys.stderr)
-        return 130
+        return _dry_run(config.plan) if dry_run else _run(config, out, context.obj or {})
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        print(
-            f"generate: {where}{error.strerror or error}; what is committed in {args.raw} is safe: "
-            "put that right and run again",
-            file=sys.stderr,
-        )
-    return 2
+        raise UserError(
+            f"{where}{error.strerror or error}; what is committed in {raw} is safe: put that right and run again"
+        ) from error
 
 
 def _dry_run(plan: Plan) -> int:
@@ -125,33 +120,24 @@ def _dry_run(plan: Plan) -> int:
     return 0
 
 
-def _run(args: argparse.Namespace, plan: Plan, load: Callable | None, build_checks: Callable | None) -> int:
-    from builder.checks import loading as checks_loading  # torch and OpenCV, which a dry run does without
+def _run(config: GenerateConfig, out: Path, stand_ins: dict[str, Callable]) -> int:
     from builder.dataset import packing
-    from builder.generation.worker import GenerateConfig, Run
+    from builder.generation.worker import Run  # torch and OpenCV, which a dry run does without
 
-    if args.raw.resolve() == args.out.resolve():
-        raise UserError(f"--raw and --out are the same folder, {args.raw}")
-    config = GenerateConfig(
-        raw=args.raw,
-        toml=args.spec.read_text(encoding="utf-8"),
-        batch_size=args.batch_size,
-        image_format=args.image_format,
-        model_config=args.model_config,
-        safety_checker=args.safety_checker,
-        unchecked_adults=args.unchecked_adults,
-    )
-    run = Run(config, plan, load or _load, build_checks or checks_loading.build)
-    packing.require_free(args.out, run.prepare())
-    return _end(run.run(), run, args.raw, args.out)
+    if config.raw.resolve() == out.resolve():
+        raise UserError(f"--raw and --out are the same folder, {config.raw}")
+    run = Run(config, **stand_ins)
+    packing.require_free(out, run.raw.recipe)
+    return _end(run.run(), run, out)
 
 
-def _end(ended: Ended, run: Run, raw: Path, out: Path) -> int:
+def _end(ended: Ended, run: Run, out: Path) -> int:
     """Say how it ended; where nothing is left to do, make the release. Returns the exit status."""
     from builder.dataset import packing
 
+    folder = run.raw.folder
     if ended.signal:
-        print(f"stopped; all that was made is safe in {raw}: run the same command again to go on", file=sys.stderr)
+        print(f"stopped; all that was made is safe in {folder}: run the same command again to go on", file=sys.stderr)
         return 128 + ended.signal
     alone = run.rank.count == 1
     if ended.locked and (alone or not ended.worked):  # one of several may find that the others did its share
@@ -159,16 +145,26 @@ def _end(ended: Ended, run: Run, raw: Path, out: Path) -> int:
         print(f"generate: {ended.locked[0]}{more}", file=sys.stderr)
         return 2 if alone and not ended.worked else 0
     if ended.complete:
-        statistics, made = packing.pack(run.raw, out)
-        if made or (run.rank.index == 0 and not ended.worked):
-            print(packing.summary(statistics, run.recipe, out))
+        statistics, is_new = packing.pack(run.raw, out)
+        if is_new or (run.rank.index == 0 and not ended.worked):
+            print(packing.summary(statistics, run.raw.recipe, out))
     return 0
 
 
-def _load(*source, **options):
-    from builder.models import loading  # diffusers and transformers, which a finished build does without
+COMMAND = cli.Command(
+    generate,
+    [
+        "agfd30k generate --only occlusion/only_mask --scale 0.1",
+        "accelerate launch --multi_gpu --num_processes 8 builder/generate.py",
+    ],
+    stopped="stopped before anything was begun",  # from then on a run stops after a batch
+)
 
-    return loading.load(*source, **options)
+
+def main(argv: list[str] | None = None, load: Callable | None = None, build_checks: Callable | None = None) -> int:
+    """The command; returns the exit status. `load` and `build_checks` may stand in for those of `worker.Run`."""
+    stand_ins = {"load": load, "build_checks": build_checks}
+    return COMMAND.run(argv, obj={name: function for name, function in stand_ins.items() if function})
 
 
 if __name__ == "__main__":

@@ -1,75 +1,68 @@
-"""A page on this machine that asks a person what pictures show: `python -m builder.judge agfd30k-raw --out FILE`.
+"""A page on this machine that asks a person what pictures show.
 
 The judge is told neither what a picture was asked for nor what the verifier says of it.
 """
 
 from __future__ import annotations
 
-import argparse
 import getpass
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from filelock import FileLock, Timeout
+import typer
 
 from builder.common import cli, validation
 from builder.common.errors import UserError
-from builder.judging import judgements
-from builder.judging import pictures as judging_pictures
-from builder.judging.pictures import Album
-from builder.judging.questions import Session, choose
-from builder.judging.server import Server
+
+if TYPE_CHECKING:
+    from builder.judging.server import Server
 
 
-def main(argv: list[str] | None = None) -> int:
-    """The command; returns the exit status."""
-    args = _parser().parse_args(argv)
-    return cli.status("judge", lambda: _judge(args))
+def judge(
+    folder: Annotated[Path, typer.Argument(help="a raw build or a release folder")] = Path("agfd30k-raw"),
+    out: Annotated[Path, typer.Option(metavar="FILE", help="appended to, never overwritten")] = Path(
+        "judgements.jsonl"
+    ),
+    feature: Annotated[
+        list[str] | None,
+        typer.Option(metavar="F", help="ask about this feature alone; may be repeated, or hold several with commas"),
+    ] = None,
+    each: Annotated[
+        int,
+        typer.Option(
+            metavar="N", parser=cli.whole(1), help="pictures of every feature, and as many that are not of it"
+        ),
+    ] = 50,
+    seed: Annotated[
+        int, typer.Option(metavar="N", parser=cli.whole(), help="another number asks about other pictures")
+    ] = 0,
+    judge: Annotated[str | None, typer.Option(metavar="NAME", help="who judges", show_default="the login name")] = None,
+    port: Annotated[int, typer.Option(metavar="N", parser=cli.whole(0, 65_535), help="0 is any that is free")] = 0,
+) -> None:
+    """Open a page on this machine that asks what pictures show, and keep the answers for `agfd30k calibrate`."""
+    from filelock import FileLock, Timeout
 
+    from builder.judging import judgements, pictures
+    from builder.judging.questions import Session, choose
+    from builder.judging.server import Server
 
-def _judge(args: argparse.Namespace) -> None:
     try:
-        with FileLock(args.out.parent / f".{args.out.name}.lock", timeout=0):
-            pictures = judging_pictures.load(args.folder)
-            server = Server(_session(args, pictures), pictures, args.port)
-            _serve(server, args.out)
+        with FileLock(out.parent / f".{out.name}.lock", timeout=0):
+            album = pictures.load(folder)
+            known = tuple(feature.name for feature in album.spec.features)
+            features = cli.words(feature)
+            for name in features:
+                validation.one_of("--feature", name, known)
+            judge = _login_name() if judge is None else judge
+            validation.text("--judge", judge)
+            questions = choose(album.entries(), features or known, each, seed)
+            if not questions:
+                raise UserError(f"{folder}: no such picture is committed yet: let the build go on for a while")
+            judgements.mend(out)
+            _serve(Server(Session(questions, album.spec.features, out, judge), album, port), out)
     except Timeout:
-        raise UserError(f"{args.out}: another page writes into it; close that one, or give another --out") from None
-
-
-def _parser() -> argparse.ArgumentParser:
-    made = cli.parser(
-        "python -m builder.judge",
-        "Open a page on this machine that asks what pictures show, and keep the answers for builder.calibrate.",
-        "python -m builder.judge agfd30k-raw --out judgements.jsonl --feature smile --each 100",
-    )
-    option = made.add_argument
-    option("folder", type=Path, nargs="?", default=Path("agfd30k-raw"), help="a raw build or a release folder")
-    option("--out", metavar="FILE", type=Path, default=Path("judgements.jsonl"), help="appended to, never overwritten")
-    option("--feature", metavar="F", action="append", help="ask about this feature alone; may be repeated")
-    option(
-        "--each", metavar="N", type=int, default=50, help="pictures of every feature, and as many that are not of it"
-    )
-    option("--seed", metavar="N", type=int, default=0, help="another number asks about other pictures")
-    option("--judge", metavar="NAME", help="who judges; else the login name")
-    option("--port", metavar="N", type=int, default=0, help="0 is any that is free")
-    return made
-
-
-def _session(args: argparse.Namespace, pictures: Album) -> Session:
-    """The questions that the command asks for, and what the file already holds of their answers."""
-    known = tuple(feature.name for feature in pictures.spec.features)
-    for name in args.feature or ():
-        validation.one_of("--feature", name, known)
-    validation.whole("--each", args.each, 1)
-    validation.whole("--port", args.port, 0, 65535)
-    judge = _login_name() if args.judge is None else args.judge
-    validation.text("--judge", judge)
-    questions = choose(pictures.entries(), args.feature or known, args.each, args.seed)
-    if not questions:
-        raise UserError(f"{args.folder}: no such picture is committed yet: let the build go on for a while")
-    judgements.mend(args.out)
-    return Session(questions, pictures.spec.features, args.out, judge)
+        raise UserError(f"{out}: another page writes into it; close that one, or give another --out") from None
 
 
 def _login_name() -> str:
@@ -82,16 +75,16 @@ def _login_name() -> str:
 def _serve(server: Server, out: Path) -> None:
     """Answer until Ctrl-C, then say what was done."""
     print(f"{server.address}\nopen this address in a browser on this machine; Ctrl-C ends", flush=True)
-    try:
-        server.serve_forever()
-    except KeyboardInterrupt:
-        with server.lock:  # what was pressed last is on disk
-            session = server.session
-            new = len(session.answered) - session.before
-            left = len(session.questions) - len(session.answered)
-            print(f"\n{new:,} judgements added to {out}, {left:,} questions left", flush=True)
-    finally:
-        server.server_close()
+    new, left = server.until_stopped()
+    print(f"\n{new:,} judgements added to {out}, {left:,} questions left", flush=True)
+
+
+COMMAND = cli.Command(judge, ["agfd30k judge agfd30k-raw --out judgements.jsonl --feature smile --each 100"])
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command; returns the exit status."""
+    return COMMAND.run(argv)
 
 
 if __name__ == "__main__":

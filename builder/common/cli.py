@@ -1,27 +1,82 @@
-"""What the commands have in common: help that shows defaults and ends in an example; errors in one line; the status."""
+"""What the commands have in common: help that ends in examples, errors in one line, the exit status, common flags.
+
+A command's function takes flags as typer reads them and returns its exit status, or None for 0. Command files import
+nothing heavy before they work, so that `--help` comes at once.
+"""
 
 from __future__ import annotations
 
-import argparse
+import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.exceptions import TyperException
 
 from builder.common.errors import UserError
 
+NAME = "agfd30k"
+SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+RawFolder = Annotated[Path, typer.Option("--raw", metavar="FOLDER", help="folder of the raw build, pictures and rows")]
+ReleaseFolder = Annotated[Path, typer.Option("--out", metavar="FOLDER", help="the release folder, replaced as a whole")]
+Table = Annotated[
+    Path | None,
+    typer.Option("--spec", metavar="FILE", help="the table, TOML", show_default="the one that is shipped"),
+]
 
-class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    def __init__(self, prog: str):
-        super().__init__(prog, max_help_position=32, width=100)
-
-    def _get_help_string(self, action: argparse.Action) -> str:
-        return action.help if action.default in (None, False) else super()._get_help_string(action)
+Thorough = Annotated[bool, typer.Option("--thorough", help="decode every picture, not a sample")]
 
 
-def parser(prog: str, description: str, example: str) -> argparse.ArgumentParser:
-    """An argument parser whose --help ends in an example."""
-    return argparse.ArgumentParser(
-        prog=prog, description=description, epilog=f"example: {example}", formatter_class=_Help, allow_abbrev=False
-    )
+@dataclass(frozen=True)
+class Command:
+    """A command, named like its function; `examples` end its help, `stopped` is said after ^C."""
+
+    work: Callable[..., int | None]
+    examples: Sequence[str]
+    stopped: str = "stopped"
+
+    @property
+    def name(self) -> str:
+        return self.work.__name__
+
+    @property
+    def summary(self) -> str:
+        """What it does, in a sentence."""
+        return " ".join((self.work.__doc__ or "").partition("\n\n")[0].split())
+
+    def add_to(self, app: typer.Typer) -> None:
+        """Make this a command of an app."""
+        lines = [f"example: {example}" for example in self.examples]
+        epilog = "\n".join(["\b", *lines])  # \b: lines stay as they are
+        app.command(self.name, short_help=self.summary, epilog=epilog, context_settings=SETTINGS)(self._guarded())
+
+    def run(self, argv: Sequence[str] | None = None, obj: Any = None) -> int:
+        """Run it alone, with the process's arguments unless given; returns the exit status."""
+        app = typer.Typer(add_completion=False, rich_markup_mode=None)
+        self.add_to(app)
+        return run(app, f"{NAME} {self.name}", argv, obj)
+
+    def _guarded(self) -> Callable[..., int]:
+        @functools.wraps(self.work)
+        def guarded(**flags: Any) -> int:
+            return status(self.name, lambda: self.work(**flags), self.stopped)
+
+        return guarded
+
+
+def run(app: typer.Typer, program: str, argv: Sequence[str] | None = None, obj: Any = None) -> int:
+    """Run an app; returns the exit status. What is wrong with the arguments is one line, and status 2."""
+    command = typer.main.get_command(app)
+    try:
+        return command.main(argv, prog_name=program, standalone_mode=False, obj=obj) or 0
+    except TyperException as error:
+        context = getattr(error, "ctx", None)
+        path = context.command_path if context else program
+        print(f"{path.split()[-1]}: {_usage(error, path)}", file=sys.stderr)
+        return 2
 
 
 def status(name: str, work: Callable[[], int | None], stopped: str = "stopped") -> int:
@@ -36,21 +91,46 @@ def status(name: str, work: Callable[[], int | None], stopped: str = "stopped") 
         return 130
 
 
-def scale(text: str) -> float:
+def words(values: Sequence[str] | None) -> tuple[str, ...]:
+    """The words of a flag that may be repeated and may hold several with commas between them."""
+    return tuple(word.strip() for value in values or () for word in value.split(","))
+
+
+def scale(text: object) -> float:
+    """A share that is not nothing."""
+    return _number(text, float, lambda value: 0 < value <= 1, "a number above 0 and at most 1")
+
+
+def share(text: object) -> float:
+    """A share from nothing to all."""
+    return _number(text, float, lambda value: 0 <= value <= 1, "a number from 0 to 1")
+
+
+def whole(least: float = float("-inf"), most: float = float("inf")) -> Callable[[object], int]:
+    """Reads whole numbers in a range."""
+    bounds = f", {least:,} or more" if most == float("inf") else f" from {least:,} to {most:,}"
+    rule = "a whole number" + (bounds if least > float("-inf") else "")
+    return lambda text: _number(text, int, lambda value: least <= value <= most, rule)
+
+
+def _number(text: object, kind: type, holds: Callable[[Any], bool], rule: str) -> Any:
     try:
-        value = float(text)
+        value = kind(str(text))
     except ValueError:
-        value = 0
-    if not 0 < value <= 1:
-        raise argparse.ArgumentTypeError(f"must be a number above 0 and at most 1, got {text}")
+        value = None
+    if value is None or not holds(value):
+        raise typer.BadParameter(f"must be {rule}, got {text}")
     return value
 
 
-def positive(text: str) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number, 1 or more, got {text}")
-    return value
+def _usage(error: TyperException, path: str) -> str:
+    """What is wrong with the arguments, and what to do."""
+    parameter, text = getattr(error, "param", None), " ".join(error.message.split()).rstrip(".")
+    if parameter is not None and text:
+        name = parameter.opts[-1] if parameter.param_type_name == "option" else parameter.display_name_raw
+        return f"{name}: {text.removeprefix('Value error, ')}"
+    if near := getattr(error, "possibilities", None):
+        return f"no such option: {error.option_name}; did you mean {' or '.join(near)}?"
+    text = " ".join(error.format_message().split()).rstrip(".")
+    text = text[:1].lower() + text[1:]
+    return text if text.endswith("?") else f"{text}; `{path} --help` says what there is"

@@ -64,6 +64,18 @@ class Server(ThreadingHTTPServer):
         """Where the page is; whoever does not know the token in it gets nothing."""
         return f"http://{LOCAL}:{self.server_port}/{self.token}/"
 
+    def until_stopped(self) -> tuple[int, int]:
+        """Answer until ^C; returns how many judgements were added, and how many questions are left."""
+        try:
+            self.serve_forever()
+        except KeyboardInterrupt:
+            pass
+        finally:
+            self.server_close()
+        with self.lock:  # what was pressed last is on disk
+            session = self.session
+            return len(session.answered) - session.before, len(session.questions) - len(session.answered)
+
 
 class Handler(BaseHTTPRequestHandler):
     """The page, the question at hand, and pictures by number: nothing in an address is a path."""

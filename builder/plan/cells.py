@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import itertools
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,11 +52,7 @@ class Cell:
 
 def choose(spec: Spec, only: Sequence[str], scale: float, limit: int | None) -> dict[tuple[str, str], int]:
     """(feature, sex) → how many pictures are chosen."""
-    known = set(spec.attributes) | {f"{feature.attribute}/{feature.name}" for feature in spec.features}
-    for word in only:
-        if word not in known:
-            names = ", ".join(spec.attributes)
-            raise UserError(f"--only {word}: no such attribute or attribute/feature (attributes: {names})")
+    _require_known(spec, only)
     counts = {}
     for feature in spec.features:
         is_chosen = not only or {feature.attribute, f"{feature.attribute}/{feature.name}"} & set(only)
@@ -63,6 +60,29 @@ def choose(spec: Spec, only: Sequence[str], scale: float, limit: int | None) -> 
             quota = feature.quota(sex)
             counts[feature.name, sex] = min(quota, max(1, round(quota * scale))) if is_chosen else 0
     return counts if limit is None else _first(spec, counts, limit)
+
+
+def _require_known(spec: Spec, only: Sequence[str]) -> None:
+    """Raise UserError for a word that is neither an attribute nor attribute/feature, with those that there are."""
+    known = [*spec.attributes, *(f"{feature.attribute}/{feature.name}" for feature in spec.features)]
+    for word in only:
+        attribute, _, name = word.partition("/")
+        if word in known:
+            continue
+        if attribute in spec.attributes:
+            own = [feature.name for feature in spec.features if feature.attribute == attribute]
+            nearest = _meant(f"{attribute}/{close}" for close in difflib.get_close_matches(name, own, n=1))
+            raise UserError(f"--only {word}: no such feature{nearest} ({attribute} has: {', '.join(own)})")
+        ends = [path for path in known if path.endswith(f"/{word}")]
+        nearest = _meant(ends or difflib.get_close_matches(word, known, n=1))
+        names = ", ".join(spec.attributes)
+        raise UserError(f"--only {word}: no such attribute or attribute/feature{nearest} (attributes: {names})")
+
+
+def _meant(names: Iterable[str]) -> str:
+    """A question for what was meant, or nothing."""
+    text = " or ".join(names)
+    return f"; did you mean {text}?" if text else ""
 
 
 def _first(spec: Spec, counts: dict[tuple[str, str], int], limit: int) -> dict[tuple[str, str], int]:

@@ -127,6 +127,19 @@ class RawBuild:
                 raise Damaged(f"{folder}: was made by another recipe", folder)
         return Finished({folder: facts["sha256"] for folder, facts in done.items()})
 
+    def require_complete(self) -> None:
+        """Raise UserError where something that was asked for is not done, or duplicates were not looked for."""
+        if left := self.unfinished():
+            raise UserError(
+                f"{self.folder}: {len(left)} shards are not done ({left[0]} first); run the builder again to finish "
+                "them, or release what is done with --partial"
+            )
+        if not self.is_searched(self.finished()):
+            raise UserError(
+                f"{self.folder}: duplicates have not been looked for since the last picture was made; run the builder "
+                "again, or release what is there with --partial"
+            )
+
     def note_searched(self, shards: Finished) -> None:
         """Remember that no two pictures of these shards, which are all there are, show the same."""
         with atomic(self.folder / SEARCHED) as file:

@@ -1,4 +1,4 @@
-"""A shard held against its plan: every row, picture, digest and receipt; and putting aside what is faulty."""
+"""A raw build held against its plan: every row, picture, digest and receipt; and putting aside what is faulty."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import io
 import itertools
 import json
 import os
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +15,69 @@ from PIL import Image
 
 import agfd30k
 from builder.common.files import atomic, sha256
-from builder.plan.plan import Plan
+from builder.common.progress import progress_bar
 from builder.plan.sample import Sample
+from builder.raw.build import RawBuild
 from builder.raw.layout import RECEIPT, REJECTED, ROWS
 from builder.raw.receipts import Damaged, receipt, require_sound
 from builder.raw.rows import picture_fault, rejection_fault, row_fault
-from builder.raw.shard_writer import IMAGES
+from builder.raw.shard_writer import IMAGES, lock
 
 SET_ASIDE = "faulty"
 
 
-class Check:
+@dataclass(frozen=True)
+class Verification:
+    """What a check of a raw build found: `strangers` are folders that are not shards of its plan, `unfinished` shards
+    that the latest run was asked for and that are not done.
+    """
+
+    rows: int
+    faults: int
+    strangers: int
+    unfinished: int
+
+
+def verify(folder: Path, repair: bool, say: Callable[[str], None]) -> Verification:
+    """Check every shard of a raw build, and tell `say` every fault as it is found.
+
+    `repair` puts aside what is faulty, and raises UserError for a shard that a run is writing.
+    """
+    raw = RawBuild.open(folder)
+    planned = {shard.name: shard for shard in raw.plan.shards}
+    rows = faults = strangers = 0
+    for path in progress_bar(agfd30k.shards(folder), unit="shard"):
+        if path.name not in planned:
+            say(f"{path}: not a shard of this plan")
+            strangers += 1
+            continue
+        held = lock(path) if repair else None
+        shard = ShardFaults(path, raw.plan.whole(planned[path.name]), raw)
+        rows += shard.rows
+        faults += len(shard.faults)
+        for fault in shard.faults:
+            say(fault)
+        if held:
+            if shard.faults:
+                shard.repair()
+            held.release()
+    return Verification(rows, faults, strangers, _unfinished(raw))
+
+
+def _unfinished(raw: RawBuild) -> int:
+    """How many shards of the latest run are not done; 0 while a damaged receipt, which is a fault, cannot tell."""
+    try:
+        return len(raw.unfinished())
+    except Damaged:
+        return 0
+
+
+class ShardFaults:
     """All faults of one shard: `faults` in words; what is faulty is kept for `repair`."""
 
-    def __init__(self, folder: Path, whole: dict[str, Sample], plan: Plan, made_by: dict[str, str], fingerprint: str):
+    def __init__(self, folder: Path, whole: dict[str, Sample], raw: RawBuild):
         self.folder = folder
-        self.fingerprint = fingerprint
+        self.fingerprint = raw.fingerprint
         self.faults: list[str] = []
         self.bad: dict[str, set[int]] = {ROWS: set(), REJECTED: set()}
         self.named: set[str] = set()
@@ -39,7 +88,7 @@ class Check:
         for number, row in enumerate(lines, 1):
             if isinstance(row, dict):
                 self.named.add(Path(str(row.get("file_name"))).name)
-            fault = row_fault(row, whole, plan, made_by) or self._picture(row)
+            fault = row_fault(row, whole, raw.plan, raw.recipe.made_by) or self._picture(row)
             if fault is None and row["id"] in seen:
                 fault = f"{row['id']} stands twice"
             if fault:
