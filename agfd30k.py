@@ -9,6 +9,12 @@ Reads both folders that the builder makes, the raw build and the release:
 The release folder also loads with no script at all, `load_dataset("agfd30k", "occlusion")`. On datasets 3.x this file
 is a loading script too: `load_dataset("agfd30k.py", "occlusion", data_dir=..., trust_remote_code=True)`.
 
+In PyTorch, choose the columns, since some others may be null; `feature` numbers all features of the table, so number
+those of the config yourself (README.md has the whole of it):
+
+    faces = load_dataset("agfd30k", "occlusion", split="train", columns=["image", "feature"])
+    DataLoader(faces.with_format("torch"), batch_size=4, num_workers=2)
+
 Configs: one per attribute, `all` (every picture) and `metadata` (every label, no pictures). Columns:
 
     image            Image       the picture

@@ -1,5 +1,144 @@
-"""AGFD-30K's builder: from a table of attributes to labelled, generated faces.
+"""AGFD-30K's builder: from a table of attributes to labelled, generated faces; docs/api.md walks through it.
 
 A `.py` directly in this folder is a command, a folder is a stage of the data's way. A stage imports only stages before
 it: common, spec, plan, preview, models, checks, raw, generation, dataset, linting, reporting, judging, hub.
+
+    from builder import generate, lint, pack
+
+    raw = generate(model="preview", limit=8)
+    assert not lint(pack(raw).folder, allow_preview=True)
 """
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from builder.common.errors import UserError
+    from builder.dataset.folder import Release
+    from builder.linting.lint import Fault
+    from builder.models.pipeline import Pipeline
+    from builder.plan.plan import Plan
+    from builder.raw.build import RawBuild
+    from builder.spec.spec import Spec
+    from builder.spec.table import load as load_spec
+
+__all__ = [
+    *["Plan", "RawBuild", "Spec", "UserError"],
+    *["generate", "lint", "load_pipeline", "load_spec", "pack", "publish"],
+]
+_PLACES = {
+    "Plan": "plan.plan:Plan",
+    "RawBuild": "raw.build:RawBuild",
+    "Spec": "spec.spec:Spec",
+    "UserError": "common.errors:UserError",
+    "load_spec": "spec.table:load",
+}
+"""What is imported when it is asked for: module and name."""
+
+
+def generate(raw: str | Path = "agfd30k-raw", table: str | Path | None = None, **options: Any) -> RawBuild:
+    """Make pictures in this process until everything asked for is there; run it again after a stop, and it goes on.
+
+    `table` is a TOML file, the shipped table unless given; `options` are the other fields of
+    `builder.generation.config.GenerateConfig`: model, only, scale, limit, batch_size, without, image_format and so on.
+    Raises UserError where something has to be put right first, and KeyboardInterrupt when it was stopped: what was made
+    is safe then.
+    """
+    from builder.generation.config import GenerateConfig
+    from builder.generation.worker import Run
+
+    if table is not None:
+        options["table"] = Path(table)
+    run = Run(GenerateConfig(raw=Path(raw), **options))
+    ended = run.run()
+    if ended.signal:
+        raise KeyboardInterrupt(f"stopped; all that was made is safe in {raw}: call it again to go on")
+    if ended.locked:
+        raise ended.locked[0]
+    return run.raw
+
+
+def pack(raw: RawBuild | str | Path, out: str | Path = "agfd30k", partial: bool = False) -> Release:
+    """Make the release folder of a raw build, which `load_dataset` reads; `partial` takes what is done so far.
+
+    Raises UserError where the build is not complete, or `out` holds anything else than an older release of it.
+    """
+    from builder.dataset import packing
+    from builder.dataset.folder import Release
+    from builder.raw.build import RawBuild
+
+    build = raw if isinstance(raw, RawBuild) else RawBuild.open(Path(raw))
+    if not partial:
+        build.require_complete()
+    packing.pack(build, Path(out))
+    return Release(Path(out))
+
+
+def lint(
+    release: str | Path, thorough: bool = False, allow_preview: bool = False, allow_incomplete: bool = False
+) -> list[Fault]:
+    """Check a release folder against every rule of the Hub and its viewer; returns the faults, none for a sound one.
+
+    `thorough` decodes every picture, not a sample.
+    """
+    from builder.dataset.folder import Release
+    from builder.linting.lint import check
+
+    return list(check(Release(Path(release)), thorough, allow_preview, allow_incomplete))
+
+
+def publish(release: str | Path, repo_id: str, **options: Any) -> None:
+    """Send a release folder to the Hub, load it back, and tag and open it where asked; a new dataset is private.
+
+    `options` are the other fields of `builder.hub.publisher.PublishConfig`: tag, public, revision, create_pr and so on.
+    Raises UserError for a release with faults, or where the Hub does not let it.
+    """
+    from builder.hub.publisher import Publisher, PublishConfig
+
+    Publisher(PublishConfig(Path(release), repo_id, **options)).run()
+
+
+def load_pipeline(model: str = "preview", table: str | Path | None = None, device: str | None = None) -> Pipeline:
+    """Load a model as the builder does, with its safety checker: safetensors only, float16 on CUDA.
+
+    `model` is a Hub id, a diffusers folder, a .safetensors file or "preview"; sizes and steps are the table's. `device`
+    is this machine's accelerator unless given. Raises UserError for whatever cannot be loaded.
+    """
+    import torch
+
+    from builder.generation.config import SAFETY_CHECKER, GenerateConfig
+    from builder.models import loading, source
+
+    config = GenerateConfig(model=model, **({"table": Path(table)} if table else {}))
+    recipe = config.plan.spec.recipe
+    exact = source.resolve(recipe.model, recipe.revision)
+    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    place = torch.device(device) if device else accelerator or torch.device("cpu")
+    return loading.load(exact, recipe, place, safety_checker=source.resolve_checker(exact, SAFETY_CHECKER))
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module 'builder' has no attribute {name!r}")
+    module, _, attribute = _PLACES[name].partition(":")
+    return getattr(import_module(f"builder.{module}"), attribute)
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+class _Package(ModuleType):
+    """`builder.generate` and `builder.lint` stay the functions when the commands of these names are imported."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (isinstance(value, ModuleType) and name in __all__):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
