@@ -28,8 +28,16 @@ if TYPE_CHECKING:
     from builder.spec.table import load as load_spec
 
 __all__ = [
-    *["Plan", "RawBuild", "Spec", "UserError"],
-    *["generate", "lint", "load_pipeline", "load_spec", "pack", "publish"],
+    "Plan",
+    "RawBuild",
+    "Spec",
+    "UserError",
+    "generate",
+    "lint",
+    "load_pipeline",
+    "load_spec",
+    "pack",
+    "publish",
 ]
 _PLACES = {
     "Plan": "plan.plan:Plan",
@@ -98,7 +106,7 @@ def publish(release: str | Path, repo_id: str, **options: Any) -> None:
     `options` are the other fields of `builder.hub.publisher.PublishConfig`: tag, public, revision, create_pr and so on.
     Raises UserError for a release with faults, or where the Hub does not let it.
     """
-    from builder.hub.publisher import Publisher, PublishConfig
+    from builder.hub.publisher import PublishConfig, Publisher
 
     Publisher(PublishConfig(Path(release), repo_id, **options)).run()
 
