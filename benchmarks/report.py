@@ -34,8 +34,8 @@ patches, builds.picture_of = builds.picture_of, picture_of
 reports.make(Path("made"), toml=Path("table.toml").read_text())
 """
 WRITE = """
-from builder import report
-report.make(Path("made/fruit").resolve(), Path("page.html"), THUMBNAILS)
+from builder.reporting import page
+page.make(Path("made/fruit").resolve(), Path("page.html"), THUMBNAILS)
 """
 PAINT = """new Promise((done) => new PerformanceObserver((list) => {
   for (const entry of list.getEntriesByName("first-contentful-paint")) done(entry.startTime);

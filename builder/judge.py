@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import getpass
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +17,8 @@ from builder.common import cli, validation
 from builder.common.errors import UserError
 
 if TYPE_CHECKING:
+    from builder.judging.pictures import Album
+    from builder.judging.questions import Session
     from builder.judging.server import Server
 
 
@@ -43,26 +46,33 @@ def judge(
     """Open a page on this machine that asks what pictures show, and keep the answers for `agfd30k calibrate`."""
     from filelock import FileLock, Timeout
 
-    from builder.judging import judgements, pictures
-    from builder.judging.questions import Session, choose
+    from builder.judging import pictures
     from builder.judging.server import Server
 
     try:
         with FileLock(out.parent / f".{out.name}.lock", timeout=0):
             album = pictures.load(folder)
-            known = tuple(feature.name for feature in album.spec.features)
-            features = cli.words(feature)
-            for name in features:
-                validation.one_of("--feature", name, known)
             judge = _login_name() if judge is None else judge
-            validation.text("--judge", judge)
-            questions = choose(album.entries(), features or known, each, seed)
-            if not questions:
-                raise UserError(f"{folder}: no such picture is committed yet: let the build go on for a while")
-            judgements.mend(out)
-            _serve(Server(Session(questions, album.spec.features, out, judge), album, port), out)
+            session = _session(album, out, judge, cli.words(feature), each, seed)
+            _serve(Server(session, album, port), out)
     except Timeout:
         raise UserError(f"{out}: another page writes into it; close that one, or give another --out") from None
+
+
+def _session(album: Album, out: Path, judge: str, features: Sequence[str], each: int, seed: int) -> Session:
+    """The questions that the command asks, and what the file already holds of their answers."""
+    from builder.judging import judgements
+    from builder.judging.questions import Session, choose
+
+    known = tuple(feature.name for feature in album.spec.features)
+    for name in features:
+        validation.one_of("--feature", name, known)
+    validation.text("--judge", judge)
+    questions = choose(album.entries(), features or known, each, seed)
+    if not questions:
+        raise UserError(f"{album.folder}: no such picture is committed yet: let the build go on for a while")
+    judgements.mend(out)
+    return Session(questions, album.spec.features, out, judge)
 
 
 def _login_name() -> str:

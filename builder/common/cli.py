@@ -119,7 +119,7 @@ def _number(text: object, kind: type, holds: Callable[[Any], bool], rule: str) -
     except ValueError:
         value = None
     if value is None or not holds(value):
-        raise typer.BadParameter(f"must be {rule}, got {text}")
+        raise typer.BadParameter(f"must be {rule}, got {text!r}")
     return value
 
 

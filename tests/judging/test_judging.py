@@ -50,10 +50,10 @@ def serve(folder, tmp_path):
     """Starts a page as the command does, in this process; `out` is where it writes."""
     servers = []
 
-    def start(*options, kind="raw", out=tmp_path / "judgements.jsonl"):
-        args = judge._parser().parse_args([str(folder / kind), "--out", str(out), "--judge", "ana", *options])
-        pictures = judging_pictures.load(args.folder)
-        servers.append(judging_server.Server(judge._session(args, pictures), pictures))
+    def start(each=50, features=(), kind="raw", out=tmp_path / "judgements.jsonl", who="ana"):
+        pictures = judging_pictures.load(folder / kind)
+        session = judge._session(pictures, out, who, features, each, 0)
+        servers.append(judging_server.Server(session, pictures))
         threading.Thread(target=servers[-1].serve_forever, args=(0.01,), daemon=True).start()
         return Client(servers[-1], out)
 
@@ -146,7 +146,7 @@ def test_a_feature_is_told_in_the_tables_words_without_weights(folder):
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_page_tells_neither_what_was_asked_for_nor_the_score(serve, kind):
     """A question has a number and a feature, the same words for every picture, and nothing of its row."""
-    client = serve("--each", "3", kind=kind)
+    client = serve(3, kind=kind)
     state = client.state()
     assert set(state) == {"number", "feature", "words", "answered", "skipped", "of", "undo"}
     assert state["words"] == {"banana": ["banana", "two bananas"], "tea": ["a cup of tea"]}[state["feature"]]
@@ -159,7 +159,7 @@ def test_the_page_tells_neither_what_was_asked_for_nor_the_score(serve, kind):
 
 def test_answers_are_kept_as_they_come_and_a_restart_goes_on(serve):
     """A skipped question is asked again after a restart, an answered one is not."""
-    client = serve("--each", "2")
+    client = serve(2)
     for answer in ("yes", "skip", "no"):
         client.press(answer)
     assert [(line["id"], line["feature"], line["answer"], line["judge"]) for line in client.lines()] == [
@@ -167,34 +167,34 @@ def test_answers_are_kept_as_they_come_and_a_restart_goes_on(serve):
         (*client.about(2), "no", "ana"),
     ]
     assert client.state() == {**client.state(), "number": 3, "answered": 2, "skipped": 1, "of": 8}
-    again = serve("--each", "2")
+    again = serve(2)
     assert again.state() == {**again.state(), "number": 1, "answered": 2, "skipped": 0}
-    other = serve("--each", "2", "--judge", "ben")
+    other = serve(2, who="ben")
     assert other.state()["answered"] == 0
 
 
 def test_undo_takes_back_the_last_answer_or_skip_also_after_a_restart(serve):
-    client = serve("--each", "2")
+    client = serve(2)
     for answer in ("yes", "skip", "undo", "no", "undo", "undo", "undo"):
         state = client.press(answer)
     assert (state["number"], state["undo"]) == (0, False)
     assert [line["answer"] for line in client.lines()] == ["yes", "no", "undone", "undone"]
     client.press("no")
-    again = serve("--each", "2")
+    again = serve(2)
     assert again.press("undo")["number"] == 0
     assert judgements.standing(client.out) == {}
 
 
 def test_a_key_that_was_pressed_twice_answers_once(serve):
     """An answer names its question; one to another question is not taken, and the page shows what is asked now."""
-    client = serve("--each", "2")
+    client = serve(2)
     for _ in range(2):
         state = json.loads(client("answer", {"number": 0, "answer": "yes"}))
     assert state["number"] == 1 and len(client.lines()) == 1
 
 
 def test_when_all_were_asked_there_is_no_question(serve):
-    client = serve("--each", "1", "--feature", "tea")
+    client = serve(1, ["tea"])
     assert client.press("yes")["of"] == 2
     state = client.press("no")
     assert (state["number"], state["feature"], state["answered"]) == (None, None, 2)
@@ -302,21 +302,21 @@ def other(folder, tmp_path, monkeypatch):
 
 def test_answers_about_another_build_are_not_taken_for_this_ones(serve, other):
     """The ids are the same, the pictures are not: everything is asked, and neither disturbs the other's answers."""
-    client = serve("--each", "2")
+    client = serve(2)
     for _ in range(8):
         client.press("yes")
-    again = serve("--each", "2", kind=other / "raw")
+    again = serve(2, kind=other / "raw")
     assert again.about(0) == client.about(0) and (again.state()["number"], again.state()["undo"]) == (0, False)
     again.press("no")
-    assert [serve("--each", "2", kind=kind).state()["answered"] for kind in ("raw", "out", other / "raw")] == [8, 8, 1]
+    assert [serve(2, kind=kind).state()["answered"] for kind in ("raw", "out", other / "raw")] == [8, 8, 1]
 
 
 def test_a_line_without_a_digest_can_be_taken_back(serve):
     """It counts for whatever picture has the id, and undo says so in the same words."""
-    client = serve("--each", "1", "--feature", "tea")
+    client = serve(1, ["tea"])
     id, feature = client.about(1)
     client.out.write_text(json.dumps({"id": id, "feature": feature, "answer": True, "judge": "ana"}) + "\n")
-    again = serve("--each", "1", "--feature", "tea")
+    again = serve(1, ["tea"])
     assert again.state()["answered"] == 1
     assert again.press("undo")["answered"] == 0
     assert judgements.standing(client.out) == {}
@@ -324,7 +324,7 @@ def test_a_line_without_a_digest_can_be_taken_back(serve):
 
 def test_a_full_disk_is_told_and_the_question_stays(serve, monkeypatch, capsys):
     """On the page and in one line of the terminal; once there is room, the same key keeps the answer."""
-    client = serve("--each", "1")
+    client = serve(1)
     with monkeypatch.context() as patch:
         patch.setattr(questions, "append", Mock(side_effect=OSError(errno.ENOSPC, "No space left on device")))
         with pytest.raises(urllib.error.HTTPError) as caught:
@@ -340,7 +340,7 @@ def test_a_full_disk_is_told_and_the_question_stays(serve, monkeypatch, capsys):
 
 
 def test_nothing_is_given_without_the_token(serve):
-    client = serve("--each", "1")
+    client = serve(1)
     root = f"http://127.0.0.1:{client.server.server_port}"
     for path in ("/", "/question", "/picture/0", f"/{client.server.token[:-1]}/question", "/x/question"):
         assert client.refusal(path, address=root) == 403
@@ -360,7 +360,7 @@ def test_nothing_is_given_without_the_token(serve):
 )
 def test_another_site_can_neither_look_nor_press(serve, headers):
     """A name that was made to point here, and a page of another origin, get nothing even with the token."""
-    client = serve("--each", "1")
+    client = serve(1)
     assert client.refusal("question", **headers) == 403
     assert client.refusal("answer", {"number": 0, "answer": "yes"}, **headers) == 403
     assert not client.out.read_text()
@@ -384,7 +384,7 @@ def test_another_site_can_neither_look_nor_press(serve, headers):
 )
 def test_an_address_is_never_a_path(serve, path):
     """Pictures have numbers; whatever else is asked for is not there."""
-    client = serve("--each", "1")
+    client = serve(1)
     assert client.refusal(urllib.parse.quote(path, safe="/%.-")) == 404
 
 
@@ -393,14 +393,14 @@ def test_an_address_is_never_a_path(serve, path):
     [{"number": 0}, {"number": "0", "answer": "yes"}, {"number": 0, "answer": ["yes"]}, [], 7, {"x": "y" * 2000}],
 )
 def test_what_is_no_answer_is_refused(serve, told):
-    client = serve("--each", "1")
+    client = serve(1)
     assert client.refusal("answer", told) == 400
     assert not client.out.read_text()
 
 
 def test_the_page_may_load_nothing_from_elsewhere(serve):
     """Its policy lets it run its own script alone, and nobody may frame it."""
-    client = serve("--each", "1")
+    client = serve(1)
     page = client("").decode()
     policy = client.headers["Content-Security-Policy"]
     assert "default-src 'none'" in policy and "frame-ancestors 'none'" in policy and "unsafe" not in policy
@@ -433,9 +433,9 @@ def test_ctrl_c_ends_with_a_count(folder, tmp_path):
     [
         (["nowhere"], "judge: nowhere: neither a raw build nor a release; make one with"),
         (["raw", "--feature", "coffee"], "judge: `--feature` must be one of banana, tea, got 'coffee'"),
-        (["raw", "--each", "0"], "judge: `--each` must be a whole number from 1"),
+        (["raw", "--each", "0"], "judge: --each: must be a whole number, 1 or more, got '0'"),
         (["raw", "--judge", " "], "judge: `--judge` must be a non-empty string"),
-        (["raw", "--port", "70000"], "judge: `--port` must be a whole number from 0"),
+        (["raw", "--port", "70000"], "judge: --port: must be a whole number from 0 to 65,535, got '70000'"),
         (["raw", "--out", "broken.jsonl"], "judge: broken.jsonl, line 1: not a JSON object"),
         (["raw", "--out", "."], "judge: [Errno 21] Is a directory: '.'"),
     ],
@@ -506,7 +506,7 @@ def test_a_card_that_is_no_text_is_one_line(folder, tmp_path):
 @pytest.mark.skipif(browser.find() is None, reason="no Chromium on this machine")
 def test_the_page_says_that_an_answer_is_not_kept(serve, monkeypatch):
     """And takes the same key again."""
-    client = serve("--each", "1")
+    client = serve(1)
     with browser.page() as page:
         page.open(client.address)
         page.wait("typeof ready !== 'undefined' && ready && !busy")
@@ -523,7 +523,7 @@ def test_the_page_says_that_an_answer_is_not_kept(serve, monkeypatch):
 @pytest.mark.skipif(browser.find() is None, reason="no Chromium on this machine")
 def test_keys_alone_are_enough(serve):
     """y, n, s and u do what they say, and the file holds it."""
-    client = serve("--each", "2")
+    client = serve(2)
     with browser.page() as page:
         page.window(390, 844)
         page.open(client.address)

@@ -183,11 +183,22 @@ def test_shards(case):
 
 
 def test_unknown_word():
-    """An --only word that names nothing is refused by name, with what there is."""
-    for word in ("hats", "child", "emotion/child", "age/", ""):
+    """An --only word that names nothing is refused by name, with what there is and what was meant."""
+    attributes = f" (attributes: {', '.join(SPEC.attributes)})"
+    ages = f" (age has: {', '.join(feature.name for feature in SPEC.features if feature.attribute == 'age')})"
+    for word, says in {
+        "hats": "attribute or attribute/feature" + attributes,
+        "": "attribute or attribute/feature" + attributes,
+        "child": "attribute or attribute/feature; did you mean age/child?" + attributes,
+        "agee": "attribute or attribute/feature; did you mean age?" + attributes,
+        "hats/cap": "attribute or attribute/feature" + attributes,
+        "age/": "feature" + ages,
+        "age/smile": "feature" + ages,
+        "age/chlid": "feature; did you mean age/child?" + ages,
+    }.items():
         with pytest.raises(UserError) as caught:
             Plan(SPEC, only=["age", word])
-        assert str(caught.value).startswith(f"--only {word}: no such attribute or attribute/feature (attributes: age, ")
+        assert str(caught.value) == f"--only {word}: no such {says}"
 
 
 def test_balance_of_the_table():

@@ -124,9 +124,8 @@ def test_without_leaves_out_what_it_names_and_nothing_else(names):
 def test_without_an_unknown_check_is_refused(capsys):
     with pytest.raises(UserError, match=r"`--without` must be one of integrity, face, .*, got 'eyes'"):
         SPEC.checks.without(["eyes"])
-    with pytest.raises(SystemExit):
-        generate.main(["--without", "eyes"])
-    assert "invalid choice: 'eyes'" in capsys.readouterr().err
+    assert generate.main(["--without", "face,eyes"]) == 2
+    assert capsys.readouterr().err.startswith("generate: `--without` must be one of integrity, face, ")
 
 
 def test_a_check_that_another_one_needs_is_not_left_out_alone(monkeypatch, tmp_path, capsys):
