@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import logging
 import os
 import sys
@@ -90,11 +89,10 @@ def main(argv: list[str] | None = None, load: Callable | None = None, build_chec
     args = parser().parse_args(argv)
     try:
         spec = table.load(args.spec)
-        recipe = dataclasses.replace(spec.recipe, model=args.model or spec.recipe.model)
-        spec = dataclasses.replace(spec, recipe=recipe)
-        if recipe.model == preview.NAME:
+        spec = spec.changed(recipe=spec.recipe.changed(model=args.model or spec.recipe.model))
+        if spec.recipe.model == preview.NAME:
             spec = preview.fitted(spec)
-        spec = dataclasses.replace(spec, checks=spec.checks.without(args.without or ()))
+        spec = spec.changed(checks=spec.checks.without(args.without or ()))
         plan = Plan(spec, args.only or (), args.scale, args.limit, args.shard_size)
         return _dry_run(plan) if args.dry_run else _run(args, plan, load, build_checks)
     except UserError as error:

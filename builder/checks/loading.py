@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,8 +81,9 @@ def reader_again(spec: Spec, recorded: list[dict[str, Any]], place: str = "") ->
             f"attribute check: the build's own model {was['name']} is a local one: --reader FOLDER says where"
         )
     if place:
-        spec = replace(spec, checks=replace(spec.checks, attribute=replace(spec.checks.attribute, model=place)))
-    source = resolve(replace(spec, checks=spec.checks.without(["face"])), recorded)["attribute"]
+        attribute = spec.checks.attribute.changed(model=place)
+        spec = spec.changed(checks=spec.checks.changed(attribute=attribute))
+    source = resolve(spec.changed(checks=spec.checks.without(["face"])), recorded)["attribute"]
     if source.revision != was["revision"]:
         raise UserError(
             f"attribute check: {source.name} is at revision {source.revision}, the build was checked with "

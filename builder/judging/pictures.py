@@ -6,7 +6,7 @@ import itertools
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +84,7 @@ class ReleaseAlbum:
         spec = preview.fitted(spec) if mark["kind"] == "preview" else spec
         made = {row["name"] for row in self.checks}
         left_out = [name for name, criteria in vars(spec.checks).items() if criteria and name not in made]
-        self.spec: Spec = replace(spec, checks=spec.checks.without(left_out))
+        self.spec: Spec = spec.changed(checks=spec.checks.without(left_out))
 
     def entries(self) -> Iterator[Entry]:
         """Every picture's entry, file by file."""
