@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -41,10 +41,10 @@ class GenerateConfig:
     def plan(self) -> Plan:
         """The pictures to make. Raises SpecError or UserError for a table or a choice that is wrong."""
         spec = table.load(self.table)
-        spec = replace(spec, recipe=replace(spec.recipe, model=self.model or spec.recipe.model))
+        spec = spec.changed(recipe=spec.recipe.changed(model=self.model or spec.recipe.model))
         if spec.recipe.model == preview.NAME:
             spec = preview.fitted(spec)
-        spec = replace(spec, checks=spec.checks.without(self.without))
+        spec = spec.changed(checks=spec.checks.without(self.without))
         return Plan(spec, self.only, self.scale, self.limit, self.shard_size)
 
     @property

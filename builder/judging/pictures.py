@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +84,7 @@ class ReleaseAlbum:
         spec = preview.fitted(spec) if info.is_preview else spec
         made = {check.name for check in self.checks}
         left_out = [name for name, criteria in vars(spec.checks).items() if criteria and name not in made]
-        self.spec: Spec = replace(spec, checks=spec.checks.without(left_out))
+        self.spec: Spec = spec.changed(checks=spec.checks.without(left_out))
 
     def entries(self) -> Iterator[Entry]:
         """Every picture's entry, file by file."""

@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Iterator
 
 from agfd30k import SPLITS
-from builder.common.validation import SpecError
 from builder.dataset.folder import Release
 from builder.dataset.statistics import ChecksReport
 from builder.spec import table
+from builder.spec.faults import SpecError
 
 WANTED = ("license", "pretty_name", "tags", "task_categories", "size_categories", "annotations_creators", "configs")
 

@@ -6,10 +6,10 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
-from builder.common.validation import SpecError
 from builder.dataset.build_info import table_digest
 from builder.dataset.folder import ASSET, DATA, TEXTS, Release
 from builder.spec import table
+from builder.spec.faults import SpecError
 
 MOST_FILES, MOST_ENTRIES = 100_000, 10_000
 """In a repository, and in one folder. Source: Hub documentation, repository limitations and recommendations."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 from builder.spec.criteria import CLASSIFIER
@@ -23,12 +22,10 @@ def fitted(spec: Spec) -> Spec:
     """The table as the preview needs it: its guidance scale in every row, and checks by its own verifier."""
     plain = {"darker_than": None, "highlights_over": None, "threshold": None}
     features = tuple(
-        dataclasses.replace(feature, guidance_scale=GUIDANCE, check=dataclasses.replace(feature.check, **plain))
-        for feature in spec.features
+        feature.changed(guidance_scale=GUIDANCE, check=feature.check.changed(**plain)) for feature in spec.features
     )
     checks = spec.checks
     if checks.attribute:
-        face = checks.face and dataclasses.replace(checks.face, detector=CLASSIFIER)
-        checks = dataclasses.replace(checks, attribute=dataclasses.replace(checks.attribute, model=NAME), face=face)
-    recipe = dataclasses.replace(spec.recipe, guidance_scale=GUIDANCE)
-    return dataclasses.replace(spec, recipe=recipe, features=features, checks=checks)
+        face = checks.face and checks.face.changed(detector=CLASSIFIER)
+        checks = checks.changed(attribute=checks.attribute.changed(model=NAME), face=face)
+    return spec.changed(recipe=spec.recipe.changed(guidance_scale=GUIDANCE), features=features, checks=checks)

@@ -10,10 +10,14 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterable, Iterator
+from typing import Literal
 
-from builder.common.validation import SpecError
+from builder.spec.faults import Fault, SpecError
 from builder.spec.minors import NUDITY, UNCLOTHED, is_minor, plain
 from builder.spec.spec import ADULT, SEXES, Feature, Spec
+
+MINORS: tuple[Literal["positive", "negative"], ...] = ("positive", "negative")
+"""What [minors] must have as soon as a person of a table may be a minor."""
 
 
 def render(spec: Spec, feature: Feature, age: int, subject: str, ethnicity: str, phrase: str) -> tuple[str, str]:
@@ -28,15 +32,23 @@ def render(spec: Spec, feature: Feature, age: int, subject: str, ethnicity: str,
         positive[place:place] = _clothes(spec)
         unwanted = [*spec.minors["negative"], *NUDITY]
         negative += [word for word in dict.fromkeys(unwanted) if word not in negative]
-        if found := UNCLOTHED.search(plain(", ".join(positive))):
-            raise SpecError(f"a prompt that may show a minor must not speak of nudity, got {found[0]!r}")
+        if nudity := UNCLOTHED.search(plain(", ".join(positive))):
+            raise SpecError.of(
+                Fault("a prompt that may show a minor must not speak of nudity", nudity[0], ("phrases",))
+            )
     return ", ".join(filter(None, positive)), ", ".join(negative)
 
 
-def check(spec: Spec, feature: Feature) -> None:
-    """Raise SpecError where a prompt of this row breaks the rules for minors, without trying every combination."""
-    for age, subject, ethnicity, phrase in _each(spec, feature):
-        render(spec, feature, age, subject, ethnicity, phrase)
+def faults(spec: Spec, feature: Feature) -> Iterator[Fault]:
+    """Where a prompt of this row breaks the rules for minors, found without trying every combination.
+
+    Of `spec` only the ethnicities and [minors] are looked at. The first breach of a row is enough.
+    """
+    try:
+        for age, subject, ethnicity, phrase in _each(spec, feature):
+            render(spec, feature, age, subject, ethnicity, phrase)
+    except SpecError as error:
+        yield from error.faults
 
 
 def _each(spec: Spec, feature: Feature) -> Iterator[tuple[int, str, str, str]]:
@@ -48,12 +60,10 @@ def _each(spec: Spec, feature: Feature) -> Iterator[tuple[int, str, str, str]]:
 
 
 def _clothes(spec: Spec) -> Iterable[str]:
-    for key in ("positive", "negative"):
-        if not spec.minors.get(key):
-            raise SpecError(
-                f"a table with ages under {ADULT}, or words such as girl, needs [minors] `{key}`, "
-                f"got {spec.minors.get(key)!r}"
-            )
+    missing = [key for key in MINORS if not spec.minors.get(key)]
+    if missing:
+        rule = f"a table with ages under {ADULT}, or words such as girl, needs [minors] `{{}}`"
+        raise SpecError.of(*(Fault(rule.format(key), None, ("minors",)) for key in missing))
     return spec.minors["positive"]
 
 

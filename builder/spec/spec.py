@@ -6,157 +6,132 @@ import hashlib
 import itertools
 import json
 import re
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
 
-from builder.common import validation
-from builder.spec import criteria as spec_criteria
+from pydantic import Field
+
 from builder.spec.criteria import Criteria, Shown
+from builder.spec.faults import Fault, nearest
+from builder.spec.field_types import (
+    FIELDS,
+    SEXES,
+    AgeGroups,
+    Ages,
+    AnyWords,
+    BothSexes,
+    Count,
+    Ethnicities,
+    FeatureName,
+    FileName,
+    Guidance,
+    License,
+    Number,
+    Phrases,
+    Pieces,
+    Sex,
+    SexLabel,
+    Size,
+    Text,
+    Words,
+    WordsBySex,
+)
+from builder.spec.model import Model
 
-SEXES = ("male", "female")
-FIELDS = ("age", "subject", "ethnicity", "phrase")
+__all__ = ["ADULT", "FIELDS", "SEXES", "TEMPLATE_FIELD", "Feature", "Recipe", "Spec", "fingerprint", "spec_of"]
+
 ADULT = 18
-
 TEMPLATE_FIELD = re.compile(r"\{(.*?)\}")
 
 
-LICENSE = re.compile(r"[a-z0-9][a-z0-9.-]*")
+class Recipe(Model):
+    """Everything that changes pixels, apart from the prompts."""
+
+    model: Text
+    """Hub id, diffusers folder or .safetensors file of a Stable Diffusion 1.5 model, or `preview`."""
+    revision: Text = "main"
+    """Branch, tag or commit of a model on the Hub; the commit that it stands for is recorded and kept."""
+    steps: Number = 20
+    """Steps of the sampler, DPM++ 2M Karras."""
+    guidance_scale: Guidance = 7.0
+    """How closely the picture follows the prompt."""
+    width: Size = 512
+    """Width of a picture in pixels."""
+    height: Size = 512
+    """Height of a picture in pixels."""
+    max_attempts: Number = 10
+    """Tries for one picture before it is given up."""
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """Everything that changes pixels, apart from the prompts. Sizes in pixels."""
-
-    model: str
-    revision: str = "main"
-    steps: int = 20
-    guidance_scale: float = 7.0
-    width: int = 512
-    height: int = 512
-    max_attempts: int = 10
-
-    def __post_init__(self):
-        validation.text("model", self.model)
-        validation.text("revision", self.revision)
-        validation.whole("steps", self.steps, 1)
-        validation.whole("max_attempts", self.max_attempts, 1)
-        validation.guidance("guidance_scale", self.guidance_scale)
-        for name in ("width", "height"):
-            validation.whole(name, getattr(self, name), 8)
-            validation.rule(getattr(self, name) % 8 == 0, f"`{name}` must be a multiple of 8", getattr(self, name))
-
-
-@dataclass(frozen=True)
-class Feature:
+class Feature(Model):
     """One row of the table: a label, its quotas, and what its prompts are made of.
 
     `phrases` and `subjects` are given by sex; `positive` and `negative` are the row's own prompt pieces, after the
     template's were dropped, replaced and added to. `check` says how a picture is checked for it.
     """
 
-    attribute: str
-    name: str
-    male: int
-    female: int
-    ages: tuple[int, ...]
-    subjects: dict[str, tuple[str, ...]]
-    phrases: dict[str, tuple[str, ...]]
-    guidance_scale: float
-    positive: tuple[str, ...]
-    negative: tuple[str, ...]
-    check: Shown = field(default_factory=Shown)
+    attribute: FileName
+    name: FeatureName
+    male: Count
+    female: Count
+    ages: Ages
+    subjects: WordsBySex
+    phrases: Annotated[dict[SexLabel, Phrases], BothSexes()]
+    guidance_scale: Guidance
+    positive: Pieces
+    negative: AnyWords
+    check: Shown = Shown()
 
-    def __post_init__(self):
-        for key in ("attribute", "name"):
-            validation.file_name(key, getattr(self, key))
-        validation.rule(self.name not in SEXES, "`name` must not be that of a sex", self.name)
-        for sex in SEXES:
-            validation.whole(sex, self.quota(sex), 0)
-        validation.rule(self.male + self.female > 0, "`male` and `female` must not both be 0", 0)
-        validation.distinct("ages", self.ages)
-        for age in self.ages:
-            validation.whole("ages", age, 0, 120)
-        validation.guidance("guidance_scale", self.guidance_scale)
-        for sex in SEXES:
-            validation.words("subjects", self.subjects[sex])
-            if self.phrases[sex] != ("",):
-                validation.words("phrases", self.phrases[sex])
-        self._check_prompt()
-
-    def _check_prompt(self):
-        validation.words("positive", self.positive, fields=FIELDS)
-        validation.words("negative", self.negative, empty=True)
+    def faults(self) -> Iterator[Fault]:
+        if self.male + self.female == 0:
+            yield Fault("`male` and `female` must not both be 0", 0, ("male",))
         fields = {name for piece in self.positive for name in TEMPLATE_FIELD.findall(piece)}
-        needed = {"age", "subject", "ethnicity"} | (
-            {"phrase"} if self.phrases != dict.fromkeys(SEXES, ("",)) else set()
-        )
+        phrases = {phrase for sex in SEXES for phrase in self.phrases[sex]}
+        needed = {"age", "subject", "ethnicity"} | ({"phrase"} if phrases != {""} else set())
         for name in sorted(needed - fields):
-            validation.rule(False, f"the positive prompt must keep the field {{{name}}}", list(self.positive))
-        unwanted = [words for piece in self.negative for words in validation.plain_parts(piece)]
-        for phrase in sorted({p for sex in SEXES for p in self.phrases[sex]}):
-            for wanted, words in itertools.product(validation.plain_parts(phrase), unwanted):
-                if f" {words} " in f" {wanted} " or f" {wanted} " in f" {words} ":
-                    validation.rule(
-                        False, "a phrase must not stand in the row's own negative prompt (see negative_drop)", phrase
-                    )
+            yield Fault(f"the positive prompt must keep the field {{{name}}}", list(self.positive), ("positive",))
+        rule = "a phrase must not stand in the row's own negative prompt (see negative_drop)"
+        unwanted = [part for piece in self.negative for part in _plain_parts(piece)]
+        for phrase in sorted(phrases):
+            pairs = itertools.product(_plain_parts(phrase), unwanted)
+            if any(f" {part} " in f" {other} " or f" {other} " in f" {part} " for other, part in pairs):
+                yield Fault(rule, phrase, ("phrases",))
 
     def quota(self, sex: str) -> int:
         """Pictures wanted of this sex."""
-        return getattr(self, sex)
+        return int(getattr(self, sex))
 
-    def variants(self, sex: str) -> list[tuple[str, str]]:
+    def variants(self, sex: Sex) -> list[tuple[str, str]]:
         """The (subject, phrase) pairs that the row's prompts take in turn."""
         return list(itertools.product(self.subjects[sex], self.phrases[sex]))
 
 
-@dataclass(frozen=True)
-class Spec:
+class Spec(Model):
     """A whole table. `features` keep the file's order; `age_groups` map a label to its first age.
 
     `license` is that of the pictures, and changes none of them.
     """
 
-    name: str
-    release: str
+    name: Text
+    release: Text
     recipe: Recipe
-    features: tuple[Feature, ...]
-    ethnicities: dict[str, str]
-    age_groups: dict[str, int]
-    minors: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    license: str = "creativeml-openrail-m"
-    checks: Criteria = field(default_factory=Criteria)
+    features: Annotated[tuple[Feature, ...], Field(min_length=1)]
+    ethnicities: Ethnicities
+    age_groups: AgeGroups
+    minors: dict[Literal["positive", "negative"], Words] = Field({})
+    license: License = "creativeml-openrail-m"
+    checks: Criteria = Criteria()
 
-    def __post_init__(self):
-        validation.text("name", self.name)
-        validation.text("license", self.license)
-        validation.rule(LICENSE.fullmatch(self.license), "`license` must be an id as the Hub knows it", self.license)
-        validation.text("release", self.release)
-        validation.rule(len(self.features) > 0, "there must be at least one [[feature]]", 0)
-        validation.rule(len(self.ethnicities) > 0, "there must be at least one entry in [ethnicities]", {})
-        for label, words in self.ethnicities.items():
-            validation.name("ethnicities", label)
-            validation.words(f"ethnicities.{label}", (words,))
-        validation.distinct("ethnicities", tuple(self.ethnicities.values()))
-        self._check_ages()
-        described = {} if self.checks.attribute is None else vars(self.checks.attribute)
-        for key, labels in (("sexes", SEXES), ("age_groups", tuple(self.age_groups))):
-            for label in described.get(key, {}):
-                validation.one_of(f"checks.attribute.{key}", label, labels)
-
-    def _check_ages(self):
-        starts = list(self.age_groups.values())
-        for label, start in self.age_groups.items():
-            validation.name("age_groups", label)
-            validation.whole(f"age_groups.{label}", start, 0)
-        validation.rule(starts == sorted(set(starts)) and starts[:1] == [0], "[age_groups] must rise from 0", starts)
+    def faults(self) -> Iterator[Fault]:
+        yield from described(self.checks, self.age_groups)
 
     @property
     def attributes(self) -> dict[str, list[Feature]]:
         """Attribute → its features, in the file's order."""
-        found: dict[str, list[Feature]] = {}
+        rows: dict[str, list[Feature]] = {}
         for feature in self.features:
-            found.setdefault(feature.attribute, []).append(feature)
-        return found
+            rows.setdefault(feature.attribute, []).append(feature)
+        return rows
 
     @property
     def labels(self) -> dict[str, list[str]]:
@@ -174,8 +149,24 @@ class Spec:
         return [label for label, start in self.age_groups.items() if start <= age][-1]
 
     def as_dict(self) -> dict[str, Any]:
-        """The resolved table as plain JSON values."""
-        return json.loads(json.dumps(asdict(self)))
+        """The resolved table as plain JSON values; `model_validate` makes the same table of them."""
+        values: dict[str, Any] = json.loads(json.dumps(self.model_dump()))  # mode="json" would make 7 into 7.0
+        return values
+
+
+def described(checks: Criteria, age_groups: dict[str, int]) -> Iterator[Fault]:
+    """A fault for every description of an age group that the table does not have."""
+    for label in checks.attribute.age_groups if checks.attribute else ():
+        if label not in age_groups:
+            rule = f"<key> must be one of {', '.join(age_groups)}"
+            yield Fault(rule, label, ("checks", "attribute", "age_groups"), nearest(label, age_groups))
+
+
+def _plain_parts(piece: str) -> list[str]:
+    """The comma-separated parts of a piece in lower case, without brackets and weights."""
+    plain = re.sub(r":\s*[\d.]+\s*\)", ")", piece)
+    parts = (" ".join(re.findall(r"[\w'-]+", part.lower())) for part in plain.split(","))
+    return [part for part in parts if part]
 
 
 def fingerprint(document: dict[str, Any]) -> str:
@@ -186,12 +177,4 @@ def fingerprint(document: dict[str, Any]) -> str:
 
 def spec_of(content: dict[str, Any]) -> Spec:
     """The table that a recipe.json was made from."""
-    table = dict(content["spec"])
-    features = []
-    for row in table.pop("features"):
-        lists = {key: tuple(row[key]) for key in ("ages", "positive", "negative")}
-        by_sex = {key: {sex: tuple(row[key][sex]) for sex in row[key]} for key in ("subjects", "phrases")}
-        features.append(Feature(**{**row, **lists, **by_sex, "check": spec_criteria.shown(row["check"])}))
-    minors = {key: tuple(pieces) for key, pieces in table.pop("minors").items()}
-    kept = {"recipe": Recipe(**table["recipe"]), "checks": spec_criteria.restored(table["checks"])}
-    return Spec(**{**table, **kept}, features=tuple(features), minors=minors)
+    return Spec.model_validate(content["spec"])

@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import itertools
-import math
 import tomllib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
-from builder.common import validation
-from builder.common.validation import SpecError
-from builder.spec import criteria, prompts
-from builder.spec.spec import FIELDS, SEXES, TEMPLATE_FIELD, Feature, Recipe, Spec
+from pydantic import TypeAdapter, ValidationError
+
+from builder.spec import prompts
+from builder.spec.criteria import Shown
+from builder.spec.document import MAX_DESIGN, Combine, People, Row, Table, Template
+from builder.spec.faults import Fault, SpecError, faults_of, lines
+from builder.spec.model import Model
+from builder.spec.spec import ADULT, SEXES, TEMPLATE_FIELD, Feature, Spec
 
 DEFAULT = Path(__file__).parents[1] / "agfd30k.toml"
-MAX_DESIGN = 10_000
-"""The most combinations of ethnicity, age and phrase that one feature may have."""
+WORDING = {*Row.model_fields} - {"attribute", "name", "male", "female", "guidance_scale", "check"}
+"""Keys of a row that its prompts are made of."""
+STAND_INS = {
+    **{"attribute": "attribute", "name": "name", "male": 1, "female": 1, "guidance_scale": 7, "check": Shown()},
+    **{"ages": (ADULT,), "subjects": ("person",), "ethnicities": {"any": "any"}},
+}
+"""What stands in for a value that has a fault of its own, so that a row's wording can still be judged."""
+Part = TypeVar("Part", bound=Model)
 
 
 def load(path: str | Path = DEFAULT) -> Spec:
-    """Read and check a table. Raises SpecError with one line that names file, row, rule and value."""
+    """Read and check a table. Raises SpecError: one line for every fault, with file, row, rule and value."""
     path = Path(path)
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -27,117 +37,132 @@ def load(path: str | Path = DEFAULT) -> Spec:
         raise SpecError(f"{path}: cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, numbers or nesting beyond Python's limits
         raise SpecError(f"{path}: not a TOML file: {' '.join(str(error).split())}") from None
-    try:
-        return _spec(document)
-    except SpecError as error:
-        raise SpecError(f"{path}: {error}") from None
-
-
-def _spec(document: dict) -> Spec:
-    top = validation.keys(
-        "the table",
-        document,
-        "name release recipe prompt people ethnicities age_groups feature",
-        optional="minors license checks",
-    )
-    prompt = validation.keys("[prompt]", top["prompt"], "positive negative")
-    usual = validation.keys("[people]", top["people"], "ages subjects")
-    minors = validation.keys("[minors]", top.get("minors", {}), "", optional="positive negative")
-    recipe = Recipe(
-        **validation.keys("[recipe]", top["recipe"], "model", optional=" ".join(Recipe.__dataclass_fields__))
-    )
-    for where, pieces in (("prompt", prompt), ("minors", minors)):
-        for key, value in pieces.items():
-            validation.words(f"{where}.{key}", value, fields=FIELDS if (where, key) == ("prompt", "positive") else ())
-    for key in ("ethnicities", "age_groups"):
-        validation.rule(isinstance(top[key], dict), f"`{key}` must be a table of labels", top[key])
-    rows = top["feature"]
-    validation.rule(isinstance(rows, list), "features must be written as [[feature]]", rows)
-    features, seen = [], {}
-    for number, row in enumerate(rows, 1):
-        try:
-            features.append(_feature(row, prompt, usual, top["ethnicities"], recipe))
-            first = seen.setdefault(features[-1].name, number)
-            validation.rule(first == number, f"`name` must be unique (row {first} has it too)", features[-1].name)
-        except SpecError as error:
-            raise SpecError(f"feature row {number}{_label(row)}: {error}") from None
-    spec = Spec(
-        name=top["name"],
-        release=top["release"],
-        recipe=recipe,
-        features=tuple(features),
-        ethnicities=top["ethnicities"],
-        age_groups=top["age_groups"],
-        minors={key: tuple(value) for key, value in minors.items()},
-        checks=criteria.read(top.get("checks", {})),
-        **{key: top[key] for key in ("license",) if key in top},
-    )
-    for number, feature in enumerate(features, 1):
-        try:
-            prompts.check(spec, feature)
-        except SpecError as error:
-            raise SpecError(f"feature row {number} ({feature.name}): {error}") from None
+    spec, faults = _resolved(document)
+    if spec is None:
+        raise SpecError("\n".join(f"{path}: {line}" for line in lines(faults, _names(document))))
     return spec
 
 
-def _label(row: Any) -> str:
-    name = row.get("name") if isinstance(row, dict) else None
-    return f" ({name})" if isinstance(name, str) and name.isidentifier() else ""
-
-
-def _feature(row: Any, prompt: dict, usual: dict, ethnicities: dict, recipe: Recipe) -> Feature:
-    optional = "phrases combine ages subjects guidance_scale drop replace add negative_drop negative_add check"
-    row = validation.keys("the row", row, "attribute name male female", optional=optional)
-    validation.rule(not ("phrases" in row and "combine" in row), "give `phrases` or `combine`, not both", sorted(row))
-    for key in ("drop", "add", "negative_drop", "negative_add"):
-        if key in row:
-            validation.words(key, row[key], fields=() if key.startswith("negative") else FIELDS)
-    phrases = _combine(row["combine"]) if "combine" in row else row.get("phrases", [""])
-    feature = Feature(
-        attribute=row["attribute"],
-        name=row["name"],
-        male=row["male"],
-        female=row["female"],
-        ages=validation.listed("ages", row.get("ages", usual["ages"])),
-        subjects=_by_sex("subjects", row.get("subjects", usual["subjects"])),
-        phrases=_by_sex("phrases", phrases),
-        guidance_scale=row.get("guidance_scale", recipe.guidance_scale),
-        positive=_pieces(prompt["positive"], row.get("drop", []), row.get("replace", {}), row.get("add", [])),
-        negative=_pieces(prompt["negative"], row.get("negative_drop", []), {}, row.get("negative_add", [])),
-        check=criteria.shown(row.get("check", {})),
+def _names(document: dict[str, Any]) -> dict[int, str]:
+    """What the rows that have a readable name are called."""
+    rows = document.get("feature")
+    names = (
+        (n, row.get("name")) for n, row in enumerate(rows if isinstance(rows, list) else ()) if isinstance(row, dict)
     )
-    size = len(ethnicities) * len(feature.ages) * max(len(feature.variants(sex)) for sex in SEXES)
-    validation.rule(size <= MAX_DESIGN, f"ethnicities × ages × phrases must be at most {MAX_DESIGN:,}", size)
-    validation.rule("phrases" not in row or phrases != [""], "`phrases` must not be empty", phrases)
-    return feature
+    return {number: name for number, name in names if isinstance(name, str) and name.isidentifier() and len(name) <= 64}
 
 
-def _pieces(pieces: list[str], drop: list[str], replace: dict[str, str], add: list[str]) -> tuple[str, ...]:
+def _resolved(document: dict[str, Any]) -> tuple[Spec | None, list[Fault]]:
+    """The Spec of a table, or None and all its faults: of single values, of values together, and of prompts."""
+    faults: list[Fault] = []
+    try:
+        table = Table.model_validate(document)
+    except ValidationError as error:
+        table = _salvaged(document)
+        faults = [*faults_of(error), *_rules_across(table)]
+    rows = [(n, _feature(row, table)) for n, row in enumerate(table.feature) if not _harmed(faults, n)]
+    faults += [fault.below("feature", n) for n, (_, broken) in rows for fault in broken]
+    features = {n: feature for n, (feature, _) in rows if feature}
+    if not any(fault.place[:1] == ("minors",) for fault in faults):
+        faults += _unfit_for_minors(table, features)
+    return (None if faults else _spec(table, tuple(features.values()))), faults
+
+
+def _unfit_for_minors(table: Table, features: dict[int, Feature]) -> Iterator[Fault]:
+    minors = table.minors.model_dump(exclude_none=True) if table.minors else {}
+    spec = Spec.model_construct(ethnicities=table.ethnicities, minors=minors)
+    for number, feature in features.items():
+        for fault in prompts.faults(spec, feature):
+            yield fault if fault.place[:1] == ("minors",) else fault.below("feature", number)
+
+
+def _spec(table: Table, features: tuple[Feature, ...]) -> Spec:
+    same = {key: getattr(table, key) for key in Spec.model_fields.keys() & Table.model_fields.keys()}
+    return Spec(**{**same, "features": features, "minors": table.minors.model_dump(exclude_none=True)})
+
+
+def _salvaged(document: dict[str, Any]) -> Table:
+    """What is good of a table that has faults; None in place of the rest."""
+    rows, prompt = document.get("feature"), document.get("prompt")
+    prompt = prompt if isinstance(prompt, dict) else {}
+    pieces = {key: value for key, value in prompt.items() if isinstance(value, list)}
+    texts = {
+        key: [piece for piece in pieces.get(key, ()) if isinstance(piece, str)] or None for key in Template.model_fields
+    }
+    template = Template.model_construct(**texts)  # for the rows' `drop` a piece is there though it has a fault itself
+    features = tuple(_good(Row, row) for row in (rows if isinstance(rows, list) else ()))
+    table = _good(Table, document)
+    parts = {
+        "people": _good(People, document.get("people")),
+        "ethnicities": table.ethnicities or STAND_INS["ethnicities"],
+    }
+    return table.model_copy(update={**parts, "feature": features, "prompt": template})
+
+
+def _good(kind: type[Part], document: Any) -> Part:
+    """A part of a table with those keys alone that are good in themselves; the others are None."""
+    document = document if isinstance(document, dict) else {}
+    values: dict[str, Any] = dict.fromkeys(kind.model_fields)
+    for key, field in kind.model_fields.items():
+        try:
+            if key in document:
+                values[key] = TypeAdapter(Annotated[field.annotation, field]).validate_python(document[key])
+            elif not field.is_required():
+                values[key] = field.get_default(call_default_factory=True)
+        except ValidationError:
+            continue
+    return kind.model_construct(_fields_set=values.keys() & document.keys(), **values)
+
+
+def _rules_across(table: Table) -> Iterator[Fault]:
+    """The rules between values, for what is good of a table that has other faults."""
+    yield from table.faults()
+    for number, row in enumerate(table.feature):
+        yield from (fault.below("feature", number) for fault in row.faults())
+
+
+def _harmed(faults: list[Fault], number: int) -> bool:
+    """True where a fault may change the prompts of a row, which therefore cannot be judged."""
+    of_row = [fault for fault in faults if fault.place[:2] == ("feature", number)]
+    keys = {key for fault in of_row for key in (*fault.place[2:3], fault.meant)}
+    template = any("prompt" in (*fault.place[:1], fault.meant) for fault in faults)
+    return template or bool(keys & WORDING)
+
+
+def _feature(row: Row, table: Table) -> tuple[Feature | None, list[Fault]]:
+    """The row with its own prompt pieces, or None, and what is wrong with it now that they are put together."""
+    phrases = _combinations(row.combine) if row.combine else row.phrases or ("",)
+    values = {
+        **{key: getattr(row, key) for key in ("attribute", "name", "male", "female", "check")},
+        "ages": row.ages or table.people.ages,
+        "subjects": _by_sex(row.subjects or table.people.subjects or STAND_INS["subjects"]),
+        "phrases": _by_sex(phrases),
+        "guidance_scale": row.guidance_scale or (table.recipe and table.recipe.guidance_scale),
+        "positive": _pieces(table.prompt.positive, row.drop, row.replace, row.add),
+        "negative": _pieces(table.prompt.negative, row.negative_drop, {}, row.negative_add),
+    }
+    try:
+        feature = Feature(**{key: STAND_INS.get(key) if value is None else value for key, value in values.items()})
+    except ValidationError as error:
+        return None, faults_of(error)
+    size = len(table.ethnicities) * len(feature.ages) * max(len(feature.variants(sex)) for sex in SEXES)
+    if size > MAX_DESIGN:
+        return None, [Fault(f"ethnicities × ages × phrases must be at most {MAX_DESIGN:,}", size)]
+    return feature, []
+
+
+def _pieces(pieces: Sequence[str], drop: Sequence[str], replace: dict[str, str], add: Sequence[str]) -> tuple[str, ...]:
     """The template's pieces after a row's changes; what is added goes behind the last piece that has a field."""
-    validation.rule(isinstance(replace, dict), "`replace` must be a table of old = new", replace)
-    for piece in [*drop, *replace]:
-        validation.rule(piece in pieces, "`drop` and `replace` must name a piece of the template exactly", piece)
-    validation.words("replace", tuple(replace.values()), empty=True, fields=FIELDS)
     kept = [replace.get(piece, piece) for piece in pieces if piece not in drop]
     place = max((n for n, piece in enumerate(kept, 1) if TEMPLATE_FIELD.search(piece)), default=len(kept))
-    return tuple(kept[:place] + list(add) + kept[place:])
+    return (*kept[:place], *add, *kept[place:])
 
 
-def _combine(rule: Any) -> list[str]:
-    rule = validation.keys("`combine`", rule, "at_least of")
-    validation.words("combine.of", rule["of"])
-    validation.whole("combine.at_least", rule["at_least"], 1)
-    validation.rule(
-        rule["at_least"] <= len(rule["of"]), "`combine.at_least` must not exceed the length of `of`", rule["at_least"]
-    )
-    sizes = range(rule["at_least"], len(rule["of"]) + 1)
-    number = sum(math.comb(len(rule["of"]), size) for size in sizes)
-    validation.rule(number <= MAX_DESIGN, f"`combine` must give at most {MAX_DESIGN:,} phrases", number)
-    return [", ".join(chosen) for size in sizes for chosen in itertools.combinations(rule["of"], size)]
+def _combinations(rule: Combine) -> tuple[str, ...]:
+    sizes = range(rule.at_least, len(rule.of) + 1)
+    return tuple(", ".join(parts) for size in sizes for parts in itertools.combinations(rule.of, size))
 
 
-def _by_sex(key: str, value: Any) -> dict[str, tuple[str, ...]]:
-    if isinstance(value, dict):
-        value = validation.keys(f"`{key}`", value, " ".join(SEXES))
-        return {sex: validation.listed(f"{key}.{sex}", value[sex]) for sex in SEXES}
-    return dict.fromkeys(SEXES, validation.listed(key, value))
+def _by_sex(words: Any) -> dict[str, tuple[str, ...]]:
+    """Words by sex; one list is that of both."""
+    return {sex: words[sex] if isinstance(words, dict) else words for sex in SEXES}

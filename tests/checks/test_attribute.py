@@ -33,7 +33,7 @@ def asked(**check):
 
 
 def verdict(scores, check=None, image=None, **criteria):
-    judge = AttributeCheck(Attribute("a model", **criteria), scores and Reads(**scores)).judge
+    judge = AttributeCheck(Attribute(model="a model", **criteria), scores and Reads(**scores)).judge
     return judge([asked(**(check or {}))], [image or picture_of(1)])[0]
 
 
@@ -73,7 +73,7 @@ def test_an_age_group_with_descriptions_of_its_own_is_read_by_them():
 
 @pytest.mark.parametrize(("on_fail", "rejects"), [("reject", True), ("keep", False)])
 def test_a_picture_that_fails_is_rejected_or_kept_as_not_verified(on_fail, rejects):
-    check = AttributeCheck(Attribute("a model", on_fail=on_fail), Reads(smile=0.1))
+    check = AttributeCheck(Attribute(model="a model", on_fail=on_fail), Reads(smile=0.1))
     outcome = Outcome()
     Checks([], [check]).read([asked()], [picture_of(1)], [outcome])
     assert bool(outcome.reason) == rejects
@@ -86,7 +86,7 @@ def test_every_picture_gets_its_own_verdict_in_order():
             return np.array([[np.asarray(image).mean() / 255] for image in images])
 
     images = [Image.new("RGB", (8, 8), (grey, grey, grey)) for grey in (250, 10, 200)]
-    check = AttributeCheck(Attribute("a model"), Brightness(smile=0))
+    check = AttributeCheck(Attribute(model="a model"), Brightness(smile=0))
     assert [found.passed for found in check.judge([asked()] * 3, images)] == [True, False, True]
     assert check.judge([], []) == []
 
@@ -156,7 +156,7 @@ def test_an_age_group_is_held_against_all_but_its_neighbours():
 
 
 def test_what_has_no_description_or_nothing_to_be_held_against_is_not_judged():
-    attribute = replace(SPEC.checks.attribute, sexes={"male": ("a man",)}, age_groups={"child": ("a child",)})
-    features = tuple(replace(feature, check=replace(feature.check, shows=(), opposite=())) for feature in SPEC.features)
-    spec = replace(SPEC, features=features, checks=replace(SPEC.checks, attribute=attribute))
+    attribute = SPEC.checks.attribute.changed(sexes={"male": ("a man",)}, age_groups={"child": ("a child",)})
+    features = tuple(feature.changed(check=feature.check.changed(shows=(), opposite=())) for feature in SPEC.features)
+    spec = SPEC.changed(features=features, checks=SPEC.checks.changed(attribute=attribute))
     assert descriptions(spec) == {}

@@ -63,7 +63,11 @@ def builds(draw):
     hashes = draw(crowded())
     cells = draw(st.lists(st.integers(0, 2), min_size=len(hashes), max_size=len(hashes)))
     radius = draw(st.integers(0, 6))
-    return hashes, np.array(cells, dtype=np.int64), Duplicates(radius, draw(st.integers(radius, 8)))
+    return (
+        hashes,
+        np.array(cells, dtype=np.int64),
+        Duplicates(radius=radius, radius_in_cell=draw(st.integers(radius, 8))),
+    )
 
 
 def near(hashes, cells, criteria, i, j):
@@ -105,7 +109,7 @@ def test_what_is_settled_stays_and_makes_others_go(build, settled):
 def test_thousands_of_one_picture_take_no_longer_than_others():
     """The pairs of 40,000 equal hashes would fill 20 GB."""
     hashes, cells = np.full(40_000, 7, dtype=np.uint64), np.arange(40_000) % 64
-    assert [twin.of for twin in twins(hashes, cells, Duplicates(2, 4))] == [0] * 39_999
+    assert [twin.of for twin in twins(hashes, cells, Duplicates(radius=2, radius_in_cell=4))] == [0] * 39_999
 
 
 @settings(max_examples=100, deadline=None)
@@ -120,12 +124,16 @@ def test_what_comes_later_changes_nothing_about_what_came_first(build, cut):
 @pytest.mark.parametrize(("distance", "same_cell", "goes"), [(2, 0, 1), (3, 0, 0), (3, 1, 1), (4, 1, 1), (5, 1, 0)])
 def test_pictures_of_one_feature_and_sex_may_be_less_alike(distance, same_cell, goes):
     hashes = np.array([0, 2**distance - 1], dtype=np.uint64)
-    assert len(twins(hashes, np.array([0, 1 - same_cell]), Duplicates(2, 4))) == goes
+    assert len(twins(hashes, np.array([0, 1 - same_cell]), Duplicates(radius=2, radius_in_cell=4))) == goes
 
 
 def test_only_a_picture_that_stays_makes_another_one_go():
     """Of a chain whose neighbours are near and whose ends are not, the first and the third stay."""
-    found = twins(np.array([0b0, 0b11, 0b1111], dtype=np.uint64), np.zeros(3, dtype=np.int64), Duplicates(2, 2))
+    found = twins(
+        np.array([0b0, 0b11, 0b1111], dtype=np.uint64),
+        np.zeros(3, dtype=np.int64),
+        Duplicates(radius=2, radius_in_cell=2),
+    )
     assert [(twin.place, twin.of, twin.distance) for twin in found] == [(1, 0, 2)]
 
 

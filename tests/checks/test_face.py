@@ -1,7 +1,6 @@
 """One face, several or none: told by real detectors on real photographs, by the rule of the feature."""
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -164,7 +163,7 @@ def test_a_file_that_is_no_network_ends_in_one_line(tmp_path):
 def sample_spec(detector):
     """A table with a face check alone."""
     spec = table.load()
-    return replace(spec, checks=replace(spec.checks.without(["attribute"]), face=Face(detector)))
+    return spec.changed(checks=spec.checks.without(["attribute"]).changed(face=Face(detector=detector)))
 
 
 def test_the_table_chooses_the_detector(model):

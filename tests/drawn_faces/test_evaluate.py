@@ -1,7 +1,5 @@
 """The agreement table counts what it says, on planted answers."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
@@ -45,8 +43,8 @@ def test_preview_has_its_guidance_in_every_row_and_is_read_by_its_own_verifier()
     assert {feature.guidance_scale for feature in spec.features} == {preview.GUIDANCE}
     assert {feature.check.darker_than for feature in spec.features} == {None}
     assert spec.checks.attribute.model == "preview" and spec.checks.face.detector == "classifier"
-    assert dataclasses.replace(spec, recipe=SPEC.recipe, features=SPEC.features, checks=SPEC.checks) == SPEC
-    plain = dataclasses.replace(SPEC, checks=Criteria())
+    assert spec.changed(recipe=SPEC.recipe, features=SPEC.features, checks=SPEC.checks) == SPEC
+    plain = SPEC.changed(checks=Criteria())
     assert preview.fitted(plain).checks == Criteria()
 
 
@@ -70,8 +68,8 @@ def test_verifier_reads_pictures_of_any_size_and_mode(verifier):
 def test_table_has_every_feature_and_the_seeds_are_measured(verifier, tmp_path, capsys, monkeypatch):
     """The whole command, with a model and a verifier of random weights."""
     random_weights.build().save_pretrained(tmp_path / "model", safe_serialization=True)
-    quick = dataclasses.replace(preview.fitted(SPEC).recipe, steps=1, width=64, height=64)
-    monkeypatch.setattr(preview, "fitted", lambda spec: dataclasses.replace(spec, recipe=quick))
+    quick = preview.fitted(SPEC).recipe.changed(steps=1, width=64, height=64)
+    monkeypatch.setattr(preview, "fitted", lambda spec: spec.changed(recipe=quick))
     monkeypatch.setattr(evaluate, "SEEDS", 2)
     options = ["--model", str(tmp_path / "model"), "--verifier", str(verifier), "--each", "2", "--drawn", "40"]
     assert evaluate.main(options) == 0

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import threading
-from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -156,7 +155,7 @@ def test_a_near_duplicate_is_told_from_an_exact_one(tmp_path):
 
 def test_what_is_always_a_duplicate_is_given_up(tmp_path):
     """After the recipe's attempts a sample is unfilled, and the run ends."""
-    spec = replace(SPEC, recipe=replace(SPEC.recipe, max_attempts=3))
+    spec = SPEC.changed(recipe=SPEC.recipe.changed(max_attempts=3))
     plan = Plan(spec, only=["occlusion"], limit=24, shard_size=8)
     copies = {(LATE, number): FIRST for number in range(10)}
     folder = begin(tmp_path, plan, copies)
@@ -230,7 +229,7 @@ def test_a_release_of_what_was_not_searched_wants_to_be_asked_for(begun, tmp_pat
 
 def test_without_the_check_nothing_is_looked_for(begun):
     before = content(begun)
-    spec = replace(SPEC, checks=SPEC.checks.without(["duplicates"]))
+    spec = SPEC.changed(checks=SPEC.checks.without(["duplicates"]))
     assert deduplication.take_back(RawBuild.open(begun), Plan(spec, only=["occlusion"], limit=24, shard_size=8)) == 0
     assert content(begun) == before
 

@@ -1,6 +1,5 @@
 """A model is named exactly, loaded whole from safetensors alone, and what cannot be loaded is one line."""
 
-import dataclasses
 import hashlib
 import pickle
 import re
@@ -340,9 +339,7 @@ def test_a_checks_model_that_is_out_of_reach_names_no_flag_of_another_command(hu
 def test_a_size_the_model_cannot_make(saved):
     """A width that is no multiple of the model's latent factor is refused, not rounded."""
     with pytest.raises(UserError, match="sizes in steps of 32 pixels, not 72×64"):
-        loading.load(
-            resolve(saved), dataclasses.replace(RECIPE, width=72, height=64), CPU, check_adults=False, minors=False
-        )
+        loading.load(resolve(saved), RECIPE.changed(width=72, height=64), CPU, check_adults=False, minors=False)
 
 
 def test_a_file_that_is_no_model(tmp_path):

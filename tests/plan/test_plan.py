@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import math
 import os
@@ -273,13 +272,13 @@ def test_seed_of_an_attempt():
     """A seed depends on release, id and attempt alone: it is the first 53 bits of their sha256."""
     attempt = Plan(SPEC, limit=9, shard_size=2).attempt(SAMPLES[0], 0)
     assert (attempt.sample.id, attempt.number, attempt.seed) == ("age-child-male-00000", 0, 8_966_256_116_925_346)
-    assert Plan(dataclasses.replace(SPEC, release="other")).attempt(SAMPLES[0], 0).seed != attempt.seed
+    assert Plan(SPEC.changed(release="other")).attempt(SAMPLES[0], 0).seed != attempt.seed
 
 
 def test_memory_of_a_huge_table():
     """Memory does not grow with the quotas: 100 million pictures plan in under 20 MB, and any is at hand at once."""
-    row = dataclasses.replace(SPEC.features[-1], male=50_000_000, female=50_000_000)
-    spec = dataclasses.replace(SPEC, features=(row,))
+    row = SPEC.features[-1].changed(male=50_000_000, female=50_000_000)
+    spec = SPEC.changed(features=(row,))
     tracemalloc.start()
     try:
         plan = Plan(spec)

@@ -1,6 +1,5 @@
 """The raw folder: its recipe guards it, and rows are counted as they come."""
 
-import dataclasses
 import json
 import os
 import shutil
@@ -34,7 +33,7 @@ def test_a_local_model_is_known_by_its_content_not_its_place():
     """The folder may move, and no path of this machine gets into the recipe."""
     documents = []
     for place in ("/one/model", "/two/model"):
-        spec = dataclasses.replace(SPEC, recipe=dataclasses.replace(SPEC.recipe, model=place))
+        spec = SPEC.changed(recipe=SPEC.recipe.changed(model=place))
         documents.append(recipe_of(spec, Source("folder", "model", place, "sha256:1")).document())
     assert documents[0] == documents[1] and "/one" not in str(documents[0])
 
@@ -113,7 +112,7 @@ def test_a_copy_of_a_shard_is_no_shard(tmp_path):
 def test_a_shard_of_another_recipe_is_not_released(tmp_path, capsys):
     """Its rows are whole and its receipt is right, but it is not what this folder's recipe makes."""
     plan = write_raw(tmp_path / "raw", only=["base"], scale=0.02)
-    other = dataclasses.replace(SPEC, release="another")
+    other = SPEC.changed(release="another")
     write_raw(tmp_path / "other", other, only=["base"], scale=0.02)
     name = plan.shards[0].name
     shutil.rmtree(tmp_path / "raw/shards" / name)
