@@ -81,8 +81,8 @@ def test_help_explains_every_flag_and_shows_its_default(command, capsys, monkeyp
         default = info.show_default if isinstance(info.show_default, str) else parameter.default
         if default is parameter.empty:
             assert f"{info.help} [required]" in shown
-        elif default not in (None, False) or (default == 0 and default is not False):
-            assert f"{info.help} [default: {f'({default})' if info.show_default == default else default}]" in shown
+        elif default is not None and default is not False:
+            assert f"{info.help} [default: {f'({default})' if default is info.show_default else default}]" in shown
 
 
 def test_help_of_all_lists_every_command_in_a_sentence(capsys):
@@ -121,7 +121,7 @@ def test_the_reference_is_current():
     ("arguments", "says"),
     [
         (["relase"], "agfd30k: no such command 'relase'. Did you mean 'release'?"),
-        (["paint"], "agfd30k: no such command 'paint'; `agfd30k --help` says what there is"),
+        (["xyz"], "agfd30k: no such command 'xyz'; `agfd30k --help` says what there is"),
         (["--versoin"], "agfd30k: no such option: --versoin; did you mean --version?"),
         (["release", "--rwa", "x"], "release: no such option: --rwa; did you mean --raw?"),
         (["verify", "-x"], "verify: no such option: -x; `agfd30k verify --help` says what there is"),
@@ -174,6 +174,13 @@ def test_every_way_to_start_a_command_is_the_same(folder):
     for way in (["-m", "builder", "lint"], ["-m", "builder.lint"], [str(ROOT / "builder/lint.py")]):
         done = python(*way, "fruit", "--allow-preview", cwd=folder)
         assert (done.returncode, done.stdout) == (0, "fruit: no faults\n"), done.stderr
+
+
+@pytest.mark.parametrize("name", ["builder.spec.table", "builder.common.cli", "builder.hub"])
+def test_a_library_module_is_no_command(name):
+    done = python("-m", name)
+    says = f"{name}: part of the library, not a command; `agfd30k --help` lists the commands\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", says)
 
 
 def test_a_command_ends_with_the_status_of_its_work(capsys):
