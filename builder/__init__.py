@@ -150,3 +150,8 @@ class _Package(ModuleType):
 
 
 sys.modules[__name__].__class__ = _Package
+
+if sys.argv[:1] == ["-m"]:  # what Python puts there while it looks up what `python -m` names
+    from builder.common import cli
+
+    cli.require_command(sys.orig_argv)

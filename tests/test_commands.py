@@ -12,11 +12,13 @@ from pathlib import Path
 import pytest
 
 from builder import __main__ as agfd30k
-from builder import generate, lint, upload
+from builder import upload
 from builder.common import cli
 from builder.dataset import packing
+from builder.generate import generate
 from builder.generation.worker import GenerateConfig
 from builder.hub.publisher import PublishConfig
+from builder.lint import main as lint
 from builder.models.source import Source
 from builder.plan.plan import SHARD_SIZE
 from tests.fixtures import builds
@@ -81,8 +83,8 @@ def test_help_explains_every_flag_and_shows_its_default(command, capsys, monkeyp
         default = info.show_default if isinstance(info.show_default, str) else parameter.default
         if default is parameter.empty:
             assert f"{info.help} [required]" in shown
-        elif default not in (None, False) or (default == 0 and default is not False):
-            assert f"{info.help} [default: {f'({default})' if info.show_default == default else default}]" in shown
+        elif default is not None and default is not False:
+            assert f"{info.help} [default: {f'({default})' if default is info.show_default else default}]" in shown
 
 
 def test_help_of_all_lists_every_command_in_a_sentence(capsys):
@@ -99,12 +101,12 @@ def test_the_version_is_the_packages(capsys):
 
 def test_a_commands_defaults_are_those_of_its_stage():
     """Typed twice, so that --help needs no stage."""
-    for work, config in ((generate.generate, GenerateConfig), (upload.upload, PublishConfig)):
+    for work, config in ((generate, GenerateConfig), (upload.upload, PublishConfig)):
         flags = inspect.signature(work).parameters
         for field in dataclasses.fields(config):
             if field.default is not dataclasses.MISSING:
                 assert flags[field.name].default == field.default, field.name
-    assert inspect.signature(generate.generate).parameters["shard_size"].default == SHARD_SIZE
+    assert inspect.signature(generate).parameters["shard_size"].default == SHARD_SIZE
 
 
 def test_the_reference_is_current():
@@ -121,7 +123,7 @@ def test_the_reference_is_current():
     ("arguments", "says"),
     [
         (["relase"], "agfd30k: no such command 'relase'. Did you mean 'release'?"),
-        (["paint"], "agfd30k: no such command 'paint'; `agfd30k --help` says what there is"),
+        (["xyz"], "agfd30k: no such command 'xyz'; `agfd30k --help` says what there is"),
         (["--versoin"], "agfd30k: no such option: --versoin; did you mean --version?"),
         (["release", "--rwa", "x"], "release: no such option: --rwa; did you mean --raw?"),
         (["verify", "-x"], "verify: no such option: -x; `agfd30k verify --help` says what there is"),
@@ -176,6 +178,13 @@ def test_every_way_to_start_a_command_is_the_same(folder):
         assert (done.returncode, done.stdout) == (0, "fruit: no faults\n"), done.stderr
 
 
+@pytest.mark.parametrize("name", ["builder.spec.table", "builder.common.cli", "builder.hub"])
+def test_a_library_module_is_no_command(name):
+    done = python("-m", name)
+    says = f"{name}: part of the library, not a command; `agfd30k --help` lists the commands\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", says)
+
+
 def test_a_command_ends_with_the_status_of_its_work(capsys):
     def stop():
         raise KeyboardInterrupt
@@ -209,16 +218,16 @@ def test_a_commands_standins_reach_it():
 def test_lint_tells_a_sound_release_from_one_with_faults_and_from_none(folder, tmp_path, capsys):
     """Exit status 0, 1 and 2."""
     arguments = [str(folder / "fruit"), "--thorough"]
-    assert lint.main([*arguments, "--allow-preview"]) == 0
+    assert lint([*arguments, "--allow-preview"]) == 0
     assert capsys.readouterr() == (f"{folder / 'fruit'}: no faults\n", "")
-    assert lint.main(arguments) == 1
+    assert lint(arguments) == 1
     fault, last = capsys.readouterr().out.splitlines()
     assert fault.startswith("preview: these are preview pictures") and last == f"{folder / 'fruit'}: a fault"
-    assert lint.main([str(tmp_path)]) == 1
+    assert lint([str(tmp_path)]) == 1
     assert capsys.readouterr().out.splitlines()[-1] == f"{tmp_path}: 2 faults"
-    assert lint.main([str(tmp_path / "nowhere")]) == 2
+    assert lint([str(tmp_path / "nowhere")]) == 2
     assert capsys.readouterr().err.startswith(f"lint: {tmp_path / 'nowhere'}: there is no such folder; make a release")
-    assert lint.main([str(folder / "raw")]) == 2
+    assert lint([str(folder / "raw")]) == 2
     assert f"a raw build, not a release; check it with `agfd30k verify {folder / 'raw'}`" in capsys.readouterr().err
 
 
@@ -229,6 +238,6 @@ def test_lint_lets_features_lack_pictures_only_where_it_is_told_to(tmp_path, mon
     table, spec = own_table(tmp_path)
     write_raw(tmp_path / "raw", spec, table.read_text(), scale=0.5)
     packing.make(tmp_path / "raw", tmp_path / "half")
-    assert lint.main([str(tmp_path / "half")]) == 1
+    assert lint([str(tmp_path / "half")]) == 1
     assert "quotas: 2 features lack pictures" in capsys.readouterr().out
-    assert lint.main([str(tmp_path / "half"), "--allow-incomplete"]) == 0
+    assert lint([str(tmp_path / "half"), "--allow-incomplete"]) == 0

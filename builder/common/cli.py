@@ -7,6 +7,7 @@ nothing heavy before they work, so that `--help` comes at once.
 from __future__ import annotations
 
 import functools
+import importlib.util
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -89,6 +90,19 @@ def status(name: str, work: Callable[[], int | None], stopped: str = "stopped") 
     except KeyboardInterrupt:
         print(f"{name}: {stopped}", file=sys.stderr)
         return 130
+
+
+def require_command(line: Sequence[str]) -> None:
+    """Exit with a line where `python -m` names a library module: it would do nothing, and that would look like success.
+
+    A module that may be started says so itself, by `if __name__ == "__main__"`.
+    """
+    name = line[line.index("-m") + 1] if "-m" in line else ""
+    found = importlib.util.find_spec(name) if name.startswith("builder.") else None
+    text = Path(found.origin).read_text(encoding="utf-8") if found and found.origin else ""
+    if found and '\nif __name__ == "__main__"' not in text:
+        print(f"{name}: part of the library, not a command; `{NAME} --help` lists the commands", file=sys.stderr)
+        sys.exit(2)
 
 
 def words(values: Sequence[str] | None) -> tuple[str, ...]:

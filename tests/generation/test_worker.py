@@ -14,7 +14,8 @@ import time
 
 import pytest
 
-from builder import generate, verify
+from builder import verify
+from builder.generate import main as generate
 from builder.spec import table
 from tests.experiments.kill import BUILD, STANDIN, content, finish, lines, settled, start, tries
 
@@ -235,7 +236,7 @@ def test_raw_and_release_cannot_be_one_folder(tmp_path):
 )
 def test_a_users_mistake_ends_in_one_line(tmp_path, monkeypatch, capsys, arguments, message):
     monkeypatch.chdir(tmp_path)
-    assert generate.main(arguments) == 2
+    assert generate(arguments) == 2
     said = capsys.readouterr().err
     assert message in said and said.count("\n") == 1
 
@@ -243,7 +244,7 @@ def test_a_users_mistake_ends_in_one_line(tmp_path, monkeypatch, capsys, argumen
 @pytest.mark.parametrize("option", ["--scale", "--limit", "--batch-size", "--shard-size"])
 @pytest.mark.parametrize("value", ["abc", "0", "-1"])
 def test_what_is_no_number_is_told_in_words(capsys, option, value):
-    assert generate.main([f"{option}={value}"]) == 2
+    assert generate([f"{option}={value}"]) == 2
     rule = "a number above 0 and at most 1" if option == "--scale" else "a whole number, 1 or more"
     assert capsys.readouterr().err == f"generate: {option}: must be {rule}, got {value!r}\n"
 

@@ -6,8 +6,8 @@ import signal
 import pytest
 from huggingface_hub import constants
 
-from builder import generate
 from builder.checks import loading
+from builder.generate import main as generate
 from builder.models import source
 from builder.models.source import CheckVersion, ModelId
 from builder.raw.build import RawBuild
@@ -48,7 +48,7 @@ def model(tmp_path):
 
 def build(*arguments):
     """Run the builder with a stand-in for the diffusion model; the checks' models are real names."""
-    return generate.main([*FEW, *arguments], load=standin.StandIn, build_checks=standin.checks)
+    return generate([*FEW, *arguments], load=standin.StandIn, build_checks=standin.checks)
 
 
 def one_line(capsys):
@@ -157,7 +157,7 @@ def test_what_is_left_out_is_not_made(offline, model, tmp_path):
     """Without any check nothing is judged: no verdict, no hash, no duplicate; black pictures are still rejected."""
     without = [part for name in KINDS for part in ("--without", name)]
     arguments = ["--only", "base", "--scale", "0.02", *model, *without]
-    assert generate.main(arguments, load=standin.StandIn, build_checks=standin.checks) == 0
+    assert generate(arguments, load=standin.StandIn, build_checks=standin.checks) == 0
     rows, rejected = lines(tmp_path, "metadata.jsonl"), lines(tmp_path, "rejected.jsonl")
     assert len(rows) == 32 and {row["verified"] for row in rows} == {None}
     assert not any("duplicate" in row["reason"] for row in rejected) and any(r["reason"] == "black" for r in rejected)

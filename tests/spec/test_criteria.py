@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builder import generate
 from builder.common.errors import UserError
 from builder.common.validation import SpecError
+from builder.generate import main as generate
 from builder.models.source import Source
 from builder.raw.recipe import BuildRecipe
 from builder.spec import criteria, table
@@ -124,14 +124,14 @@ def test_without_leaves_out_what_it_names_and_nothing_else(names):
 def test_without_an_unknown_check_is_refused(capsys):
     with pytest.raises(UserError, match=r"`--without` must be one of integrity, face, .*, got 'eyes'"):
         SPEC.checks.without(["eyes"])
-    assert generate.main(["--without", "face,eyes"]) == 2
+    assert generate(["--without", "face,eyes"]) == 2
     assert capsys.readouterr().err.startswith("generate: `--without` must be one of integrity, face, ")
 
 
 def test_a_check_that_another_one_needs_is_not_left_out_alone(monkeypatch, tmp_path, capsys):
     """The preview's faces are read by the model of the attribute check: both go, or none."""
     monkeypatch.chdir(tmp_path)
-    assert generate.main(["--model", "preview", "--without", "attribute", "--dry-run"]) == 2
+    assert generate(["--model", "preview", "--without", "attribute", "--dry-run"]) == 2
     said = capsys.readouterr().err
     assert "needs [checks.attribute]; leave neither out, or both" in said and said.count("\n") == 1
-    assert generate.main(["--model", "preview", "--without", "attribute", "--without", "face", "--dry-run"]) == 0
+    assert generate(["--model", "preview", "--without", "attribute", "--without", "face", "--dry-run"]) == 0
