@@ -24,6 +24,7 @@ from huggingface_hub.utils import _http
 
 from builder import upload
 from builder.dataset import packing, parquet
+from builder.dataset.folder import Release
 from builder.hub import changes, readback, repository, retry
 from builder.linting import lint
 from tests.experiments import upload_faults
@@ -129,7 +130,8 @@ def publish(hub, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(repository, "HfApi", partial(huggingface_hub.HfApi, hub.endpoint))
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "home" / "hub"))
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-    monkeypatch.setattr(retry, "PAUSES", (0.01, 0.01))
+    monkeypatch.setattr(retry, "TRIES", 3)
+    monkeypatch.setattr(retry, "FIRST_PAUSE", 0.01)
     read = []
 
     def note(repo, revision, expected):
@@ -199,7 +201,7 @@ def test_it_loads(whole, tmp_path, python):
     command = [str(python), "-c", LOAD]
     done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    infos = upload.Release(folder, "AGFD-30K").card[0]["dataset_info"]
+    infos = Release(folder, "AGFD-30K").card[0]["dataset_info"]
     counts = {info["config_name"]: {s["name"]: s["num_examples"] for s in info["splits"]} for info in infos}
     assert json.loads(done.stdout) == {f"{config} {how}": counts[config] for config in counts for how in (0 > 1, 1 > 0)}
 
@@ -243,7 +245,7 @@ def test_several_commits_bring_the_mark_first_and_the_card_last(publish, hub, re
 
 
 def test_a_first_upload_that_was_killed_between_commits_is_ours(publish, hub, releases, monkeypatch):
-    folder, patches = releases["tiny"], [NO_READBACK, "outgoing.FILES_A_COMMIT = 3"]
+    folder, patches = releases["tiny"], [NO_READBACK, "changes.FILES_A_COMMIT = 3"]
     fault = hub.fault("POST /commit/", after=1, delay=1, reset=True)
 
     def stop(hub, process):
@@ -284,7 +286,7 @@ def test_thorough_decodes_what_the_sample_leaves_out(hub, releases, tmp_path):
     with pq.ParquetWriter(path, table.schema, write_page_index=True) as writer:
         writer.write_table(pa.Table.from_pylist(rows, schema=table.schema))
     card = folder / "README.md"
-    for info in upload.Release(folder).card[0]["dataset_info"]:
+    for info in Release(folder).card[0]["dataset_info"]:
         told = f"download_size: {info['download_size']}"
         changed = info["download_size"] + (path.stat().st_size - size) * (info["config_name"] != "metadata")
         card.write_text(card.read_text().replace(told, f"download_size: {changed}"))
@@ -567,14 +569,14 @@ def test_what_was_put_together_is_not_shown_when_the_release_has_changed(publish
     monkeypatch.setattr(changes, "FILES_A_COMMIT", 3)
     older, newer = older_and_newer
     publish(older)
-    before, require, path = hub.commits(REPO), changes.State.require_same, newer / "recipe.toml"
+    before, require, path = hub.commits(REPO), changes.Snapshot.require_same, newer / "recipe.toml"
 
     def disturbed(state):
         if any(commit["message"] == "Release" for commit in hub.store.commits.values() if commit not in before):
             path.write_bytes(path.read_bytes())
         require(state)
 
-    monkeypatch.setattr(changes.State, "require_same", disturbed)
+    monkeypatch.setattr(changes.Snapshot, "require_same", disturbed)
     assert f"{path}: was changed while it was checked or sent" in publish(newer, status=2)
     assert hub.commits(REPO) == before
 
@@ -617,7 +619,7 @@ def test_no_room_to_load_it_back_is_told_before_anything_is_sent(publish, releas
     """It is downloaded, and its largest config is unpacked beside that."""
     folder = releases["tiny"]
     publish(folder)
-    unpacked = max(info["dataset_size"] for info in upload.Release(folder).card[0]["dataset_info"])
+    unpacked = max(info["dataset_size"] for info in Release(folder).card[0]["dataset_info"])
     needed = unpacked + sum(path.stat().st_size for path in folder.rglob("*.parquet"))
     free = needed - 1
     monkeypatch.setattr(readback.tempfile, "gettempdir", lambda: "/scratch")
@@ -647,7 +649,7 @@ def test_what_loading_back_takes(releases, tmp_path, hub, monkeypatch):
             time.sleep(0.01)
 
     assert upload_faults.upload(hub, folder, stop=watch).status == 0
-    unpacked = max(info["dataset_size"] for info in upload.Release(folder).card[0]["dataset_info"])
+    unpacked = max(info["dataset_size"] for info in Release(folder).card[0]["dataset_info"])
     downloaded = sum(path.stat().st_size for path in folder.rglob("*.parquet"))
     assert downloaded < most < 1.05 * (downloaded + unpacked)
 
