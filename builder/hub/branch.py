@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
@@ -114,12 +115,16 @@ class Branch(Repository):
         named and left alone.
         """
         head = self.head()
-        filters = {"author": self.user_name, "discussion_type": "pull_request", "discussion_status": "open"}
+        filters: dict[str, Any] = {
+            "author": self.user_name,
+            "discussion_type": "pull_request",
+            "discussion_status": "open",
+        }
         for request in with_retries("read", lambda: list(self.api.get_repo_discussions(**self.repo, **filters))):
-            if not TITLE.fullmatch(request.title):
+            if not (request.git_reference and TITLE.fullmatch(request.title)):
                 continue
             if self._may_resume(head, request.num, request.git_reference):
-                self._continue_in(request.git_reference, request.url, "going on in")
+                self._continue_in(request.git_reference, request.url or "", "going on in")
                 return True
             print(f"{request.url} is still open; close it unless it is wanted", file=sys.stderr, flush=True)
         return False

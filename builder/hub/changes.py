@@ -64,7 +64,7 @@ def is_same(local: CommitOperationAdd, remote: RepoFile | None) -> bool:
         return False
     if remote.lfs is not None:
         return remote.lfs.sha256 == local.upload_info.sha256.hex()
-    data = Path(local.path_or_fileobj).read_bytes()
+    data = Path(str(local.path_or_fileobj)).read_bytes()
     return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest() == remote.blob_id
 
 

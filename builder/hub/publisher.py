@@ -146,7 +146,7 @@ class Publisher:
             missing, old = hub_changes.differences(local, tree)
         kept = len(local.files) - len(missing)
         say(f"{kept} of {len(local.files)} files are there; {len(missing)} to send, {local.bytes(missing):,} bytes")
-        commit, parts = self.branch.head(), hub_changes.commit_batches(missing, first="README.md" not in tree)
+        commit, parts = self.branch.head() or "", hub_changes.commit_batches(missing, first="README.md" not in tree)
         progress = hub_changes.UploadProgress(local.bytes(missing))
         for number, names in enumerate(parts, 1):
             for start in range(0, len(names), hub_branch.FILES_AT_ONCE):

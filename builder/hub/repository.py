@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import CommitOperationAdd, DatasetCard, HfApi, RepoFile, get_token, is_offline_mode
 from huggingface_hub.errors import (
@@ -29,7 +30,7 @@ class Repository:
         self.repo_id = repo_id
         self.revision = revision
         self.user_name = ""
-        self.repo = {"repo_id": repo_id, "repo_type": "dataset"}
+        self.repo: dict[str, Any] = {"repo_id": repo_id, "repo_type": "dataset"}
 
     def user(self) -> str:
         """Return the name of the token's user. Raises UserError where there is no valid token, or no network."""
@@ -108,7 +109,7 @@ class Repository:
         if is_same(card, tree.get("README.md")):
             return
         remote = MARK.search(self._text("README.md", tree))
-        local = MARK.search(Path(card.path_or_fileobj).read_text(encoding="utf-8", errors="replace"))
+        local = MARK.search(Path(str(card.path_or_fileobj)).read_text(encoding="utf-8", errors="replace"))
         if remote and local and remote[0] == local[0]:
             raise UserError(
                 f"{self.repo_id}: the card there has another text, of the same release: bring what was edited there "
