@@ -26,8 +26,9 @@ STANDIN = str(ROOT / "tests" / "fixtures" / "standin.py")
 LINT = """
 import sys
 from pathlib import Path
-from builder import lint
-found = list(lint.check(lint.Release(Path("agfd30k")), allow_preview=True))
+from builder.dataset.folder import Release
+from builder.linting import lint
+found = list(lint.check(Release(Path("agfd30k")), allow_preview=True))
 sys.exit("\\n".join(map(str, found[:5])) or None)
 """
 

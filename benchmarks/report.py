@@ -24,8 +24,9 @@ from tests.fixtures import browser
 ROWS = 3_000
 START = "from pathlib import Path\n"
 MAKE = """
-import builds, numpy as np, reports
+import numpy as np
 from PIL import Image
+from tests.fixtures import builds, reports
 def picture_of(seed):
     noise = np.random.default_rng(seed).normal(0, 6, (96, 96, 3))
     smooth = np.asarray(patches(seed, 96), dtype=float)
@@ -34,8 +35,8 @@ patches, builds.picture_of = builds.picture_of, picture_of
 reports.make(Path("made"), toml=Path("table.toml").read_text())
 """
 WRITE = """
-from builder import report
-report.make(Path("made/fruit").resolve(), Path("page.html"), THUMBNAILS)
+from builder.reporting import page
+page.make(Path("made/fruit").resolve(), Path("page.html"), THUMBNAILS)
 """
 PAINT = """new Promise((done) => new PerformanceObserver((list) => {
   for (const entry of list.getEntriesByName("first-contentful-paint")) done(entry.startTime);

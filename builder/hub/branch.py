@@ -11,7 +11,6 @@ import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
@@ -115,12 +114,18 @@ class Branch(Repository):
         named and left alone.
         """
         head = self.head()
-        filters: dict[str, Any] = {
-            "author": self.user_name,
-            "discussion_type": "pull_request",
-            "discussion_status": "open",
-        }
-        for request in with_retries("read", lambda: list(self.api.get_repo_discussions(**self.repo, **filters))):
+        requests = with_retries(
+            "read",
+            lambda: list(
+                self.api.get_repo_discussions(
+                    **self.repo,
+                    author=self.user_name,
+                    discussion_type="pull_request",
+                    discussion_status="open",
+                )
+            ),
+        )
+        for request in requests:
             if not (request.git_reference and TITLE.fullmatch(request.title)):
                 continue
             if self._may_resume(head, request.num, request.git_reference):
