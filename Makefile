@@ -5,7 +5,10 @@ VENV := .venv
 OLD := .venv-datasets3
 LAUNCH := $(VENV)/bin/accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no
 
-.PHONY: demo test slow network bench quality style docs
+# A worker for every core; a worker that has nothing left takes tests from another.
+TEST := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -q -n auto --dist worksteal
+
+.PHONY: demo test quick slow network bench quality types style docs
 
 demo: $(VENV)/ready
 	$(LAUNCH) builder/generate.py --model preview --scale 0.005 --raw agfd30k-preview-raw
@@ -14,8 +17,12 @@ demo: $(VENV)/ready
 	@echo "drawn faces, to show the tool: look at agfd30k-report.html; the real model: accelerate launch builder/generate.py"
 
 test: $(VENV)/ready $(OLD)/ready
-	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -q
+	$(TEST)
 	OMP_NUM_THREADS=1 $(OLD)/bin/python -m pytest -q tests/test_loader.py tests/dataset/test_packing.py
+
+# Without the tests that start processes.
+quick: $(VENV)/ready
+	$(TEST) -m 'not process and not slow and not network'
 
 slow: $(VENV)/ready
 	$(VENV)/bin/python -m pytest -q -m slow
@@ -35,6 +42,10 @@ quality: $(VENV)/ready
 # The reference of the commands, from their code.
 docs: $(VENV)/ready
 	$(VENV)/bin/python docs/commands.py
+
+# The same, when the types are clean, is a part of `quality`.
+types: $(VENV)/ready
+	$(VENV)/bin/mypy
 
 style: $(VENV)/ready
 	$(VENV)/bin/ruff check --fix .

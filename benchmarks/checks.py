@@ -33,6 +33,8 @@ CPU = torch.device("cpu")
 BATCH = 4
 RADII = (2, 4, 8)
 HASHES = (10_000, 30_000, 100_000)
+CLIP_LAYERS = 24
+"""Those of ViT-L/14's picture part."""
 
 
 def run(scale: float = 1.0) -> Iterator[Table]:
@@ -81,7 +83,7 @@ def _clip() -> Reader:
     words = random_weights._tokenizer()
     text = {"eos_token_id": words.eos_token_id}
     vision = {"hidden_size": 1024, "intermediate_size": 4096, "num_attention_heads": 16, "patch_size": 14}
-    vision["num_hidden_layers"] = 24
+    vision["num_hidden_layers"] = CLIP_LAYERS
     with tempfile.TemporaryDirectory() as folder:
         for part in (CLIPModel(CLIPConfig(text_config=text, vision_config=vision)), CLIPImageProcessor(), words):
             part.save_pretrained(folder)

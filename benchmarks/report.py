@@ -24,8 +24,9 @@ from tests.fixtures import browser
 ROWS = 3_000
 START = "from pathlib import Path\n"
 MAKE = """
-import builds, numpy as np, reports
+import numpy as np
 from PIL import Image
+from tests.fixtures import builds, reports
 def picture_of(seed):
     noise = np.random.default_rng(seed).normal(0, 6, (96, 96, 3))
     smooth = np.asarray(patches(seed, 96), dtype=float)

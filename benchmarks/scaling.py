@@ -29,6 +29,18 @@ BUILD = [
 ]
 PEER = "diffusers' documented example"
 SPLIT = [str(Path(__file__).with_name("split.py"))]
+SLOW = [DELAY, 3 * DELAY]
+TRIALS: dict[str, tuple[str, list[float], bool]] = {
+    "1": ("build", [DELAY], False),
+    "2": ("build", [DELAY] * 2, False),
+    "4": ("build", [DELAY] * 4, False),
+    "2, one of them at a third of the rate": ("build", SLOW, False),
+    "2 that know nothing of each other, one folder": ("build", [DELAY] * 2, True),
+    f"{PEER}: 1": ("split", [DELAY], False),
+    f"{PEER}: 2": ("split", [DELAY] * 2, False),
+    f"{PEER}: 2, one at a third of the rate": ("split", SLOW, False),
+}
+"""By name: which script, the delay of each process, and whether they are strangers, each of which makes everything."""
 
 
 def run(scale: float = 1.0) -> Iterator[Table]:
@@ -42,20 +54,9 @@ def run(scale: float = 1.0) -> Iterator[Table]:
             "Efficiency: as a share of what the processes could make, if each were as quick as one alone."
         ],
     )
-    build, split = [*BUILD, "--limit", str(count)], [*SPLIT, str(count)]
-    slow = [DELAY, 3 * DELAY]
-    trials = {
-        "1": (build, [DELAY], False),
-        "2": (build, [DELAY] * 2, False),
-        "4": (build, [DELAY] * 4, False),
-        "2, one of them at a third of the rate": (build, slow, False),
-        "2 that know nothing of each other, one folder": (build, [DELAY] * 2, True),
-        f"{PEER}: 1": (split, [DELAY], False),
-        f"{PEER}: 2": (split, [DELAY] * 2, False),
-        f"{PEER}: 2, one at a third of the rate": (split, slow, False),
-    }
     alone: dict[str, float] = {}
-    for name, (command, delays, strangers) in trials.items():
+    for name, (script, delays, strangers) in TRIALS.items():
+        command = [*BUILD, "--limit", str(count)] if script == "build" else [*SPLIT, str(count)]
         seconds, made, twice = _trial(command, delays, strangers)
         rate = made / seconds
         share = efficiency(rate, delays, alone.setdefault(command[0], rate))
@@ -102,11 +103,10 @@ def _trial(command: list[str], delays: list[float], strangers: bool) -> tuple[fl
 
 def _environment(delay: float, rank: int, count: int, start: float, port: int) -> dict[str, str]:
     """As a launcher sets it, but for the delay, which is each process's own. Nobody begins before all have started."""
-    paths = os.pathsep.join(map(str, (ROOT, ROOT / "tests")))
     own = {"STANDIN_DELAY": str(delay), "STANDIN_SMALL": "1", "STANDIN_START": str(start)}
     ranks = {"RANK": str(rank), "WORLD_SIZE": str(count), "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": str(count)}
     meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    return {**os.environ, **own, **ranks, **meeting, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
+    return {**os.environ, **own, **ranks, **meeting, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 
 
 def _free_port() -> int:

@@ -11,9 +11,9 @@ import time
 from pathlib import Path
 
 from accelerate import PartialState
+from standin import wait_for_start
 
 from tests.fixtures.builds import picture_of
-from tests.fixtures.standin import wait_for_start
 
 
 def main(count: int) -> None:

@@ -10,131 +10,154 @@ import itertools
 import re
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
 from builder.common.errors import UserError
-from builder.hub import retry
 from builder.hub.changes import is_same
 from builder.hub.repository import Repository
-from builder.hub.retry import is_passing, one_line, patient, status
+from builder.hub.retry import is_passing, one_line, status, with_retries
 
 FILES_AT_ONCE = 4
-"""Files in flight: what a kill can make to be sent again."""
+"""Files in flight: a kill can make these be sent again."""
 TITLE = re.compile(r"Release|Data, part \d+ of \d+")
-"""What this tool's commits are called, and so the pull requests that they open."""
+"""The titles of this tool's commits, and so of the pull requests that they open."""
 
 
-class Remote(Repository):
-    """A branch to send to; with `asks`, a pull request to it, found by `resume` or opened by a commit."""
+@dataclass
+class PendingCommit:
+    """A commit to be made on `parent`, of files whose bytes are sent."""
 
-    def __init__(self, repo_id: str, revision: str = "main", asks: bool = False):
+    adds: Sequence[CommitOperationAdd]
+    deletes: Sequence[str]
+    message: str
+    parent: str | None
+
+
+class Branch(Repository):
+    """A branch to send to. With `opens_pull_request` a commit opens a pull request, unless `resume` found one."""
+
+    def __init__(self, repo_id: str, revision: str = "main", opens_pull_request: bool = False):
         super().__init__(repo_id, revision)
-        self.asks = asks
-        self.staged = False
+        self.opens_pull_request = opens_pull_request
+        self.is_staged = False
         self.pull_request = ""
 
     def send_bytes(self, operations: Sequence[CommitOperationAdd]) -> None:
-        """Send what the files hold, without a commit: nobody sees them yet, and what has arrived is not sent again."""
-        patient("send", lambda: self._send(operations))
-
-    def _send(self, operations: Sequence[CommitOperationAdd]) -> None:
-        self.api.preupload_lfs_files(
-            **self.where,
-            additions=operations,
-            revision=self.revision,
-            create_pr=self.asks,
-            num_threads=FILES_AT_ONCE,
-            free_memory=False,
+        """Send the files' bytes without a commit: nobody sees them yet, and what has arrived is not sent again."""
+        with_retries(
+            "send",
+            lambda: self.api.preupload_lfs_files(
+                **self.repo,
+                additions=operations,
+                revision=self.revision,
+                create_pr=self.opens_pull_request,
+                num_threads=FILES_AT_ONCE,
+                free_memory=False,
+            ),
         )
 
     def commit(self, adds: Sequence[CommitOperationAdd], deletes: Sequence[str], message: str) -> str:
-        """Make one commit of files whose bytes are sent; returns its id.
+        """Make one commit of files whose bytes are sent; return its id.
 
-        An answer that was lost, and a head that somebody else moved meanwhile (412), are settled by reading the head:
-        if all is there as wanted the commit was made, else it is made on the new head. A pull request that may
-        have been opened is looked for; where it is not found, another is opened only if it is one to `merge`.
+        A lost answer, and a head that somebody else moved meanwhile (412), are settled by reading the head: the commit
+        was made if all its changes are there, else it is made on the new head. A pull request that may have been
+        opened is looked for; where it is not found, another is opened only if it is one to `merge`.
         """
-        parent = self.head()
-        for pause in (*retry.PAUSES, None):
-            try:
-                return self._commit(adds, deletes, message, parent)
-            except Exception as error:
-                if not (is_passing(error) or status(error) == 412):
-                    raise
-                failure = error
-            if pause is not None:
-                retry.rest("commit", failure, pause)
-            if self.asks and status(failure) != 429 and not self.resume() and not self.staged:
-                raise self._lost_request(failure)
-            parent, tree = self.head(), self.tree()
-            there = all(is_same(add, tree.get(add.path_in_repo)) for add in adds)
-            if parent and there and not set(deletes) & set(tree):
-                return parent
-            deletes = [name for name in deletes if name in tree]
-        raise failure
-
-    def _commit(self, adds: Sequence[CommitOperationAdd], deletes: Sequence[str], message: str, parent: str | None):
-        made = self.api.create_commit(
-            **self.where,
-            operations=[*adds, *(CommitOperationDelete(name) for name in deletes)],
-            commit_message=message,
-            revision=self.revision,
-            parent_commit=parent,
-            create_pr=self.asks,
+        pending = PendingCommit(adds, deletes, message, self.head())
+        return with_retries(
+            "commit",
+            lambda: self._create_commit(pending),
+            lambda error: self._find_commit(pending, error),
+            is_retryable=lambda error: is_passing(error) or status(error) == 412,
         )
-        if self.asks:
-            self._go_on(made.pr_revision, made.pr_url, "opened")
-        return made.oid
 
-    def _go_on(self, revision: str, url: str, how: str) -> None:
-        self.asks, self.revision, self.pull_request = False, revision, url
-        print(f"{how} {url}" + ", to be merged when all is there" * self.staged, file=sys.stderr, flush=True)
+    def _create_commit(self, pending: PendingCommit) -> str:
+        info = self.api.create_commit(
+            **self.repo,
+            operations=[*pending.adds, *(CommitOperationDelete(name) for name in pending.deletes)],
+            commit_message=pending.message,
+            revision=self.revision,
+            parent_commit=pending.parent,
+            create_pr=self.opens_pull_request,
+        )
+        if self.opens_pull_request:
+            self._continue_in(info.pr_revision or "", info.pr_url or "", "opened")
+        return info.oid
+
+    def _find_commit(self, pending: PendingCommit, error: BaseException) -> str | None:
+        """Return the head where it has the commit's changes already; else prepare the commit for the new head."""
+        if self.opens_pull_request and status(error) != 429 and not self.resume() and not self.is_staged:
+            raise self._unknown_pull_request(error)
+        head, tree = self.head(), self.tree()
+        has_adds = all(is_same(add, tree.get(add.path_in_repo)) for add in pending.adds)
+        if head and has_adds and not set(pending.deletes) & set(tree):
+            return head
+        pending.parent = head
+        pending.deletes = [name for name in pending.deletes if name in tree]
+        return None
+
+    def _continue_in(self, revision: str, url: str, verb: str) -> None:
+        self.opens_pull_request, self.revision, self.pull_request = False, revision, url
+        print(f"{verb} {url}" + ", to be merged when all is there" * self.is_staged, file=sys.stderr, flush=True)
 
     def stage(self) -> bool:
-        """From now on commit to a pull request, which `merge` shows as a whole; True where one is resumed."""
-        self.asks = self.staged = True
+        """Commit to a pull request from now on, until `merge`; return True where an open one is continued."""
+        self.opens_pull_request = self.is_staged = True
         return self.resume()
 
     def resume(self) -> bool:
-        """Go on in the pull request that an earlier run of the user's left open; True where there is one.
+        """Continue the pull request that an earlier run of the user's left open; return True where there is one.
 
         It begins at the branch's head and holds commits of this tool alone. Any other that this tool may have opened is
         named and left alone.
         """
-        head, asked = self.head(), {"author": self.name, "discussion_type": "pull_request", "discussion_status": "open"}
-        for found in patient("read", lambda: list(self.api.get_repo_discussions(**self.where, **asked))):
-            if not TITLE.fullmatch(found.title):
+        head = self.head()
+        requests = with_retries(
+            "read",
+            lambda: list(
+                self.api.get_repo_discussions(
+                    **self.repo,
+                    author=self.user_name,
+                    discussion_type="pull_request",
+                    discussion_status="open",
+                )
+            ),
+        )
+        for request in requests:
+            if not (request.git_reference and TITLE.fullmatch(request.title)):
                 continue
-            if self._may_resume(head, found.num, found.git_reference):
-                self._go_on(found.git_reference, found.url, "going on in")
+            if self._may_resume(head, request.num, request.git_reference):
+                self._continue_in(request.git_reference, request.url or "", "going on in")
                 return True
-            print(f"{found.url} is still open; close it unless it is wanted", file=sys.stderr, flush=True)
+            print(f"{request.url} is still open; close it unless it is wanted", file=sys.stderr, flush=True)
         return False
 
     def _may_resume(self, head: str | None, number: int, revision: str) -> bool:
-        known = patient("read", lambda: self.api.get_discussion_details(**self.where, discussion_num=number))
-        commits = patient("read", lambda: list(self.api.list_repo_commits(**self.where, revision=revision)))
+        details = with_retries("read", lambda: self.api.get_discussion_details(**self.repo, discussion_num=number))
+        commits = with_retries("read", lambda: list(self.api.list_repo_commits(**self.repo, revision=revision)))
         own = list(itertools.takewhile(lambda commit: commit.commit_id != head, commits))
-        ours = len(own) < len(commits) and all(TITLE.fullmatch(commit.title) for commit in own)
-        return ours and known.target_branch == f"refs/heads/{self.revision}"
+        begins_at_head = len(own) < len(commits)
+        is_own = begins_at_head and all(TITLE.fullmatch(commit.title) for commit in own)
+        return is_own and details.target_branch == f"refs/heads/{self.revision}"
 
     def merge(self) -> str:
-        """Merge what was staged; returns the commit. A lost answer is settled by reading what is there."""
-        number, wanted = int(self.pull_request.rpartition("/")[2]), self._names(self.revision)
-        patient(
+        """Merge the staged pull request; return the commit. A lost answer is settled by comparing the files."""
+        number, files = int(self.pull_request.rpartition("/")[2]), self._blob_ids(self.revision)
+        with_retries(
             "merge",
-            lambda: self.api.merge_pull_request(**self.where, discussion_num=number),
-            lambda: True if self._names("main") == wanted else None,
+            lambda: self.api.merge_pull_request(**self.repo, discussion_num=number),
+            lambda error: True if self._blob_ids("main") == files else None,
         )
-        self.revision, self.pull_request, self.staged = "main", "", False
+        self.revision, self.pull_request, self.is_staged = "main", "", False
         return self.head() or ""
 
-    def _names(self, revision: str) -> dict[str, str]:
+    def _blob_ids(self, revision: str) -> dict[str, str]:
         return {path: file.blob_id for path, file in self.tree(revision).items()}
 
-    def _lost_request(self, error: Exception) -> UserError:
-        """A pull request that was not found may be opened yet: the user has to look."""
+    def _unknown_pull_request(self, error: BaseException) -> UserError:
+        """Return the error for a pull request that may or may not have been opened: the user has to look."""
         place = f"{self.api.endpoint}/datasets/{self.repo_id}/discussions"
         return UserError(
             f"{self.repo_id}: {one_line(error)}; see whether the pull request was opened all the same, at {place}, "

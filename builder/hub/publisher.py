@@ -18,7 +18,7 @@ from builder.linting import lint
 
 @dataclass(frozen=True)
 class PublishConfig:
-    """What is published, where and how; the names are those of the command's flags. `repo_id` is owner/name."""
+    """Which release is published, where and how; the fields are the command's flags. `repo_id` is owner/name."""
 
     folder: Path
     repo_id: str
@@ -40,46 +40,47 @@ class Publisher:
     def __init__(self, config: PublishConfig):
         self.config = config
         self.release = Release(config.folder, config.repo_id.partition("/")[2])
-        self.remote = hub_branch.Remote(config.repo_id, config.revision, asks=config.create_pr)
+        self.branch = hub_branch.Branch(config.repo_id, config.revision, opens_pull_request=config.create_pr)
 
     def run(self) -> None:
-        """Lint, send, verify, tag, publish; raises UserError at the first thing that is not right."""
-        state = self._lint()
+        """Lint, send, verify, tag and publish. Raises UserError at the first fault."""
+        snapshot = self._lint()
         if self.config.dry_run:
             print(self._would_send())
             return
         say(f"reading {len(self.release.files)} files")
         try:
-            self._publish(hub_changes.Local(state))
+            self._publish(hub_changes.LocalFiles(snapshot))
         except Exception:
-            state.require_same()  # a file that has changed or is gone makes many things fail
+            snapshot.require_same()  # a file that has changed or is gone makes many things fail
             raise
 
-    def _publish(self, local: hub_changes.Local) -> None:
+    def _publish(self, local: hub_changes.LocalFiles) -> None:
         infos = self.release.card[0]["dataset_info"]
         unpacked = max(info.get("dataset_size") or 0 for info in infos)
         readback.require_room(local.bytes(self.release.parquet) + unpacked)
-        user = self.remote.user()
+        user = self.branch.user()
         if self.config.verify_only:
-            commit = self.remote.head()
+            commit = self.branch.head()
             if commit is None:
                 raise UserError(f"{self.config.repo_id}: there is no such dataset or branch that {user} may see")
             self._require_tag(commit)
         else:
             self._prepare(user, local)
-            self._require_tag(self.remote.head(), changes=any(hub_changes.differences(local, self.remote.tree())))
+            self._require_tag(self.branch.head(), changes=any(hub_changes.differences(local, self.branch.tree())))
             commit = self._send(local)
         self._verify(local, commit)
         self._finish(commit)
 
-    def _lint(self) -> hub_changes.State:
-        """The files as they are checked. Raises UserError for a fault."""
+    def _lint(self) -> hub_changes.Snapshot:
+        """Check the release; return a snapshot of its files, made before. Raises UserError for a fault."""
         if not self.release.folder.is_dir():
             raise UserError(f"{self.release.folder}: there is no such folder; make it with builder/generate.py")
         if agfd30k.is_raw(self.release.folder):
             make = f"python -m builder.release --raw {self.release.folder}"
             raise UserError(f"{self.release.folder}: a raw build, not a release; run `{make}` first")
-        config, faults, state = self.config, [], hub_changes.State(self.release.folder, self.release.files)
+        config, faults = self.config, []
+        snapshot = hub_changes.Snapshot(self.release.folder, self.release.files)
         for fault in lint.check(self.release, config.thorough, config.allow_preview, config.allow_incomplete):
             print(f"  {fault}", file=sys.stderr)
             faults.append(fault)
@@ -89,86 +90,88 @@ class Publisher:
         for note in lint.notes(self.release):
             say(f"note: {note}")
         say(f"{self.release.folder}: no faults")
-        return state
+        return snapshot
 
     def _would_send(self) -> str:
         names = self.release.files
         sizes = {name: (self.release.folder / name).stat().st_size for name in names}
-        commits = len(hub_changes.batches(names, first=True))
+        commits = len(hub_changes.commit_batches(names, first=True))
         lines = [f"  {size:>15,}  {name}" for name, size in sizes.items()]
-        made = f"{len(names)} files, {sum(sizes.values()):,} bytes, {commits} commit{'s' * (commits > 1)}"
-        return "\n".join([*lines, f"would send to {self.config.repo_id} at most {made}; nothing was sent"])
+        amount = f"{len(names)} files, {sum(sizes.values()):,} bytes, {commits} commit{'s' * (commits > 1)}"
+        return "\n".join([*lines, f"would send to {self.config.repo_id} at most {amount}; nothing was sent"])
 
-    def _prepare(self, user: str, local: hub_changes.Local) -> None:
-        """The repository is there, may be written to, is ours or empty, and holds nothing that keeps the release from
-        loading; all known before a byte is sent.
+    def _prepare(self, user: str, local: hub_changes.LocalFiles) -> None:
+        """Create the repository if need be, and refuse it before a byte is sent.
+
+        Raises UserError unless it may be written to, is empty or holds a release of this tool, and has no file that
+        would keep the release from loading.
         """
-        remote, config = self.remote, self.config
-        remote.validate_card(self.release.folder / "README.md")
-        if not remote.exists():
-            remote.create()
+        branch, config = self.branch, self.config
+        branch.validate_card(self.release.folder / "README.md")
+        if not branch.exists():
+            branch.create()
             say(f"{user} made {config.repo_id}, private")
         if not config.create_pr:
-            remote.require_writable()
-        if remote.head() is None:
-            remote.create_branch()
+            branch.require_writable()
+        if branch.head() is None:
+            branch.create_branch()
         if config.create_pr:
-            remote.resume()
-        tree = remote.tree()
-        if not (config.force or remote.is_ours(tree)):
+            branch.resume()
+        tree = branch.tree()
+        if not (config.force or branch.is_own_release(tree)):
             raise UserError(
                 f"{config.repo_id}: holds a dataset that this tool did not make; choose another name, or replace it "
                 "with --force"
             )
         if not config.force:
-            remote.require_unedited(tree, local.files["README.md"])
+            branch.require_unedited(tree, local.files["README.md"])
         globs = [glob for splits in self.release.configs().values() for glob in splits.values()]
         hub_changes.require_loadable(config.repo_id, local, tree, globs)
 
     def _require_tag(self, head: str | None, changes: bool = False) -> None:
-        """The tag is free, or stands for the head, which then must be what is published."""
+        """Raise UserError unless the tag is free, or stands for a head that needs no changes."""
         tag = self.config.tag
-        tagged = self.remote.tag_commit(tag) if tag else None
+        tagged = self.branch.tag_commit(tag) if tag else None
         if tagged and (changes or tagged != head):
             raise UserError(f"{self.config.repo_id}: the tag {tag} stands for another commit already; choose a new one")
 
-    def _send(self, local: hub_changes.Local) -> str:
-        """Send what is missing; returns the commit that holds the release."""
-        tree = self.remote.tree()
+    def _send(self, local: hub_changes.LocalFiles) -> str:
+        """Send the missing files; return the commit that holds the release."""
+        tree = self.branch.tree()
         missing, old = hub_changes.differences(local, tree)
         # A card that is there would show old and new files side by side.
-        parted = len(missing) > hub_changes.FILES_A_COMMIT and "README.md" in tree
-        if parted and self.remote.revision == "main" and not self.config.create_pr and self.remote.stage():
-            tree = self.remote.tree()
+        needs_staging = len(missing) > hub_changes.FILES_A_COMMIT and "README.md" in tree
+        if needs_staging and self.branch.revision == "main" and not self.config.create_pr and self.branch.stage():
+            tree = self.branch.tree()
             missing, old = hub_changes.differences(local, tree)
         kept = len(local.files) - len(missing)
         say(f"{kept} of {len(local.files)} files are there; {len(missing)} to send, {local.bytes(missing):,} bytes")
-        commit, parts = self.remote.head(), hub_changes.batches(missing, first="README.md" not in tree)
-        pace = hub_changes.Pace(local.bytes(missing))
+        commit, parts = self.branch.head() or "", hub_changes.commit_batches(missing, first="README.md" not in tree)
+        progress = hub_changes.UploadProgress(local.bytes(missing))
         for number, names in enumerate(parts, 1):
             for start in range(0, len(names), hub_branch.FILES_AT_ONCE):
-                some = names[start : start + hub_branch.FILES_AT_ONCE]
-                self.remote.send_bytes([local.files[name] for name in some])
-                pace.after(local.bytes(some))
-            local.state.require_same()
+                group = names[start : start + hub_branch.FILES_AT_ONCE]
+                self.branch.send_bytes([local.files[name] for name in group])
+                progress.add(local.bytes(group))
+            local.snapshot.require_same()
             last = number == len(parts)
             title = "Release" if last else f"Data, part {number} of {len(parts)}"
-            commit = self.remote.commit([local.files[name] for name in names], old if last else (), title)
+            commit = self.branch.commit([local.files[name] for name in names], old if last else (), title)
         if old and not parts:
-            commit = self.remote.commit((), old, "Release")
-        if not self.remote.staged:
+            commit = self.branch.commit((), old, "Release")
+        if not self.branch.is_staged:
             return commit
-        local.state.require_same()
-        return self.remote.merge()
+        local.snapshot.require_same()
+        return self.branch.merge()
 
-    def _verify(self, local: hub_changes.Local, commit: str) -> None:
-        """Raises UserError unless the commit holds the files that were checked, and loads."""
-        local.state.require_same()
-        wrong, old = hub_changes.differences(local, self.remote.tree(commit))
-        if wrong or old:
-            others = [*wrong, *old]
-            count = f"{len(others)} files differ" if len(others) > 1 else "one file differs"
-            raise UserError(f"{self.config.repo_id}: {others[0]} is not what is here ({count})")
+    def _verify(self, local: hub_changes.LocalFiles, commit: str) -> None:
+        """Raise UserError unless the commit holds the files that were checked, and loads."""
+        local.snapshot.require_same()
+        missing, old = hub_changes.differences(local, self.branch.tree(commit))
+        if missing or old:
+            differing = [*missing, *old]
+            count = f"{len(differing)} files differ" if len(differing) > 1 else "one file differs"
+            raise UserError(f"{self.config.repo_id}: {differing[0]} is not what is here ({count})")
         say(f"verified: {len(local.files)} files are the same there, by size and digest; loading them back")
         infos = self.release.card[0]["dataset_info"]
         expected = {i["config_name"]: {split["name"]: split["num_examples"] for split in i["splits"]} for i in infos}
@@ -176,12 +179,12 @@ class Publisher:
 
     def _finish(self, commit: str) -> None:
         if self.config.tag:
-            self.remote.tag(self.config.tag, commit)
+            self.branch.tag(self.config.tag, commit)
             say(f"tagged {self.config.tag}")
-        if self.config.public and self.remote.is_private():
-            self.remote.publish()
-        place = self.remote.pull_request or f"{self.remote.api.endpoint}/datasets/{self.config.repo_id}"
-        seen = "private" if self.remote.is_private() else "public"
-        branch = self.remote.revision
-        where = "" if branch == "main" else f', revision="{branch}"'
-        print(f'{place} ({seen}) holds the release: load_dataset("{self.config.repo_id}", "all"{where})')
+        if self.config.public and self.branch.is_private():
+            self.branch.publish()
+        place = self.branch.pull_request or f"{self.branch.api.endpoint}/datasets/{self.config.repo_id}"
+        visibility = "private" if self.branch.is_private() else "public"
+        name = self.branch.revision
+        argument = "" if name == "main" else f', revision="{name}"'
+        print(f'{place} ({visibility}) holds the release: load_dataset("{self.config.repo_id}", "all"{argument})')

@@ -1,4 +1,4 @@
-"""Reads a published dataset back as a user would, in a process of its own with an empty cache.
+"""Load a published dataset as a user would, in a process of its own with an empty cache.
 
 `load_dataset` of every config, downloaded and streaming; rows counted, a picture of each decoded.
 """
@@ -22,7 +22,7 @@ CACHES = ("HF_DATASETS_CACHE", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HUB_
 
 
 def require_room(needed: int) -> None:
-    """Raise UserError unless so many bytes are free where `read_back` keeps what it downloads and unpacks."""
+    """Raise UserError unless so many bytes are free in the folder into which `read_back` downloads and unpacks."""
     folder = tempfile.gettempdir()
     free = shutil.disk_usage(folder).free
     if free < needed:
@@ -33,39 +33,39 @@ def require_room(needed: int) -> None:
 
 
 def read_back(repo_id: str, revision: str, expected: dict[str, dict[str, int]]) -> None:
-    """Load every config at a commit; `expected` maps config → split → rows. Raises UserError for what is not as it is
-    here. It prints a line for every config. In the temporary folder it needs room for the whole dataset, and for the
-    largest config once more, unpacked.
+    """Load every config at a commit and print a line for each; `expected` maps config → split → number of rows.
+
+    Raises UserError where a config does not load as expected. The temporary folder needs room for the whole dataset,
+    and for the largest config once more, unpacked.
     """
     with tempfile.TemporaryDirectory(prefix="agfd30k-") as home:
         environment = {**os.environ, "HF_HOME": home, "HF_TOKEN": get_token() or ""}
         for name in CACHES:
             environment.pop(name, None)
         environment["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[2]), environment.get("PYTHONPATH", "")])
-        asked = json.dumps({"repo_id": repo_id, "revision": revision, "expected": expected})
-        done = subprocess.run(
+        request = json.dumps({"repo_id": repo_id, "revision": revision, "expected": expected})
+        child = subprocess.run(
             [sys.executable, "-m", "builder.hub.readback"],
-            input=asked,
-            stdout=None,
+            input=request,
             stderr=subprocess.PIPE,
             text=True,
             cwd=home,
             env=environment,
         )
-        if done.returncode:
-            lines = [line for line in done.stderr.splitlines() if line.strip()] or ["no reason given"]
+        if child.returncode:
+            lines = [line for line in child.stderr.splitlines() if line.strip()] or ["no reason given"]
             raise UserError(f"{repo_id}: what was sent does not load: {lines[-1]}")
 
 
 def main() -> int:
-    """The child: what to read comes as JSON on standard input."""
-    asked = json.load(sys.stdin)
+    """Run in the child process; the request comes as JSON on standard input."""
+    request = json.load(sys.stdin)
     import datasets
 
     datasets.disable_progress_bars()
-    for config, splits in asked["expected"].items():
+    for config, splits in request["expected"].items():
         try:
-            fault = _fault(datasets.load_dataset, asked["repo_id"], config, asked["revision"], splits)
+            fault = _fault(datasets.load_dataset, request["repo_id"], config, request["revision"], splits)
         except Exception as error:  # datasets and its readers raise anything
             fault = _reason(error)
         if fault:
@@ -76,17 +76,17 @@ def main() -> int:
 
 
 def _reason(error: Exception) -> str:
-    """Why a config does not load; of most failures `datasets` says only that there was one, because of another."""
-    known = status(error) or is_passing(error)
-    return one_line(error if known else error.__cause__ or error)
+    """Return why a config does not load; most errors of `datasets` only name another error as their cause."""
+    is_of_hub = status(error) or is_passing(error)
+    return one_line(error if is_of_hub else error.__cause__ or error)
 
 
 def _fault(load, repo_id: str, config: str, revision: str, splits: dict[str, int]) -> str | None:
     cache = Path("loaded").absolute()
     loaded = load(repo_id, config, revision=revision, cache_dir=str(cache))
-    found = {split: len(rows) for split, rows in loaded.items()}
-    if found != splits:
-        return f"has {found} rows, not {splits}"
+    counts = {split: len(rows) for split, rows in loaded.items()}
+    if counts != splits:
+        return f"has {counts} rows, not {splits}"
     streamed = load(repo_id, config, revision=revision, streaming=True)
     for split in splits:
         row, first = loaded[split][0], next(iter(streamed[split]))

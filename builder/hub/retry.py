@@ -1,90 +1,99 @@
-"""Calls to the Hub that are tried again when the network or the server fails, and errors told in one line."""
+"""Calls to the Hub that are tried again when the network or the server fails, and the Hub's errors in one line."""
 
 from __future__ import annotations
 
 import re
 import sys
-import time
 from collections.abc import Callable
 from json import JSONDecodeError
 from typing import Any, TypeVar
 
 from huggingface_hub import get_token
 from huggingface_hub.errors import HfHubHTTPError
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_exponential
 
-PAUSES = (1, 2, 4, 8, 16)
-"""Seconds between tries; where the server names a time (Retry-After) that is waited for instead."""
-LONGEST = 300
+TRIES = 6
+FIRST_PAUSE = 1.0
+"""Seconds before the second try, doubled before each further one; a longer Retry-After of the server is honoured."""
+LONGEST_PAUSE = 300
 QUERY = re.compile(r"(https?://[^\s'?]+)\?[^\s']*")
 """What may come after the path of an address: that of an upload lets anyone send it."""
 REFUSAL = re.compile(r"HTTP status (?:client|server) error \((\d{3})")
-"""An HTTP status in what `hf_xet` says: it raises a ConnectionError for every answer that it did not want."""
-LOST = ("TransportError", "ConnectionError", "JSONDecodeError")
-"""Errors by which no answer of the Hub's came: the last one is that of a gateway's page in its place."""
+"""An HTTP status in the message of `hf_xet`, which raises a ConnectionError for every unexpected answer."""
+NO_ANSWER = ("TransportError", "ConnectionError", "JSONDecodeError")
+"""Errors that mean that the Hub did not answer; JSONDecodeError is raised for a gateway's page in its place."""
 T = TypeVar("T")
 
 
-def patient(what: str, call: Callable[[], T], done: Callable[[], T | None] = lambda: None) -> T:
-    """The answer of `call`, tried up to six times while what fails is the connection or the server.
-
-    `done` looks, before another try, whether the work was done although its answer was lost; what it returns then is
-    the answer.
-    """
-    for pause in (*PAUSES, None):
-        try:
-            return call()
-        except Exception as error:
-            if pause is None or not is_passing(error):
-                raise
-            rest(what, error, pause)
-        found = done()
-        if found is not None:
-            return found
-    raise AssertionError("unreachable")
-
-
-def rest(what: str, error: BaseException, pause: float) -> None:
-    """Wait before another try, `pause` seconds or as long as the server asks for, and say so."""
-    pause = min(max(pause, _asked_pause(error)), LONGEST)
-    print(f"{what}: {one_line(error)}; trying again in {pause} s", file=sys.stderr, flush=True)
-    time.sleep(pause)
-
-
 def is_passing(error: BaseException) -> bool:
-    """True for what may go well on another try: no connection, a server or gateway in trouble, too many requests."""
+    """Return True for an error that may be gone on another try: no connection, server trouble, too many requests."""
     number = status(error)
-    return _is_lost(source(error)) if number is None else number in (408, 429) or number >= 500
+    return _is_no_answer(_hub_error(error)) if number is None else number in (408, 429) or number >= 500
 
 
-def status(error: BaseException) -> int | None:
-    """The HTTP status that an error stands for, if it does."""
-    found = source(error)
-    if isinstance(found, HfHubHTTPError):
-        return found.response.status_code
-    refusal = REFUSAL.search(str(found)) if _is_lost(found) else None
-    return int(refusal[1]) if refusal else None
+def with_retries(
+    action: str,
+    call: Callable[[], T],
+    find_result: Callable[[BaseException], T | None] = lambda error: None,
+    is_retryable: Callable[[BaseException], bool] = is_passing,
+) -> T:
+    """Return the result of `call`, which is tried up to six times while it fails with a retryable error.
+
+    A call can be done although its answer was lost: after each failure `find_result` looks, given the error, and what
+    it returns, if not None, is the result. `action` names the call in the line that is printed before each pause.
+    """
+    failure: BaseException | None = None
+    for attempt in Retrying(
+        stop=stop_after_attempt(TRIES),
+        wait=_pause,
+        retry=retry_if_exception(is_retryable),
+        before_sleep=lambda state: _announce(action, state),
+        retry_error_callback=lambda state: None,  # after the last try the loop ends
+    ):
+        if failure and (result := find_result(failure)) is not None:
+            return result
+        with attempt:
+            return call()
+        failure = _failure(attempt.retry_state)
+    if (result := find_result(_failure(attempt.retry_state))) is None:
+        raise _failure(attempt.retry_state)
+    return result
 
 
-def source(error: BaseException) -> BaseException:
-    """What went wrong on the way to the Hub, where the client raises another error because of it; else the error."""
-    link: BaseException | None = error
-    while link is not None:
-        if isinstance(link, HfHubHTTPError) or _is_lost(link):
-            return link
-        link = link.__cause__
+def _failure(state: RetryCallState) -> BaseException:
+    error = state.outcome and state.outcome.exception()
+    assert error
     return error
 
 
-def _is_lost(error: BaseException) -> bool:
-    return any(kind.__name__ in LOST for kind in type(error).__mro__)
+def _pause(state: RetryCallState) -> float:
+    error = _hub_error(_failure(state))
+    headers = error.response.headers if isinstance(error, HfHubHTTPError) else {}
+    retry_after = headers.get("Retry-After", "").strip()
+    seconds = int(retry_after) if retry_after.isdecimal() else 0
+    return min(max(seconds, wait_exponential(multiplier=FIRST_PAUSE)(state)), LONGEST_PAUSE)
+
+
+def _announce(action: str, state: RetryCallState) -> None:
+    line = f"{action}: {one_line(_failure(state))}; trying again in {state.upcoming_sleep:g} s"
+    print(line, file=sys.stderr, flush=True)
+
+
+def status(error: BaseException) -> int | None:
+    """Return the HTTP status behind an error, None where there is none."""
+    origin = _hub_error(error)
+    if isinstance(origin, HfHubHTTPError):
+        return origin.response.status_code
+    refusal = REFUSAL.search(str(origin)) if _is_no_answer(origin) else None
+    return int(refusal[1]) if refusal else None
 
 
 def one_line(error: BaseException) -> str:
-    """What an error says, short, on one line, and without the token."""
-    error = source(error)
+    """Return an error's message, short, on one line, and without the token."""
+    error = _hub_error(error)
     page = error.doc if isinstance(error, JSONDecodeError) else None
-    said: Any = getattr(error, "server_message", None) or page or str(error) or type(error).__name__
-    text = " ".join(str(said).split()).partition(" For more information check:")[0]
+    message: Any = getattr(error, "server_message", None) or page or str(error) or type(error).__name__
+    text = " ".join(str(message).split()).partition(" For more information check:")[0]
     text = QUERY.sub(r"\1", text)
     token = get_token()
     text = text.replace(token, "***") if token else text
@@ -94,12 +103,18 @@ def one_line(error: BaseException) -> str:
     if number:
         return f"the Hub answers {number}: {text[:200]}"
     name = type(error).__name__
-    return f"no answer ({name}: {text[:120]})" if _is_lost(error) else f"{name}: {text[:200]}"
+    return f"no answer ({name}: {text[:120]})" if _is_no_answer(error) else f"{name}: {text[:200]}"
 
 
-def _asked_pause(error: BaseException) -> int:
-    error = source(error)
-    try:
-        return int(error.response.headers["Retry-After"]) if isinstance(error, HfHubHTTPError) else 0
-    except (KeyError, ValueError):
-        return 0
+def _hub_error(error: BaseException) -> BaseException:
+    """Return the error of the Hub, or of the way to it, that caused this one; else the error itself."""
+    link: BaseException | None = error
+    while link is not None:
+        if isinstance(link, HfHubHTTPError) or _is_no_answer(link):
+            return link
+        link = link.__cause__
+    return error
+
+
+def _is_no_answer(error: BaseException) -> bool:
+    return any(kind.__name__ in NO_ANSWER for kind in type(error).__mro__)

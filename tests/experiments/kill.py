@@ -58,6 +58,15 @@ def start(folder, ranks=1, delay=0.0, arguments=BUILD):
     )
 
 
+def wait_for_tries(process, folder, count):
+    """Wait until a build has made so many tries. Fails where it ends before, or does not come so far in time."""
+    limit = time.monotonic() + STARTED
+    while sum(tries(folder).values()) < count:
+        assert process.poll() is None, f"it ended with {process.returncode}: {(folder / 'errors.log').read_text()}"
+        assert time.monotonic() < limit, f"fewer than {count} tries after {STARTED} s"
+        time.sleep(0.02)
+
+
 def finish(folder, ranks=1, arguments=BUILD):
     """Run a build to its end; its exit status must be 0."""
     process = start(folder, ranks, arguments=arguments)

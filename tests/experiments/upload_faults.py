@@ -41,7 +41,7 @@ RESET = f"^upload: {REPO}: no answer .*; run it again to go on$"
 GATEWAY = f"^upload: {REPO}: what answers is not the Hub: <html>.*502 Bad Gateway.*; run it again to go on$"
 SHORT_WAITS = """
 from huggingface_hub.utils import _http
-patience.PAUSES = (0.1, 0.1)
+retry.TRIES, retry.FIRST_PAUSE = 3, 0.1
 _http.time = types.SimpleNamespace(**{**vars(time), "sleep": lambda seconds: time.sleep(min(seconds, 0.05))})
 """
 """For a fault that stays: what is waited for between tries, cut short."""
@@ -60,7 +60,8 @@ socket.socket = Small
 """Hardly anything is on its way that the Hub has not read: what a process has sent when it dies did not all arrive."""
 PROGRAM = """
 import sys, time, types
-from builder import hub, outgoing, patience, readback, upload
+from builder import upload
+from builder.hub import branch, changes, readback, repository, retry
 {}
 sys.exit(upload.main())
 """

@@ -6,6 +6,8 @@ import pytest
 
 from tests.experiments.kill import content, finish, trial
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):

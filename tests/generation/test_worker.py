@@ -17,8 +17,9 @@ import pytest
 from builder import verify
 from builder.generate import main as generate
 from builder.spec import table
-from tests.experiments.kill import BUILD, STANDIN, content, finish, lines, settled, start, tries
+from tests.experiments.kill import BUILD, STANDIN, content, finish, lines, settled, start, tries, wait_for_tries
 
+pytestmark = pytest.mark.process
 PLAIN = [sys.executable, str(STANDIN)]
 SMALL = ["--model", "preview", "--only", "occlusion", "--scale", "0.02", "--shard-size", "16", "--batch-size", "4"]
 
@@ -75,8 +76,7 @@ def test_a_rank_that_dies_is_started_again_by_max_restarts(calm, tmp_path):
 
 def test_killed_with_two_ranks_and_finished_with_one(calm, tmp_path):
     process = start(tmp_path, 2, delay=0.02, arguments=SMALL)
-    while sum(tries(tmp_path).values()) < 20:
-        time.sleep(0.02)
+    wait_for_tries(process, tmp_path, 20)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert 0 < len(lines(tmp_path, "metadata.jsonl")) < 72
@@ -87,8 +87,7 @@ def test_killed_with_two_ranks_and_finished_with_one(calm, tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_the_run_after_the_batch_with_everything_durable(calm, tmp_path, number):
     process = start(tmp_path, 0, delay=0.02, arguments=SMALL)
-    while sum(tries(tmp_path).values()) < 10:
-        time.sleep(0.02)
+    wait_for_tries(process, tmp_path, 10)
     process.send_signal(number)
     assert process.wait() == 128 + number
     said = (tmp_path / "errors.log").read_text()
@@ -102,8 +101,7 @@ def test_a_signal_ends_the_run_after_the_batch_with_everything_durable(calm, tmp
 def test_the_launchers_death_ends_the_run_too(tmp_path):
     """`accelerate launch` does not pass on the SIGTERM that kills it: the orphan notices and stops after its batch."""
     process = start(tmp_path, 1, delay=0.02, arguments=BUILD)
-    while sum(tries(tmp_path).values()) < 8:
-        time.sleep(0.02)
+    wait_for_tries(process, tmp_path, 8)
     process.terminate()
     process.wait()
     until, made = time.monotonic() + 60, -1
@@ -190,8 +188,7 @@ def test_a_shard_that_another_run_is_writing_is_left_to_it(tmp_path):
     """The second run makes the other shards; with nothing else to do it ends in one line."""
     single = [*SMALL, "--shard-size", "100"]
     first = start(tmp_path, 0, delay=0.3, arguments=single)
-    while sum(tries(tmp_path).values()) < 5:
-        time.sleep(0.02)
+    wait_for_tries(first, tmp_path, 5)
     assert "another process is writing here" in one_line(run(tmp_path, *single))
     assert first.wait() == 0
     assert len(lines(tmp_path, "metadata.jsonl")) == 72
@@ -208,8 +205,7 @@ def test_two_runs_in_one_folder_share_it_and_whoever_ends_last_releases(calm, tm
 def test_a_second_ctrl_c_ends_the_run_at_once(calm, tmp_path):
     """The first says that it waits for the batch; the second does not wait, and only that batch is lost."""
     process = start(tmp_path, 0, delay=3, arguments=SMALL)
-    while sum(tries(tmp_path).values()) < 1:
-        time.sleep(0.02)
+    wait_for_tries(process, tmp_path, 1)
     process.send_signal(signal.SIGINT)
     time.sleep(1.5)
     process.send_signal(signal.SIGINT)

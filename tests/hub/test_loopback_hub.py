@@ -285,6 +285,7 @@ def test_downloads(hub, api, folder, tmp_path, monkeypatch):
         api.hf_hub_download(**DATASET, filename="none", cache_dir=tmp_path / "cache")
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("python", [Path(sys.executable), OLD_DATASETS], ids=["datasets", "old-datasets"])
 def test_load_dataset(hub, api, tmp_path, python):
     if not python.exists():
@@ -356,6 +357,7 @@ def test_faults_that_the_client_gives_up_at(hub, api):
     assert [[ref.name for ref in api.list_repo_refs(**DATASET).branches] for _ in range(2)] == [["niam"], ["main"]]
 
 
+@pytest.mark.process
 def test_a_client_is_killed_in_the_middle(hub, api, tmp_path):
     api.create_repo(**DATASET)
     (tmp_path / "folder").mkdir()
@@ -390,6 +392,7 @@ def test_it_goes_on_where_it_stopped(hub, api, folder, tmp_path):
     hub.start()  # for the fixture to stop
 
 
+@pytest.mark.process
 def test_as_a_command(api, tmp_path):
     command = [sys.executable, "-m", "tests.fixtures.hub", "--folder", tmp_path / "another"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:

@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -131,7 +130,8 @@ def publish(hub, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(repository, "HfApi", partial(huggingface_hub.HfApi, hub.endpoint))
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "home" / "hub"))
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-    monkeypatch.setattr(retry, "PAUSES", (0.01, 0.01))
+    monkeypatch.setattr(retry, "TRIES", 3)
+    monkeypatch.setattr(retry, "FIRST_PAUSE", 0.01)
     read = []
 
     def note(repo, revision, expected):
@@ -150,23 +150,11 @@ def tagged(hub, repo=REPO):
     return {name.removeprefix("refs/tags/"): oid for name, oid in refs.items() if "/tags/" in name}
 
 
-@pytest.fixture(scope="module")
-def rows(request, tmp_path_factory, releases):
-    """The rows of the chosen cases, by fault; two are at work at a time."""
-    chosen = [item.callspec.params["case"] for item in request.session.items if item.name.startswith("test_a_fault[")]
-    for case in chosen:
-        assert releases[case.kind].exists()  # made here, by one thread
-    with ThreadPoolExecutor(2) as pool:
-        folders = [tmp_path_factory.mktemp("case") for _ in chosen]
-        found = [pool.submit(trial, case, folder, releases, [NO_READBACK]) for case, folder in zip(chosen, folders)]
-        yield {case.fault: row for case, row in zip(chosen, found)}
-        pool.shutdown(cancel_futures=True)
-
-
+@pytest.mark.process
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.fault)
-def test_a_fault(case, rows):
+def test_a_fault(case, tmp_path, releases):
     """Nothing torn, lost, doubled or shown, one line for the user, and another run ends well."""
-    row = rows[case.fault].result()
+    row = trial(case, tmp_path, releases, [NO_READBACK])
     assert row["ok"], upload_faults.table([row])
 
 
@@ -180,6 +168,7 @@ def whole(tmp_path_factory):
         yield hub, made, run
 
 
+@pytest.mark.process
 def test_it_is_there_tagged_and_public(whole):
     hub, folder, run = whole
     assert run.status == 0, run.errors
@@ -190,6 +179,7 @@ def test_it_is_there_tagged_and_public(whole):
     assert not hub.store.repos[REPO]["private"] and not run.shows("hf_write")
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("python", [Path(sys.executable), OLD_DATASETS], ids=["datasets", "old-datasets"])
 def test_it_loads(whole, tmp_path, python):
     """As anyone would: every config, downloaded and streaming, on both versions of `datasets`."""
@@ -206,6 +196,7 @@ def test_it_loads(whole, tmp_path, python):
     assert json.loads(done.stdout) == {f"{config} {how}": counts[config] for config in counts for how in (0 > 1, 1 > 0)}
 
 
+@pytest.mark.process
 def test_once_more_sends_nothing(whole):
     hub, folder, _ = whole
     before = hub.commits(REPO)
@@ -244,8 +235,9 @@ def test_several_commits_bring_the_mark_first_and_the_card_last(publish, hub, re
     assert incomplete_cards(hub, REPO, files_of(releases["tiny"])) == 0
 
 
+@pytest.mark.process
 def test_a_first_upload_that_was_killed_between_commits_is_ours(publish, hub, releases, monkeypatch):
-    folder, patches = releases["tiny"], [NO_READBACK, "outgoing.FILES_A_COMMIT = 3"]
+    folder, patches = releases["tiny"], [NO_READBACK, "changes.FILES_A_COMMIT = 3"]
     fault = hub.fault("POST /commit/", after=1, delay=1, reset=True)
 
     def stop(hub, process):
@@ -263,6 +255,7 @@ def test_a_first_upload_that_was_killed_between_commits_is_ours(publish, hub, re
     assert own_commits(hub, REPO)[-1]["added"][0] == "README.md"
 
 
+@pytest.mark.process
 def test_a_dry_run_asks_nothing_of_the_hub(hub, releases):
     run = upload_faults.upload(hub, releases["tiny"], "--dry-run", token=None)
     assert run.status == 0 and hub.requests == []
@@ -274,6 +267,7 @@ def test_a_dry_run_asks_nothing_of_the_hub(hub, releases):
     assert run.last_line == told
 
 
+@pytest.mark.process
 def test_thorough_decodes_what_the_sample_leaves_out(hub, releases, tmp_path):
     """A bit of the second picture is another one: the sample is spread over the file, and begins with the first."""
     folder = make_release(tmp_path, limit=24)
@@ -569,14 +563,14 @@ def test_what_was_put_together_is_not_shown_when_the_release_has_changed(publish
     monkeypatch.setattr(changes, "FILES_A_COMMIT", 3)
     older, newer = older_and_newer
     publish(older)
-    before, require, path = hub.commits(REPO), changes.State.require_same, newer / "recipe.toml"
+    before, require, path = hub.commits(REPO), changes.Snapshot.require_same, newer / "recipe.toml"
 
     def disturbed(state):
         if any(commit["message"] == "Release" for commit in hub.store.commits.values() if commit not in before):
             path.write_bytes(path.read_bytes())
         require(state)
 
-    monkeypatch.setattr(changes.State, "require_same", disturbed)
+    monkeypatch.setattr(changes.Snapshot, "require_same", disturbed)
     assert f"{path}: was changed while it was checked or sent" in publish(newer, status=2)
     assert hub.commits(REPO) == before
 
@@ -636,6 +630,7 @@ def test_no_room_to_load_it_back_is_told_before_anything_is_sent(publish, releas
     publish(folder, *arguments)
 
 
+@pytest.mark.process
 def test_what_loading_back_takes(releases, tmp_path, hub, monkeypatch):
     """No more than it is said to."""
     folder, most = releases["several"], 0
@@ -718,6 +713,7 @@ def test_offline(publish, hub, releases, monkeypatch):
     publish(releases["tiny"], "--dry-run")
 
 
+@pytest.mark.process
 def test_the_reason_why_it_does_not_load_is_told(publish, hub, releases, monkeypatch):
     """`datasets` says of a damaged file no more than that there was an error."""
     publish(releases["tiny"])
