@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from builder.common import cli, validation
+from builder.common import cli
 from builder.common.errors import UserError
 
 if TYPE_CHECKING:
@@ -66,8 +66,10 @@ def _session(album: Album, out: Path, judge: str, features: Sequence[str], each:
 
     known = tuple(feature.name for feature in album.spec.features)
     for name in features:
-        validation.one_of("--feature", name, known)
-    validation.text("--judge", judge)
+        if name not in known:
+            raise UserError(f"--feature must be one of {', '.join(known)}, got {name!r}")
+    if not judge.strip():
+        raise UserError("--judge must be a name, got nothing")
     questions = choose(album.entries(), features or known, each, seed)
     if not questions:
         raise UserError(f"{album.folder}: no such picture is committed yet: let the build go on for a while")

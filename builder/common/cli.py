@@ -33,11 +33,15 @@ Thorough = Annotated[bool, typer.Option("--thorough", help="decode every picture
 
 @dataclass(frozen=True)
 class Command:
-    """A command, named like its function; `examples` end its help, `stopped` is said after ^C."""
+    """A command, named like its function; `examples` end its help, `stopped` is said after ^C.
+
+    `program` is how it is started where that is not `agfd30k NAME`.
+    """
 
     work: Callable[..., int | None]
     examples: Sequence[str]
     stopped: str = "stopped"
+    program: str = ""
 
     @property
     def name(self) -> str:
@@ -58,7 +62,7 @@ class Command:
         """Run it alone, with the process's arguments unless given; returns the exit status."""
         app = typer.Typer(add_completion=False, rich_markup_mode=None)
         self.add_to(app)
-        return run(app, f"{NAME} {self.name}", argv, obj)
+        return run(app, self.program or f"{NAME} {self.name}", argv, obj)
 
     def _guarded(self) -> Callable[..., int]:
         @functools.wraps(self.work)

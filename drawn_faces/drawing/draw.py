@@ -6,14 +6,16 @@ function of (labels, seed, size, obey): the same bytes every time, and the same 
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+import typer
 from PIL import Image
 
-from builder.common import cli, validation
+from builder.common import cli
+from builder.common.errors import UserError
 from builder.common.files import atomic
 from builder.dataset.contact_sheets import contact_sheet
 from builder.spec.spec import SEXES
@@ -130,37 +132,34 @@ def sheet(
     return contact_sheet(rows, size)
 
 
-def main(argv: list[str] | None = None) -> int:
-    """The command: write a contact sheet; returns the exit status."""
-    args = _parser().parse_args(argv)
-    return cli.status("draw", lambda: _write(args))
-
-
-def _parser() -> argparse.ArgumentParser:
-    made = cli.parser(
-        "python -m drawn_faces.drawing.draw",
-        "Write a contact sheet of drawn faces: a row for every feature, with its name.",
-        "python -m drawn_faces.drawing.draw --out sheet.png --per 8 --size 128",
-    )
-    option = made.add_argument
-    option("--out", metavar="FILE", type=Path, required=True, help="the PNG file to write")
-    option("--per", metavar="N", type=int, default=6, help="drawings in a row")
-    option("--size", metavar="PIXELS", type=int, default=192, help="width and height of a drawing")
-    option("--seed", metavar="N", type=int, default=0, help="another number gives other people")
-    option("--only", nargs="+", choices=FEATURES, metavar="FEATURE", help="rows to draw; else all")
-    option("--disobey", action="store_true", help="draw everything but the features")
-    return made
-
-
-def _write(args: argparse.Namespace) -> None:
-    validation.rule(args.out.suffix.lower() == ".png", "`--out` must end in .png", str(args.out))
-    validation.rule(args.out.parent.is_dir(), "`--out` must lie in a folder that is there", str(args.out))
-    validation.whole("--per", args.per, 1, 100)
-    validation.whole("--size", args.size, 1, 2048)
-    validation.whole("--seed", args.seed, 0)
-    drawn = sheet(args.per, args.size, args.seed, not args.disobey, tuple(args.only or FEATURES))
-    with atomic(args.out) as file:
+def write_sheet(
+    out: Annotated[Path, typer.Option(metavar="FILE", help="the PNG file to write")],
+    per: Annotated[int, typer.Option(metavar="N", parser=cli.whole(1, 100), help="drawings in a row")] = 6,
+    size: Annotated[
+        int, typer.Option(metavar="PIXELS", parser=cli.whole(1, 2048), help="width and height of a drawing")
+    ] = 192,
+    seed: Annotated[int, typer.Option(metavar="N", parser=cli.whole(0), help="another number, other people")] = 0,
+    only: Annotated[list[str] | None, typer.Option(metavar="FEATURE", help="rows to draw; else all")] = None,
+    disobey: Annotated[bool, typer.Option("--disobey", help="draw everything but the features")] = False,
+) -> None:
+    """Write a contact sheet of drawn faces: a row for every feature, with its name."""
+    if out.suffix.lower() != ".png" or not out.parent.is_dir():
+        raise UserError(f"--out must be a .png file in a folder that is there, got {out}")
+    chosen = cli.words(only) or tuple(FEATURES)
+    if unknown := [name for name in chosen if name not in FEATURES]:
+        raise UserError(f"--only must be of {', '.join(FEATURES)}, got {unknown[0]}")
+    drawn = sheet(per, size, seed, not disobey, chosen)
+    with atomic(out) as file:
         drawn.save(file, format="PNG")
+
+
+PROGRAM = "python -m drawn_faces.drawing.draw"
+COMMAND = cli.Command(write_sheet, [f"{PROGRAM} --out sheet.png --per 8 --size 128"], program=PROGRAM)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command; returns the exit status."""
+    return COMMAND.run(argv)
 
 
 if __name__ == "__main__":

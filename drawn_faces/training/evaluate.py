@@ -7,20 +7,21 @@ different the pictures of one prompt are, compared with drawings of the same per
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
+import typer
 from PIL import Image
 from tqdm import tqdm
 
 from builder import preview
-from builder.common import cli, validation
+from builder.common import cli
 from builder.common.intervals import wilson
 from builder.models import loading
 from builder.models import source as models_source
@@ -44,37 +45,31 @@ OFTEN_THERE = {*AGES, *NATURAL}
 """Labels that a picture may bear without having been asked for them."""
 
 
-def main(argv: list[str] | None = None) -> int:
-    """The command; returns the exit status."""
-    args = parser().parse_args(argv)
-    return cli.status("agreement", lambda: _print(args))
-
-
-def _print(args: argparse.Namespace) -> None:
-    validation.whole("--each", args.each, 1)
-    validation.whole("--drawn", args.drawn, 1)
-    models_source.resolve_reader(str(args.verifier), "main")
-    verifier = Verifier(args.verifier)
-    made = Generated(args.model)
-    drawings = drawn(made.spec, verifier, args.drawn)
-    lines = table_lines(verifier.labels, drawings, made.features(verifier, args.each))
-    for line in itertools.chain(lines, made.spread(verifier)):
+def agreement(
+    model: Annotated[str, typer.Option(metavar="FOLDER", help="diffusers folder, or preview")] = preview.NAME,
+    verifier: Annotated[Path, typer.Option(metavar="FOLDER", help="transformers folder")] = preview.VERIFIER,
+    each: Annotated[int, typer.Option(metavar="N", parser=cli.whole(1), help="generated pictures a feature")] = 40,
+    drawings: Annotated[
+        int, typer.Option("--drawn", metavar="N", parser=cli.whole(1), help="held-out drawings")
+    ] = 1000,
+) -> None:
+    """Read the preview model's pictures with the verifier: how often a feature is there that was asked for."""
+    models_source.resolve_reader(str(verifier), "main")
+    reader = Verifier(verifier)
+    generated = Generated(model)
+    readings = drawn(generated.spec, reader, drawings)
+    lines = table_lines(reader.labels, readings, generated.features(reader, each))
+    for line in itertools.chain(lines, generated.spread(reader)):
         print(line)
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line."""
-    made = cli.parser(
-        "python -m drawn_faces.training.evaluate",
-        "Read the preview model's pictures with the verifier: how often a feature is there that was asked for.",
-        "python -m drawn_faces.training.evaluate --each 8 --drawn 200",
-    )
-    option = made.add_argument
-    option("--model", metavar="FOLDER", default=preview.NAME, help="diffusers folder, or preview")
-    option("--verifier", metavar="FOLDER", type=Path, default=preview.VERIFIER, help="transformers folder")
-    option("--each", metavar="N", type=int, default=40, help="generated pictures a feature")
-    option("--drawn", metavar="N", type=int, default=1000, help="held-out drawings")
-    return made
+PROGRAM = "python -m drawn_faces.training.evaluate"
+COMMAND = cli.Command(agreement, [f"{PROGRAM} --each 8 --drawn 200"], program=PROGRAM)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command; returns the exit status."""
+    return COMMAND.run(argv)
 
 
 @dataclass(frozen=True)

@@ -7,20 +7,22 @@ latents; the UNet. Runs on a GPU where there is one, else on the CPU.
 
 from __future__ import annotations
 
-import argparse
 import copy
 import dataclasses
 import os
 import sys
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
+import typer
 from PIL import Image
 from transformers import CLIPTokenizer
 
 from builder import preview
-from builder.common import cli, validation
+from builder.common import cli
+from builder.common.errors import UserError
 from builder.dataset import contact_sheets
 from builder.models import loading
 from builder.models import source as models_source
@@ -46,28 +48,36 @@ UNDRAWN = ("text", "unet")
 """Stages that need no pictures, and so have all cores; the others leave one to every process that draws."""
 
 
+def train(
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="checkpoints, logs and the model")] = Path(
+        "preview-training"
+    ),
+    share: Annotated[float, typer.Option(metavar="N", help="share of every stage's samples")] = 1.0,
+    workers: Annotated[int, typer.Option(metavar="N", parser=cli.whole(0, 1000), help="processes that draw")] = max(
+        1, (os.cpu_count() or 2) - 1
+    ),
+    last: Annotated[str, typer.Option(metavar="STAGE", help="stage after which to stop")] = "unet",
+) -> None:
+    """Train the preview model and its verifier on drawn faces, and save them in the form that diffusers reads."""
+    if not 0 < share <= 100:
+        raise UserError(f"--share must be a number above 0 and at most 100, got {share}")
+    if last not in STAGES:
+        raise UserError(f"--last must be one of {', '.join(STAGES)}, got {last}")
+    Training(out, share, workers).run(last)
+
+
+PROGRAM = "python -m drawn_faces.training.train"
+COMMAND = cli.Command(
+    train,
+    [f"{PROGRAM} --out preview-training --share 0.01"],
+    stopped="stopped; run it again to go on",
+    program=PROGRAM,
+)
+
+
 def main(argv: list[str] | None = None) -> int:
     """The command; returns the exit status."""
-    parser = cli.parser(
-        "python -m drawn_faces.training.train",
-        "Train the preview model and its verifier on drawn faces, and save them in the form that diffusers reads.",
-        "python -m drawn_faces.training.train --out preview-training --share 0.01",
-    )
-    option = parser.add_argument
-    option(
-        "--out", metavar="FOLDER", type=Path, default=Path("preview-training"), help="checkpoints, logs and the model"
-    )
-    option("--share", metavar="N", type=float, default=1.0, help="share of every stage's samples")
-    option("--workers", metavar="N", type=int, default=max(1, (os.cpu_count() or 2) - 1), help="processes that draw")
-    option("--last", choices=list(STAGES), default="unet", help="stage after which to stop")
-    args = parser.parse_args(argv)
-    return cli.status("train", lambda: _train(args), stopped="stopped; run it again to go on")
-
-
-def _train(args: argparse.Namespace) -> None:
-    validation.rule(0 < args.share <= 100, "`--share` must be a number above 0 and at most 100", args.share)
-    validation.whole("--workers", args.workers, 0, 1000)
-    Training(args.out, args.share, args.workers).run(args.last)
+    return COMMAND.run(argv)
 
 
 class Training:
