@@ -148,7 +148,7 @@ def _usage(error: TyperException, path: str) -> str:
         name = parameter.opts[-1] if parameter.param_type_name == "option" else parameter.display_name_raw
         return f"{name}: {text.removeprefix('Value error, ')}"
     if near := getattr(error, "possibilities", None):
-        return f"no such option: {error.option_name}; did you mean {' or '.join(near)}?"
+        return f"no such option: {getattr(error, 'option_name', '')}; did you mean {' or '.join(near)}?"
     text = " ".join(error.format_message().split()).rstrip(".")
     text = text[:1].lower() + text[1:]
     return text if text.endswith("?") else f"{text}; `{path} --help` says what there is"
