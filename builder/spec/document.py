@@ -42,9 +42,9 @@ class Template(Model):
     """The pieces of every prompt. They are joined by commas, and a piece that is empty disappears. Weights are those of
     the Stable Diffusion web UI: `(x)` weighs 1.1, `[x]` 1/1.1, `(x:1.3)` 1.3."""
 
-    positive: Pieces
+    positive: Pieces = Field(examples=[["RAW photo", "portrait of a {age} y.o {subject}", "{ethnicity}", "{phrase}"]])
     """What a picture shall show. `{age}`, `{subject}`, `{ethnicity}` and `{phrase}` are filled in for each picture."""
-    negative: Words
+    negative: Words = Field(examples=[["cartoon", "blurry"]])
     """What it shall not show."""
 
 
