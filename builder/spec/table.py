@@ -106,7 +106,8 @@ def _good(kind: type[Part], document: Any) -> Part:
     for key, field in kind.model_fields.items():
         try:
             if key in document:
-                values[key] = TypeAdapter[Any](Annotated[field.annotation, field]).validate_python(document[key])
+                field_type: Any = Annotated[field.annotation, field]
+                values[key] = TypeAdapter(field_type).validate_python(document[key])
             elif not field.is_required():
                 values[key] = field.get_default(call_default_factory=True)
         except ValidationError:
