@@ -29,7 +29,7 @@ class Face(Model):
     detector: Text = HAAR
     """`haar` (comes with OpenCV), `classifier` (the attribute check's model, if it has a label `one_face`), or a YuNet
     model: a .onnx file, or a repository on the Hub such as opencv/face_detection_yunet."""
-    revision: Text = Field("main", examples=["main"])
+    revision: Text = Field(default="main", examples=["main"])
     """Branch, tag or commit of a detector on the Hub."""
     smallest: Annotated[float, Between(0.02, 1)] = 0.25
     """Least height of a face as a share of the picture's; a classifier knows no size."""
@@ -48,9 +48,9 @@ class Attribute(Model):
     """Least score of sex and age: a low one rejects only what clearly contradicts."""
     on_fail: Annotated[Literal["reject", "keep"], OneOf()] = "reject"
     """What becomes of a picture that fails: `reject` it, or `keep` it, marked as not verified."""
-    sexes: dict[SexLabel, Words] = Field({}, examples=[{"male": ["a portrait photo of a man"]}])
+    sexes: dict[SexLabel, Words] = Field(default={}, examples=[{"male": ["a portrait photo of a man"]}])
     """Descriptions by sex, for a CLIP or SigLIP model."""
-    age_groups: dict[Label, Words] = Field({}, examples=[{"old": ["a photo of an old person"]}])
+    age_groups: dict[Label, Words] = Field(default={}, examples=[{"old": ["a photo of an old person"]}])
     """Descriptions by label of [age_groups], for a CLIP or SigLIP model."""
 
 
@@ -86,7 +86,7 @@ class Shown(Model):
     """Judge by light: most mean luminance. Not together with `highlights_over`."""
     highlights_over: Share | None = None
     """Judge by light: least share of pixels that are nearly white."""
-    threshold: Share | None = Field(None, examples=[0.4])
+    threshold: Share | None = Field(default=None, examples=[0.4])
     """Least score of this feature, in place of that of [checks.attribute]."""
     face: Annotated[Literal["one", "covered", "profile", "any"], OneOf()] = "one"
     """`one`: exactly one face, or the picture is rejected. `profile` and `covered`: profiles, or half of a face, are

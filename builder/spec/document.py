@@ -42,9 +42,9 @@ class Template(Model):
     """The pieces of every prompt. They are joined by commas, and a piece that is empty disappears. Weights are those of
     the Stable Diffusion web UI: `(x)` weighs 1.1, `[x]` 1/1.1, `(x:1.3)` 1.3."""
 
-    positive: Pieces
+    positive: Pieces = Field(examples=[["RAW photo", "portrait of a {age} y.o {subject}", "{ethnicity}", "{phrase}"]])
     """What a picture shall show. `{age}`, `{subject}`, `{ethnicity}` and `{phrase}` are filled in for each picture."""
-    negative: Words
+    negative: Words = Field(examples=[["cartoon", "blurry"]])
     """What it shall not show."""
 
 
@@ -98,7 +98,7 @@ class Row(Model):
     """Pictures of women and girls."""
     phrases: WordsForAll | None = None
     """The words for the feature, used equally often: one list, or one by sex."""
-    combine: Combine | None = Field(None, examples=[{"at_least": 2, "of": ["glasses", "a hat", "a scarf"]}])
+    combine: Combine | None = Field(default=None, examples=[{"at_least": 2, "of": ["glasses", "a hat", "a scarf"]}])
     """In place of `phrases`: combinations of several parts."""
     ages: Ages | None = None
     """Ages in years, in place of those of [people]."""
@@ -108,7 +108,7 @@ class Row(Model):
     """How closely the picture follows the prompt, in place of what [recipe] says."""
     drop: tuple[Text, ...] = ()
     """Positive pieces of the template that this feature does without, as they stand there."""
-    replace: dict[str, Piece] = Field({}, examples=[{"big face": "whole body"}])
+    replace: dict[str, Piece] = Field(default={}, examples=[{"big face": "whole body"}])
     """Positive pieces of the template and what takes their place."""
     add: Annotated[tuple[Piece, ...], Field(examples=[["a wooden frame"]])] = ()
     """Positive pieces to add, behind the last one that has a field."""

@@ -118,7 +118,8 @@ def _split(place: Place) -> tuple[int | None, list[str]]:
     place = place if row is None else place[2:]
     if place[-1:] == ("[key]",):  # the label itself is what is wrong
         place = place[:-2]
-    return row, [key for key in place if isinstance(key, str) and not key.startswith("[")]
+    keys = [key for key in place if isinstance(key, str) and not key.startswith("[")]
+    return row, [key if key.isprintable() and 0 < len(key) <= LONGEST else shown(key) for key in keys]
 
 
 def _key(row: int | None, keys: list[str]) -> str:

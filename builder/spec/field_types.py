@@ -51,8 +51,8 @@ class Between:
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         limits = f"from {self.least:,} to {self.most:,}"
         if source is float:
-            schema = core_schema.float_schema(strict=True, ge=self.least, le=self.most, allow_inf_nan=False)
-            return _worded(schema, f"<key> must be a number {limits}")
+            number = core_schema.float_schema(strict=True, ge=self.least, le=self.most, allow_inf_nan=False)
+            return _worded(number, f"<key> must be a number {limits}")
         schema = core_schema.int_schema(strict=True, ge=int(self.least), le=int(self.most), multiple_of=self.step)
         kind = f"a multiple of {self.step}" if self.step else "a whole number"
         return _worded(schema, f"<key> must be {kind} {limits}")

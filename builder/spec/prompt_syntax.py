@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Hashable, Iterable
+from typing import Any
 
 CHUNK = 75
 BACKTRACK = 20
@@ -29,7 +30,7 @@ def parse(text: str) -> list[tuple[str, float | None]]:
 
     Neighbours of equal weight are one fragment; the empty prompt is one empty fragment of weight 1.
     """
-    pieces: list[list] = []
+    pieces: list[list[Any]] = []
     opened: dict[str, list[int]] = {"(": [], "[": []}
 
     def multiply(start: int, factor: float) -> None:
@@ -38,7 +39,8 @@ def parse(text: str) -> list[tuple[str, float | None]]:
                 piece[1] *= factor
 
     for item in _ITEM.finditer(text):
-        kind, value = item.lastgroup, item[item.lastgroup]
+        kind = str(item.lastgroup)
+        value = item[kind]
         if kind == "open":
             opened[value].append(len(pieces))
         elif kind == "weight" and opened["("]:
@@ -55,14 +57,14 @@ def parse(text: str) -> list[tuple[str, float | None]]:
     return _merge(pieces) or [("", 1.0)]
 
 
-def _split_breaks(text: str) -> Iterable[list]:
+def _split_breaks(text: str) -> Iterable[list[Any]]:
     for number, part in enumerate(_BREAK.split(text)):
         if number:
             yield ["BREAK", None]
         yield [part, 1.0]
 
 
-def _merge(pieces: list[list]) -> list[tuple[str, float | None]]:
+def _merge(pieces: list[list[Any]]) -> list[tuple[str, float | None]]:
     merged: list[tuple[str, float | None]] = []
     for text, weight in pieces:
         if merged and weight is not None and merged[-1][1] == weight:
@@ -73,7 +75,7 @@ def _merge(pieces: list[list]) -> list[tuple[str, float | None]]:
 
 
 def chunk(
-    text: str, tokenize: Callable[[str], list], comma: Hashable, size: int = CHUNK, backtrack: int = BACKTRACK
+    text: str, tokenize: Callable[[str], list[Any]], comma: Hashable, size: int = CHUNK, backtrack: int = BACKTRACK
 ) -> list[list[tuple[Hashable, float]]]:
     """Cut a prompt into chunks of at most `size` (token, weight) pairs, without BOS, EOS and filling.
 
@@ -81,9 +83,9 @@ def chunk(
     last comma is at most `backtrack` tokens back, what follows that comma moves to the next chunk. The empty prompt
     gives one empty chunk.
     """
-    chunks: list[list] = []
-    current: list = []
-    last_comma = None
+    chunks: list[list[tuple[Hashable, float]]] = []
+    current: list[tuple[Hashable, float]] = []
+    last_comma: int | None = None
     for fragment, weight in parse(text):
         if weight is None:
             chunks.append(current)
@@ -94,8 +96,9 @@ def chunk(
             if token == comma and not full:
                 last_comma = len(current)
             if full:
-                near = token != comma and last_comma is not None and size - last_comma <= backtrack
-                cut = last_comma + 1 if near else size
+                cut = size
+                if token != comma and last_comma is not None and size - last_comma <= backtrack:
+                    cut = last_comma + 1
                 chunks.append(current[:cut])
                 current, last_comma = current[cut:], None
             current.append((token, weight))
@@ -104,6 +107,6 @@ def chunk(
     return chunks
 
 
-def count_tokens(text: str, tokenize: Callable[[str], list]) -> int:
+def count_tokens(text: str, tokenize: Callable[[str], list[Any]]) -> int:
     """Tokens of a prompt without BOS, EOS and filling."""
     return sum(len(tokenize(fragment)) for fragment, weight in parse(text) if weight is not None)

@@ -118,7 +118,7 @@ class Spec(Model):
     features: Annotated[tuple[Feature, ...], Field(min_length=1)]
     ethnicities: Ethnicities
     age_groups: AgeGroups
-    minors: dict[Literal["positive", "negative"], Words] = Field({})
+    minors: dict[Literal["positive", "negative"], Words] = Field(default={})
     license: License = "creativeml-openrail-m"
     checks: Criteria = Criteria()
 

@@ -63,7 +63,7 @@ def _resolved(document: dict[str, Any]) -> tuple[Spec | None, list[Fault]]:
     rows = [(n, _feature(row, table)) for n, row in enumerate(table.feature) if not _harmed(faults, n)]
     faults += [fault.below("feature", n) for n, (_, broken) in rows for fault in broken]
     features = {n: feature for n, (feature, _) in rows if feature}
-    if not any(fault.place[:1] == ("minors",) for fault in faults):
+    if not _touched(faults, "minors"):
         faults += _unfit_for_minors(table, features)
     return (None if faults else _spec(table, tuple(features.values()))), faults
 
@@ -78,7 +78,7 @@ def _unfit_for_minors(table: Table, features: dict[int, Feature]) -> Iterator[Fa
 
 def _spec(table: Table, features: tuple[Feature, ...]) -> Spec:
     same = {key: getattr(table, key) for key in Spec.model_fields.keys() & Table.model_fields.keys()}
-    return Spec(**{**same, "features": features, "minors": table.minors.model_dump(exclude_none=True)})
+    return Spec.model_validate({**same, "features": features, "minors": table.minors.model_dump(exclude_none=True)})
 
 
 def _salvaged(document: dict[str, Any]) -> Table:
@@ -86,7 +86,7 @@ def _salvaged(document: dict[str, Any]) -> Table:
     rows, prompt = document.get("feature"), document.get("prompt")
     prompt = prompt if isinstance(prompt, dict) else {}
     pieces = {key: value for key, value in prompt.items() if isinstance(value, list)}
-    texts = {
+    texts: dict[str, Any] = {
         key: [piece for piece in pieces.get(key, ()) if isinstance(piece, str)] or None for key in Template.model_fields
     }
     template = Template.model_construct(**texts)  # for the rows' `drop` a piece is there though it has a fault itself
@@ -106,7 +106,8 @@ def _good(kind: type[Part], document: Any) -> Part:
     for key, field in kind.model_fields.items():
         try:
             if key in document:
-                values[key] = TypeAdapter(Annotated[field.annotation, field]).validate_python(document[key])
+                field_type: Any = Annotated[field.annotation, field]
+                values[key] = TypeAdapter(field_type).validate_python(document[key])
             elif not field.is_required():
                 values[key] = field.get_default(call_default_factory=True)
         except ValidationError:
@@ -125,8 +126,12 @@ def _harmed(faults: list[Fault], number: int) -> bool:
     """True where a fault may change the prompts of a row, which therefore cannot be judged."""
     of_row = [fault for fault in faults if fault.place[:2] == ("feature", number)]
     keys = {key for fault in of_row for key in (*fault.place[2:3], fault.meant)}
-    template = any("prompt" in (*fault.place[:1], fault.meant) for fault in faults)
-    return template or bool(keys & WORDING)
+    return _touched(faults, "prompt") or bool(keys & WORDING)
+
+
+def _touched(faults: list[Fault], part: str) -> bool:
+    """True where a fault lies in a part of the table, or in one whose name was misspelt."""
+    return any(part in (*fault.place[:1], fault.meant) for fault in faults)
 
 
 def _feature(row: Row, table: Table) -> tuple[Feature | None, list[Fault]]:
@@ -142,7 +147,9 @@ def _feature(row: Row, table: Table) -> tuple[Feature | None, list[Fault]]:
         "negative": _pieces(table.prompt.negative, row.negative_drop, {}, row.negative_add),
     }
     try:
-        feature = Feature(**{key: STAND_INS.get(key) if value is None else value for key, value in values.items()})
+        feature = Feature.model_validate(
+            {key: STAND_INS.get(key) if value is None else value for key, value in values.items()}
+        )
     except ValidationError as error:
         return None, faults_of(error)
     size = len(table.ethnicities) * len(feature.ages) * max(len(feature.variants(sex)) for sex in SEXES)

@@ -1,16 +1,19 @@
 """The criteria of the checks: every rule of [checks] and of a feature's `check` is one line, and nothing gets lost."""
 
+import tomllib
+
 import pytest
+import tomli_w
 from hypothesis import given
 from hypothesis import strategies as st
 
 from builder.common.errors import UserError
-from builder.common.validation import SpecError
 from builder.generate import main as generate
 from builder.models.source import Source
 from builder.raw.recipe import BuildRecipe
-from builder.spec import criteria, table
+from builder.spec import table
 from builder.spec.criteria import KINDS, Criteria, Shown
+from builder.spec.faults import SpecError
 from tests.fixtures import builds
 
 SPEC = table.load()
@@ -24,13 +27,23 @@ def said(call, *arguments):
     return str(caught.value)
 
 
+def refused(tmp_path, **changes):
+    """The line with which the default table is refused, once its [checks] or a row's `check` is another."""
+    document = tomllib.loads(table.DEFAULT.read_text(encoding="utf-8"))
+    document.update({"checks": changes["checks"]} if "checks" in changes else {})
+    document["feature"][0].update({"check": changes["check"]} if "check" in changes else {})
+    (tmp_path / "my.toml").write_text(tomli_w.dumps(document), encoding="utf-8")
+    return said(table.load, tmp_path / "my.toml")
+
+
 @pytest.mark.parametrize(
     ("checks", "message"),
     [
-        ([], "[checks] must be a table"),
-        ({"face": 3}, "[checks.face] must be a table"),
-        ({"faces": {}}, "unknown key in [checks] (known: attribute, duplicates, face, integrity), got 'faces'"),
-        ({"integrity": {"sharp": 1}}, "unknown key in [checks.integrity] (known: noise, sharpness), got 'sharp'"),
+        ([], "`checks` must be a table"),
+        ({"face": 3}, "`checks.face` must be a table"),
+        ({"faces": {}}, "unknown key in [checks], got 'faces': did you mean `face`?"),
+        ({"x": {}}, "unknown key in [checks] (known: attribute, duplicates, face, integrity), got 'x'"),
+        ({"integrity": {"sharp": 1}}, "unknown key in [checks.integrity], got 'sharp': did you mean `sharpness`?"),
         ({"integrity": {"sharpness": -1}}, "`checks.integrity.sharpness` must be a number from 0 to 10,000, got -1"),
         ({"integrity": {"noise": "little"}}, "`checks.integrity.noise` must be a number from 0 to 2, got 'little'"),
         ({"integrity": {"noise": float("nan")}}, "`checks.integrity.noise` must be a number from 0 to 2, got nan"),
@@ -50,18 +63,18 @@ def said(call, *arguments):
         ({"attribute": MODEL | {"age_groups": {"old": [["a"]]}}}, "`checks.attribute.age_groups.old` must be a non-em"),
         ({"duplicates": {"radius": 1.5}}, "`checks.duplicates.radius` must be a whole number from 0 to 16, got 1.5"),
         ({"duplicates": {"radius": 17}}, "`checks.duplicates.radius` must be a whole number from 0 to 16, got 17"),
-        ({"duplicates": {"radius": 5}}, "`checks.duplicates.radius_in_cell` must be a whole number from 5 to 16"),
+        ({"duplicates": {"radius": 5}}, "`checks.duplicates.radius_in_cell` must be a whole number from 5 "),
     ],
 )
-def test_each_rule_of_the_checks_is_one_line(checks, message):
-    assert message in said(criteria.read, checks)
+def test_each_rule_of_the_checks_is_one_line(tmp_path, checks, message):
+    assert message in refused(tmp_path, checks=checks)
 
 
 @pytest.mark.parametrize(
     ("check", "message"),
     [
         ("smiling", "`check` must be a table, got 'smiling'"),
-        ({"show": []}, "unknown key in `check` (known: darker_than, face, highlights_over, opposite, sharp, shows, "),
+        ({"show": []}, "unknown key in `check`, got 'show': did you mean `shows`?"),
         ({"shows": ["a smile"]}, "`check.shows` and `check.opposite` must be given together, got ['a smile']"),
         ({"opposite": ["no smile"]}, "`check.shows` and `check.opposite` must be given together"),
         ({"shows": "a smile", "opposite": ["none"]}, "`check.shows` must be a list, got 'a smile'"),
@@ -76,8 +89,8 @@ def test_each_rule_of_the_checks_is_one_line(checks, message):
         ({"sharp": "no"}, "`check.sharp` must be true or false, got 'no'"),
     ],
 )
-def test_each_rule_of_a_features_check_is_one_line(check, message):
-    assert message in said(criteria.shown, check)
+def test_each_rule_of_a_features_check_is_one_line(tmp_path, check, message):
+    assert message in refused(tmp_path, check=check)
 
 
 def test_a_description_of_an_unknown_person_is_one_line(tmp_path):
@@ -94,7 +107,7 @@ def test_a_mistake_in_a_features_check_names_the_row(tmp_path):
 
 
 def test_a_table_without_checks_makes_none():
-    assert criteria.read({}) == Criteria() and criteria.shown({}) == Shown()
+    assert Criteria.model_validate({}) == Criteria() and Shown.model_validate({}) == Shown()
 
 
 def test_the_default_table_has_every_check_and_says_how_to_see_every_feature():
@@ -109,7 +122,7 @@ def test_what_a_recipe_holds_gives_back_the_criteria(without):
     if without & {"attribute"}:
         without |= {"face"}
     checks = SPEC.checks.without(without)
-    spec = type(SPEC)(**{**vars(SPEC), "checks": checks})
+    spec = SPEC.changed(checks=checks)
     recipe = builds.recipe_of(spec, Source("hub", spec.recipe.model, spec.recipe.model, "c0ffee"))
     assert BuildRecipe.parse(str(recipe)).spec == spec
 
@@ -135,3 +148,12 @@ def test_a_check_that_another_one_needs_is_not_left_out_alone(monkeypatch, tmp_p
     said = capsys.readouterr().err
     assert "needs [checks.attribute]; leave neither out, or both" in said and said.count("\n") == 1
     assert generate(["--model", "preview", "--without", "attribute", "--without", "face", "--dry-run"]) == 0
+
+
+def test_a_changed_copy_is_checked_and_the_value_itself_stays():
+    """A copy with a value that breaks a rule is refused; what exists is never changed."""
+    assert SPEC.recipe.changed(steps=5).steps == 5 and SPEC.recipe.steps == 20
+    assert "`steps` must be a whole number from 1" in said(lambda: SPEC.recipe.changed(steps=0))
+    with pytest.raises(ValueError, match="frozen"):
+        SPEC.recipe.steps = 5
+    assert hash(Shown(shows=("a",), opposite=("b",))) == hash(Shown(shows=["a"], opposite=["b"]))

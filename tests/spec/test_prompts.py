@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import json
 import math
@@ -13,9 +12,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from builder.common.validation import SpecError
 from builder.plan.plan import Plan
 from builder.spec import table
+from builder.spec.faults import SpecError
 from builder.spec.minors import is_minor
 from builder.spec.prompt_syntax import CHUNK, chunk, count_tokens, parse
 from builder.spec.prompts import render
@@ -165,7 +164,7 @@ def test_break_ends_a_chunk():
 
 
 def changed(name: str, **changes) -> Feature:
-    return dataclasses.replace(ROWS[name], **changes)
+    return ROWS[name].changed(**changes)
 
 
 def test_render_an_adult():
