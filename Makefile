@@ -12,8 +12,8 @@ TEST := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -q -n auto --dist workste
 
 demo: $(VENV)/ready
 	$(LAUNCH) builder/generate.py --model preview --scale 0.005 --raw agfd30k-preview-raw
-	$(VENV)/bin/python -m builder.report agfd30k
-	$(VENV)/bin/python builder/upload.py agfd30k --repo-id you/AGFD-30K --allow-preview --allow-incomplete --dry-run
+	$(VENV)/bin/agfd30k report agfd30k
+	$(VENV)/bin/agfd30k upload agfd30k --repo-id you/AGFD-30K --allow-preview --allow-incomplete --dry-run
 	@echo "drawn faces, to show the tool: look at agfd30k-report.html; the real model: accelerate launch builder/generate.py"
 
 test: $(VENV)/ready $(OLD)/ready
@@ -39,9 +39,10 @@ quality: $(VENV)/ready
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 
-# The reference of the commands, from their code.
+# The references of commands and table, from the code.
 docs: $(VENV)/ready
 	$(VENV)/bin/python docs/commands.py
+	$(VENV)/bin/python -m builder.spec.reference
 
 # The same, when the types are clean, is a part of `quality`.
 types: $(VENV)/ready

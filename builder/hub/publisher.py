@@ -77,7 +77,7 @@ class Publisher:
         if not self.release.folder.is_dir():
             raise UserError(f"{self.release.folder}: there is no such folder; make it with builder/generate.py")
         if agfd30k.is_raw(self.release.folder):
-            make = f"python -m builder.release --raw {self.release.folder}"
+            make = f"agfd30k release --raw {self.release.folder}"
             raise UserError(f"{self.release.folder}: a raw build, not a release; run `{make}` first")
         config, faults = self.config, []
         snapshot = hub_changes.Snapshot(self.release.folder, self.release.files)

@@ -595,7 +595,7 @@ def test_a_raw_build_is_told_what_to_do_first(publish, hub, tmp_path, capsys):
     write_raw(tmp_path / "raw", only=["base"], scale=0.01)
     assert upload.main([str(tmp_path / "raw"), "--repo-id", REPO]) == 2
     said = capsys.readouterr().err
-    assert f"run `python -m builder.release --raw {tmp_path / 'raw'}` first" in said and said.count("\n") == 1
+    assert f"run `agfd30k release --raw {tmp_path / 'raw'}` first" in said and said.count("\n") == 1
     assert hub.requests == []
 
 
