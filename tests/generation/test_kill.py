@@ -12,7 +12,7 @@ pytestmark = pytest.mark.process
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("undisturbed")
-    finish(folder)
+    finish(folder, ranks=0)
     return content(folder)
 
 

@@ -187,7 +187,7 @@ def test_a_lost_picture_ends_in_one_line_and_can_be_repaired(calm, tmp_path):
 def test_a_shard_that_another_run_is_writing_is_left_to_it(tmp_path):
     """The second run makes the other shards; with nothing else to do it ends in one line."""
     single = [*SMALL, "--shard-size", "100"]
-    first = start(tmp_path, 0, delay=0.3, arguments=single)
+    first = start(tmp_path, 0, delay=0.2, arguments=single)
     wait_for_tries(first, tmp_path, 5)
     assert "another process is writing here" in one_line(run(tmp_path, *single))
     assert first.wait() == 0
