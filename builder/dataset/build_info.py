@@ -68,10 +68,11 @@ _LINE = re.compile(
 def recipe_toml(recipe: BuildRecipe) -> str:
     """The table as it was given, but with the models and the commits it was built with; --spec reads it.
 
-    Of a local model it says the name, not where it lies.
+    Of a local model it says the name, not where it lies. The line that tells editors of the schema beside the table
+    stays behind.
     """
     asked, model = recipe.spec.recipe, recipe.model
-    document = tomlkit.parse(recipe.toml)
+    document = tomlkit.parse(re.sub(r"\A#:schema .*\n", "", recipe.toml))
     revision = model.revision if model.kind == "hub" else asked.revision
     document.setdefault("recipe", tomlkit.table()).update({"model": asked.model, "revision": revision})
     for check in recipe.checks:
