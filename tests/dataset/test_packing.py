@@ -176,7 +176,7 @@ def test_what_is_said_in_the_table_beside_its_values_stays():
     """Comments and order: of the default table only the lines of model and revision differ."""
     toml = table.DEFAULT.read_text()
     recipe = recipe_of(toml, "some/model", CHECKED)
-    old, new = toml.splitlines(), build_info.recipe_toml(recipe).splitlines()[2:]
+    old, new = toml.splitlines()[1:], build_info.recipe_toml(recipe).splitlines()[2:]  # the schema lies elsewhere
     assert len(new) == len(old)
     changed = [line for line, before in zip(new, old) if line != before]
     assert [line.split("#")[0].strip() for line in changed] == [
