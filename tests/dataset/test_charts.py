@@ -16,11 +16,12 @@ HEAT = [[1000, 0, 100], [400, 700, 0]]
 
 
 @pytest.fixture
-def spec(tmp_path):
+def spec(tmp_path_factory):
     """Two ethnicities, three age groups, and the tea before the banana."""
     head, banana, tea = OWN_TABLE.replace("aged = 50", "grown = 40\naged = 50").split("[[feature]]")
-    (tmp_path / "table.toml").write_text("[[feature]]".join([head, tea, banana]))
-    return table.load(tmp_path / "table.toml")
+    path = tmp_path_factory.mktemp("table") / "table.toml"
+    path.write_text("[[feature]]".join([head, tea, banana]))
+    return table.load(path)
 
 
 @pytest.fixture
