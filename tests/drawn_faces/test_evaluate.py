@@ -90,4 +90,6 @@ def test_what_is_missing_is_said_in_one_line(tmp_path, capsys):
 @pytest.mark.parametrize("option", ["--each", "--drawn"])
 def test_of_nothing_there_is_no_table(capsys, option):
     assert evaluate.main([option, "0"]) == 2
-    assert capsys.readouterr().err.startswith(f"agreement: `{option}` must be a whole number from 1")
+    assert capsys.readouterr().err.startswith(
+        f"drawn_faces.training.evaluate: {option}: must be a whole number, 1 or more"
+    )

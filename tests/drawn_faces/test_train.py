@@ -204,10 +204,10 @@ def test_every_stage_learns_a_little_and_the_model_loads(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        *((["--share", share], "train: `--share` must be a number above 0 and at most 100") for share in ("nan", "0")),
-        (["--share", "-1"], "train: `--share` must be a number above 0 and at most 100, got -1.0"),
-        (["--share", "inf"], "train: `--share` must be a number above 0 and at most 100, got inf"),
-        (["--workers", "-1"], "train: `--workers` must be a whole number from 0"),
+        *((["--share", share], "train: --share must be a number above 0 and at most 100") for share in ("nan", "0")),
+        (["--share", "-1"], "train: --share must be a number above 0 and at most 100, got -1.0"),
+        (["--share", "inf"], "train: --share must be a number above 0 and at most 100, got inf"),
+        (["--workers", "-1"], "drawn_faces.training.train: --workers: must be a whole number from 0"),
     ],
 )
 def test_what_cannot_be_trained_is_one_line(tmp_path, capsys, options, says):

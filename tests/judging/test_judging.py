@@ -432,9 +432,9 @@ def test_ctrl_c_ends_with_a_count(folder, tmp_path):
     ("arguments", "says"),
     [
         (["nowhere"], "judge: nowhere: neither a raw build nor a release; make one with"),
-        (["raw", "--feature", "coffee"], "judge: `--feature` must be one of banana, tea, got 'coffee'"),
+        (["raw", "--feature", "coffee"], "judge: --feature must be one of banana, tea, got 'coffee'"),
         (["raw", "--each", "0"], "judge: --each: must be a whole number, 1 or more, got '0'"),
-        (["raw", "--judge", " "], "judge: `--judge` must be a non-empty string"),
+        (["raw", "--judge", " "], "judge: --judge must be a name, got nothing"),
         (["raw", "--port", "70000"], "judge: --port: must be a whole number from 0 to 65,535, got '70000'"),
         (["raw", "--out", "broken.jsonl"], "judge: broken.jsonl, line 1: not a JSON object"),
         (["raw", "--out", "."], "judge: [Errno 21] Is a directory: '.'"),
