@@ -8,7 +8,7 @@ LAUNCH := $(VENV)/bin/accelerate launch --num_processes 1 --num_machines 1 --mix
 # A worker for every core; a worker that has nothing left takes tests from another.
 TEST := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -q -n auto --dist worksteal
 
-.PHONY: demo test quick slow network bench quality types style docs
+.PHONY: demo test quick slow network bench quality style docs
 
 demo: $(VENV)/ready
 	$(LAUNCH) builder/generate.py --model preview --scale 0.005 --raw agfd30k-preview-raw
@@ -38,15 +38,12 @@ bench: $(VENV)/ready
 quality: $(VENV)/ready
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
 
 # The references of commands and table, from the code.
 docs: $(VENV)/ready
 	$(VENV)/bin/python docs/commands.py
 	$(VENV)/bin/python -m builder.spec.reference
-
-# The same, when the types are clean, is a part of `quality`.
-types: $(VENV)/ready
-	$(VENV)/bin/mypy
 
 style: $(VENV)/ready
 	$(VENV)/bin/ruff check --fix .

@@ -42,7 +42,9 @@ Configs: one per attribute, `all` (every picture) and `metadata` (every label, n
 import hashlib
 import json
 import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import datasets
 import pyarrow as pa
@@ -97,15 +99,15 @@ of nearly white pixels) are from 0 to 1, `sharpness` is the variance of the Lapl
 """
 
 
-def config_names(labels=LABELS):
+def config_names(labels: dict[str, list[str]] = LABELS) -> list[str]:
     """The configs that a table's labels give: its attributes, `all` and `metadata`."""
     return [*labels["attribute"], "all", "metadata"]
 
 
-def features(labels=LABELS, config="all"):
+def features(labels: dict[str, list[str]] = LABELS, config: str = "all") -> datasets.Features:
     """The schema: `datasets.Features` of a config, with class names from `labels`."""
 
-    def label(column):
+    def label(column: str) -> datasets.ClassLabel:
         return datasets.ClassLabel(names=labels[column])
 
     columns = {
@@ -135,12 +137,17 @@ def features(labels=LABELS, config="all"):
     return datasets.Features(columns)
 
 
-def to_table(rows, images, schema, arrow_schema):
+def to_table(
+    rows: list[dict[str, Any]],
+    images: list[dict[str, str | None]] | pa.StructArray | None,
+    schema: datasets.Features,
+    arrow_schema: pa.Schema,
+) -> pa.Table:
     """Arrow table of raw rows (dicts) under a schema, given in both forms; `images` are {"bytes", "path"}, one a row.
 
     Raises ValueError for a label that the schema does not know.
     """
-    columns = {}
+    columns: dict[str, Any] = {}
     for name, kind in schema.items():
         if name == "image":
             columns[name] = images
@@ -151,7 +158,7 @@ def to_table(rows, images, schema, arrow_schema):
     return pa.Table.from_pydict(columns, schema=arrow_schema)
 
 
-def read_rows(shard):
+def read_rows(shard: str | Path) -> Iterator[dict[str, Any]]:
     """The committed rows of a raw shard, in order; a last line that was torn off by a crash is not one of them.
 
     Raises ValueError for a line that is not JSON.
@@ -169,13 +176,13 @@ def read_rows(shard):
                 raise ValueError(f"{path}, line {number}: not a row") from None
 
 
-def shards(folder):
+def shards(folder: str | Path) -> list[Path]:
     """The shard folders of a raw build, in plan order within each attribute; a copy of another name is none."""
     found = [path for path in Path(folder, "shards").glob("*-*") if SHARD.fullmatch(path.name) and path.is_dir()]
     return sorted(found, key=lambda path: (path.name.rpartition("-")[0], len(path.name), path.name))
 
 
-def picture(shard, row):
+def picture(shard: str | Path, row: dict[str, Any]) -> Path:
     """Path of a row's picture. Raises ValueError where it would lie outside its shard."""
     name = PurePosixPath(row["file_name"])
     path = Path(shard, name)
@@ -184,17 +191,17 @@ def picture(shard, row):
     return path
 
 
-def is_raw(folder):
+def is_raw(folder: str | Path) -> bool:
     """True for a raw build, as opposed to a release folder."""
     return (Path(folder) / "recipe.json").is_file()
 
 
-def is_release(folder):
+def is_release(folder: str | Path) -> bool:
     """True for a release folder."""
     return (Path(folder) / "README.md").is_file() and (Path(folder) / "metadata").is_dir()
 
 
-def _find(data_dir, base_path):
+def _find(data_dir: str | Path | None, base_path: str | None) -> Path:
     """The folder to read: what the caller says, or the release or raw build here or beside the script."""
     places = [Path(place).expanduser() for place in (".", base_path or ".")]
     tried = [Path(data_dir).expanduser()] if data_dir else [place / name for place in places for name in (RELEASE, RAW)]
@@ -207,7 +214,7 @@ def _find(data_dir, base_path):
     )
 
 
-def _labels(folder):
+def _labels(folder: Path) -> dict[str, list[str]]:
     """The class names of a folder's own table."""
     if is_raw(folder):
         return json.loads((folder / "recipe.json").read_text(encoding="utf-8"))["labels"]
@@ -216,7 +223,7 @@ def _labels(folder):
     return {name: kind["names"] for name, kind in kinds.items() if kind.get("_type") == "ClassLabel"}
 
 
-def _sources(folder, config):
+def _sources(folder: Path, config: str) -> list[Path]:
     """What a config is read from: raw shards with rows, or the Parquet files of a release."""
     if is_raw(folder):
         wanted = [s for s in shards(folder) if config in ("all", "metadata", s.name.rpartition("-")[0])]
@@ -225,7 +232,7 @@ def _sources(folder, config):
     return sorted(folder.glob(pattern))
 
 
-def _digest(sources):
+def _digest(sources: Iterable[Path]) -> str:
     """Digest of a config's content, from the receipts of raw shards and the footers of Parquet files."""
     digest = hashlib.sha256()
     for path in sources:
@@ -252,7 +259,14 @@ class AGFD30K(datasets.ArrowBasedBuilder):
     BUILDER_CONFIGS = [datasets.BuilderConfig(name=name, version="1.0.0") for name in config_names()]  # noqa: RUF012
     DEFAULT_CONFIG_NAME = "all"
 
-    def __init__(self, *args, config_name=None, data_dir=None, base_path=None, **kwargs):
+    def __init__(
+        self,
+        *args: Any,
+        config_name: str | None = None,
+        data_dir: str | Path | None = None,
+        base_path: str | None = None,
+        **kwargs: Any,
+    ):
         self.folder = _find(data_dir, base_path)
         self.labels = _labels(self.folder)
         config_name = config_name or self.DEFAULT_CONFIG_NAME
@@ -265,14 +279,14 @@ class AGFD30K(datasets.ArrowBasedBuilder):
         kwargs["hash"] = _digest(_sources(self.folder, config_name))
         super().__init__(*args, config_name=config_name, data_dir=str(self.folder), base_path=base_path, **kwargs)
 
-    def _info(self):
+    def _info(self) -> datasets.DatasetInfo:
         return datasets.DatasetInfo(
             description="AGFD-30K: generated faces for special cases, labelled by attribute.",
             features=features(self.labels, self.config.name),
         )
 
-    def _split_generators(self, dl_manager):
-        found = {split: [] for split in SPLITS}
+    def _split_generators(self, dl_manager: object) -> list[datasets.SplitGenerator]:
+        found: dict[str, list[str]] = {split: [] for split in SPLITS}
         for source in _sources(self.folder, self.config.name):
             for split in _splits_in(source):
                 found[split].append(str(source))
@@ -282,19 +296,19 @@ class AGFD30K(datasets.ArrowBasedBuilder):
             if sources
         ]
 
-    def _generate_tables(self, sources, split):
+    def _generate_tables(self, sources: list[str], split: str) -> Iterator[tuple[str, pa.Table]]:
         for number, source in enumerate(sources):
             tables = _raw_tables(source, split, self.info.features) if is_raw(self.folder) else _parquet_tables(source)
             for part, table in enumerate(tables):
                 yield f"{number}_{part}", table
 
 
-def _splits_in(source):
+def _splits_in(source: Path) -> set[str]:
     """The splits that a raw shard holds rows of, or that a Parquet file is named for."""
     return {row["split"] for row in read_rows(source)} if source.is_dir() else {source.name.split("-")[0]}
 
 
-def _raw_tables(shard, split, schema):
+def _raw_tables(shard: str, split: str, schema: datasets.Features) -> Iterator[pa.Table]:
     rows = [row for row in read_rows(shard) if row["split"] == split]
     for start in range(0, len(rows), ROWS_A_TABLE):
         part = rows[start : start + ROWS_A_TABLE]
@@ -302,14 +316,21 @@ def _raw_tables(shard, split, schema):
         yield to_table(part, images, schema, schema.arrow_schema)
 
 
-def _parquet_tables(path):
+def _parquet_tables(path: str) -> Iterator[pa.Table]:
     """Without the schema's notes, which an older datasets cannot read where a newer one wrote them."""
     with pq.ParquetFile(path) as file:
         for group in range(file.num_row_groups):
             yield file.read_row_group(group).replace_schema_metadata(None)
 
 
-def load_dataset(name="all", data_dir=None, split=None, streaming=False, num_proc=None, cache_dir=None):
+def load_dataset(
+    name: str = "all",
+    data_dir: str | Path | None = None,
+    split: str | None = None,
+    streaming: bool = False,
+    num_proc: int | None = None,
+    cache_dir: str | Path | None = None,
+) -> datasets.DatasetDict | datasets.Dataset | datasets.IterableDatasetDict | datasets.IterableDataset:
     """Load a config from a release folder or a raw build, on any version of datasets.
 
     Returns a DatasetDict, or the Dataset of one `split`; with `streaming`, their iterable kind. Raises ValueError for

@@ -122,7 +122,7 @@ def load_pipeline(model: str = "preview", table: str | Path | None = None, devic
     from builder.generation.config import SAFETY_CHECKER, GenerateConfig
     from builder.models import loading, source
 
-    config = GenerateConfig(model=model, **({"table": Path(table)} if table else {}))
+    config = GenerateConfig(model=model, table=Path(table)) if table else GenerateConfig(model=model)
     recipe = config.plan.spec.recipe
     exact = source.resolve(recipe.model, recipe.revision)
     accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None

@@ -65,22 +65,28 @@ def feature_score(name: str, check: Shown, image: Image.Image, read: dict[str, f
 
 def by_light(check: Shown, image: Image.Image) -> float | None:
     """The score of a feature that is a matter of light, 0.5 at its limit; None for any other."""
-    if check.darker_than is None and check.highlights_over is None:
-        return None
-    grey = np.asarray(image.convert("L"))
     if check.darker_than is not None:
-        distance = (check.darker_than - float(grey.mean()) / 255) / SOFTNESS
+        distance = (check.darker_than - float(_grey(image).mean()) / 255) / SOFTNESS
+    elif check.highlights_over is not None:
+        distance = (float((_grey(image) >= 242).mean()) - check.highlights_over) / SOFTNESS
     else:
-        distance = (float((grey >= 242).mean()) - check.highlights_over) / SOFTNESS
+        return None
     return 1 / (1 + math.exp(-max(-50.0, min(50.0, distance))))
+
+
+def _grey(image: Image.Image) -> np.ndarray:
+    return np.asarray(image.convert("L"))
 
 
 def descriptions(spec: Spec) -> Descriptions:
     """What a table tells a CLIP or SigLIP model to look for.
 
     A sex is held against the other ones, an age group against all but its neighbours, from which nobody can tell it.
+    Raises ValueError for a table without the attribute check.
     """
     criteria = spec.checks.attribute
+    if criteria is None:
+        raise ValueError("the table has no [checks.attribute]")
     descriptions_by_label: Descriptions = {
         f.name: (f.check.shows, f.check.opposite) for f in spec.features if f.check.shows
     }

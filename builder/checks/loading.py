@@ -11,6 +11,7 @@ from builder.checks.duplicates import HashCheck
 from builder.checks.face import FaceCheck, ReadFaceCheck
 from builder.checks.integrity import IntegrityCheck
 from builder.checks.suite import Checks
+from builder.checks.verdict import Check
 from builder.common.errors import UserError
 from builder.models.face_detectors import Haar, YuNet
 from builder.models.source import CheckVersion, ModelId, Source, local_path, resolve_detector, resolve_reader
@@ -49,10 +50,12 @@ def versions(spec: Spec, sources: dict[str, Source]) -> list[CheckVersion]:
 def build(spec: Spec, sources: dict[str, Source], device: torch.device) -> Checks:
     """The checks of a table, with their models loaded. Raises UserError in one line for a model that cannot be."""
     criteria, recipe = spec.checks, spec.recipe
-    single: list = [IntegrityCheck(criteria.integrity, (recipe.width, recipe.height))]
-    batched: list = []
+    single: list[Check] = [IntegrityCheck(criteria.integrity, (recipe.width, recipe.height))]
+    batched: list[Check] = []
     reader = _reader(spec, sources["attribute"], device) if criteria.attribute else None
     if criteria.face and criteria.face.detector == CLASSIFIER:
+        if reader is None:
+            raise ValueError('[checks.face] with detector = "classifier" needs [checks.attribute]')
         batched.append(ReadFaceCheck(reader))
     elif criteria.face:
         detector = Haar() if criteria.face.detector == HAAR else _yunet(sources["face"])
@@ -75,7 +78,10 @@ def reader_again(spec: Spec, model: ModelId, folder: str = "") -> Reader:
             f"attribute check: the build's own model {model.name} is a local one: --reader FOLDER says where"
         )
     recorded = Source(location=model.name, **vars(model))
-    source = resolve_reader(location, spec.checks.attribute.revision, recorded)
+    criteria = spec.checks.attribute
+    if criteria is None:
+        raise ValueError("the table has no [checks.attribute]")
+    source = resolve_reader(location, criteria.revision, recorded)
     if source.revision != model.revision:
         raise UserError(
             f"attribute check: {source.name} is at revision {source.revision}, the build was checked with "

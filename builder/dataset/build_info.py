@@ -36,7 +36,8 @@ class BuildInfo:
         if match is None:
             return None
         facts = match.groupdict(default="")
-        return cls(**facts | {"searched": not facts["searched"]})
+        searched = not facts.pop("searched")
+        return cls(**facts, searched=searched)
 
     @classmethod
     def read(cls, release: Path) -> BuildInfo | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +87,7 @@ def _wishes(spec: Spec, statistics: Statistics) -> list[dict[str, Any]]:
 def _check(check: CheckVersion, spec: Spec, searched: bool) -> dict[str, str]:
     """A check that was made: its name, what it asks for, with which limits, and the model that it looks with."""
     limits = getattr(spec.checks, check.name)
-    says = {"integrity": _integrity, "face": _face, "attribute": _attribute, "duplicates": _duplicates}[check.name]
+    says = SAYS[check.name]
     model = f"{check.model.name}, revision `{check.model.revision}`" if check.model else "none"
     if check.name == "face" and not check.model:
         model = "OpenCV's Haar cascades" if limits.detector == HAAR else "that of `attribute`"
@@ -129,6 +129,14 @@ def _attribute(limits: Attribute, features: Sequence[Feature]) -> str:
 def _duplicates(limits: Duplicates, features: Sequence[Feature]) -> str:
     near, cell = limits.radius, limits.radius_in_cell
     return f"a perceptual hash more than {near} of 64 bits from any other's, more than {cell} within a feature and sex"
+
+
+SAYS: dict[str, Callable[[Any, Sequence[Feature]], str]] = {
+    "integrity": _integrity,
+    "face": _face,
+    "attribute": _attribute,
+    "duplicates": _duplicates,
+}
 
 
 def _config(name: str, config: Config) -> dict[str, Any]:

@@ -136,6 +136,7 @@ class Statistics:
         made = sum(n for (_, name, _), n in self.made.items() if name == feature.name)
         reasons = {reason: n for (name, reason), n in sorted(self.rejected.items()) if name == feature.name}
         rejected, unfilled = sum(reasons.values()), self.unfilled[feature.name]
+        scores = self.scores.get(feature.name)
         return FeatureCounts(
             attribute=feature.attribute,
             feature=feature.name,
@@ -147,7 +148,7 @@ class Statistics:
             reasons=reasons,
             unfilled=unfilled,
             tries=(made + rejected) / made if made else None,
-            rejected_scores=self.scores.get(feature.name),
+            rejected_scores=None if scores is None else tuple(scores),
         )
 
     def checks(self, recipe: BuildRecipe) -> ChecksReport:

@@ -22,6 +22,7 @@ from builder.raw.build import Finished, RawBuild
 from builder.raw.layout import SEARCHED
 from builder.raw.receipts import require_sound
 from builder.raw.rows import rejection
+from builder.spec.criteria import Duplicates
 
 DECIDED = "duplicates.json"
 """While duplicates are taken back: which, by shard. Whoever finds it finishes the work."""
@@ -37,7 +38,8 @@ def take_back(raw: RawBuild, plan: Plan) -> int | None:
     Nothing is done where the table has no check for duplicates, or they were looked for since the last picture was
     made. Memory: some 400 bytes a picture.
     """
-    if plan.spec.checks.duplicates is None:
+    criteria = plan.spec.checks.duplicates
+    if criteria is None:
         return 0
     with raw.lock():
         if not (raw.folder / DECIDED).exists():
@@ -46,7 +48,7 @@ def take_back(raw: RawBuild, plan: Plan) -> int | None:
             finished = raw.finished()
             if raw.is_searched(finished):
                 return 0
-            if not (decided := _decide(raw, plan, finished)):
+            if not (decided := _decide(raw, plan, finished, criteria)):
                 raw.note_searched(finished)
                 return 0
             with atomic(raw.folder / DECIDED) as file:
@@ -75,7 +77,7 @@ class _Picture(NamedTuple):
     cell: int
 
 
-def _decide(raw: RawBuild, plan: Plan, finished: Finished) -> list[dict[str, Any]]:
+def _decide(raw: RawBuild, plan: Plan, finished: Finished, criteria: Duplicates) -> list[dict[str, Any]]:
     """The duplicates among a finished plan's pictures, by shard: for each id its attempt, a reason and a detail.
 
     They are compared with all that is there; what this plan would not make again, another run's pictures, stays.
@@ -84,8 +86,10 @@ def _decide(raw: RawBuild, plan: Plan, finished: Finished) -> list[dict[str, Any
     cells = np.array([picture.cell for picture in pictures], dtype=np.int64)
     hashes = numbers([picture.hash for picture in pictures])
     by_shard: dict[Shard, dict[str, tuple[int, str, str]]] = {}
-    for twin in twins(hashes, cells, plan.spec.checks.duplicates, settled):
+    for twin in twins(hashes, cells, criteria, settled):
         own, other = pictures[twin.place], pictures[twin.of]
+        if own.shard is None:
+            raise ValueError(f"{own.id}: another run's picture stays, whatever it shows")
         reason = "duplicate" if own.digest == other.digest else "near duplicate"
         detail = f"of {other.id}, {twin.distance} bits of 64"
         by_shard.setdefault(own.shard, {})[own.id] = (own.attempt, reason, detail)
@@ -130,12 +134,12 @@ def _carry_out(raw: RawBuild, plan: Plan) -> int:
     return sum(len(losers) for _, losers in decided)
 
 
-def _take_back(raw: RawBuild, plan: Plan, shard: Shard, losers: dict[str, list]) -> None:
+def _take_back(raw: RawBuild, plan: Plan, shard: Shard, losers: dict[str, list[Any]]) -> None:
     """Take back some pictures of one shard, by id with (attempt, reason, detail); those already gone stay gone."""
     with raw.writer(plan, shard, PATIENCE) as writer:
         gone = []
         for row in writer.rows:
-            attempt, *why = losers.get(row["id"], (None,))
+            attempt, reason, detail = losers.get(row["id"], (None, "", ""))
             if row["attempt"] == attempt:
-                gone.append(rejection(plan.attempt(writer.whole[row["id"]], attempt), *why, row["checks"]))
+                gone.append(rejection(plan.attempt(writer.whole[row["id"]], attempt), reason, detail, row["checks"]))
         writer.take_back(gone)

@@ -5,8 +5,12 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from builder.common.progress import is_watched, progress_bar
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 
 class Progress:
@@ -29,7 +33,7 @@ class Progress:
     def batch(self) -> None:
         """A batch of this rank was committed."""
         if self.bar is not None and self._look():
-            self._draw()
+            self._draw(self.bar)
 
     def shard(self, name: str, pictures: int, rejected: int, seconds: float) -> None:
         """A shard of this rank is done."""
@@ -47,7 +51,7 @@ class Progress:
         """Draw the bar for the last time; other ranks may still be at work."""
         if self.bar is not None:
             self._look(now=True)
-            self._draw()
+            self._draw(self.bar)
             self.bar.close()
 
     def _look(self, now: bool = False) -> bool:
@@ -59,9 +63,9 @@ class Progress:
         self.next = time.monotonic() + 100 * self.cost
         return True
 
-    def _draw(self) -> None:
-        self.bar.set_postfix(rejected=self.rejected, refresh=False)
-        self.bar.update(min(self.done, self.total) - self.bar.n)
+    def _draw(self, bar: tqdm) -> None:
+        bar.set_postfix(rejected=self.rejected, refresh=False)
+        bar.update(min(self.done, self.total) - bar.n)
 
 
 def _duration(seconds: float) -> str:

@@ -160,10 +160,12 @@ class Run:
 
     def _make(self, tries: list[Try]) -> list[Result]:
         """The model's part: a result for each try; none if the run was told to stop while the model was loaded."""
-        if tries and self.pipeline is None:
+        if not tries:
+            return []
+        if self.pipeline is None:
             self.checks = self.build_checks(self.plan.spec, self.check_sources, self.rank.device)
             self.pipeline = self._load()
-        return list(self.pipeline.generate([each.attempt for each in tries])) if tries and not self.stop else []
+        return [] if self.stop else list(self.pipeline.generate([each.attempt for each in tries]))
 
     def _settle(self, work: Work, tries: list[Try], results: list[Result]) -> None:
         """The rest of a batch: check what was made, write what is kept, and commit, shard by shard."""
@@ -190,6 +192,8 @@ class Run:
         """The line to commit: a row, its picture being in its place, or a rejected try."""
         if outcome.reason:
             return rejection(each.attempt, outcome.reason, outcome.detail, outcome.checks)
+        if self.pipeline is None or result.image is None:
+            raise ValueError(f"{each.attempt.sample.id}: neither a picture nor a reason why there is none")
         checker = self.pipeline.checker_of(each.attempt.sample)
         writer = each.opened.writer
         return writer.write_picture(each.attempt, result.image, checker, outcome.verified, outcome.checks)
@@ -199,7 +203,7 @@ class Run:
         checked = self.plan.minors or not self.config.unchecked_adults
         return source.resolve_checker(self.source, self.config.safety_checker) if checked else None
 
-    def _load(self):
+    def _load(self) -> Pipeline:
         return self.load(
             self.source,
             self.plan.spec.recipe,

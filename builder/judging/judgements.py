@@ -66,7 +66,8 @@ class Judgement:
             if not isinstance(answer, str) or answer not in ANSWERS:
                 raise ValueError(f'`answer` must be "yes", "no" or "undone", got {answer!r}')
             answer = ANSWERS[answer]
-        return cls(row.get("id"), row.get("feature"), answer, row.get("judge", ""), row.get("sha256", ""))
+        fields: dict[str, Any] = {"id": None, "feature": None, "judge": "", "sha256": "", **row}
+        return cls(fields["id"], fields["feature"], answer, fields["judge"], fields["sha256"])
 
 
 Standing = dict[About, tuple[int, Judgement]]

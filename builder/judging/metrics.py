@@ -74,12 +74,12 @@ class At:
     @classmethod
     def of(cls, judged: Sequence[Judged], threshold: float) -> At:
         """Count; pictures without a score are left out."""
-        scored = [one for one in judged if one.score is not None]
+        scored = [(one, one.score) for one in judged if one.score is not None]
         return cls(
             threshold,
-            Share.of(one.shown for one in scored if one.own and one.score >= threshold),
-            Share.of(one.score >= threshold for one in scored if one.shown),
-            Share.of(one.score >= threshold for one in scored if not one.shown),
+            Share.of(one.shown for one, score in scored if one.own and score >= threshold),
+            Share.of(score >= threshold for one, score in scored if one.shown),
+            Share.of(score >= threshold for one, score in scored if not one.shown),
         )
 
 
@@ -100,7 +100,7 @@ class Proposal:
         """Look through all hundredths."""
         for step in range(STEPS + 1):
             passed = At.of(judged, step / STEPS).false_positives
-            if passed.total and passed.value <= target:
+            if passed.value is not None and passed.value <= target:
                 return cls(step / STEPS, passed, passed.interval[1] <= target)
         return cls(None, passed, False)
 
@@ -156,8 +156,8 @@ def groups(judged: Sequence[Judged], thresholds: dict[str, float]) -> Iterator[t
 
     A verifier with a bias shows here. It makes more tries for some people than for others.
     """
-    shown = [one for one in judged if one.shown and one.score is not None]
+    shown = [(one, one.score) for one in judged if one.shown and one.score is not None]
     for column in ("sex", "ethnicity"):
-        for label in sorted({getattr(one, column) for one in shown}):
-            those = [one for one in shown if getattr(one, column) == label]
-            yield column, label, Share.of(one.score >= thresholds[one.feature] for one in those)
+        for label in sorted({getattr(one, column) for one, _ in shown}):
+            those = [(one, score) for one, score in shown if getattr(one, column) == label]
+            yield column, label, Share.of(score >= thresholds[one.feature] for one, score in those)

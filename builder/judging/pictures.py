@@ -61,7 +61,8 @@ class RawAlbum:
             with _readable(shard):
                 for row in agfd30k.read_rows(shard):
                     score = row["checks"]["attribute_score"]
-                    yield Entry(*(row[key] for key in SAID), score, (agfd30k.picture(shard, row), 0, 0))
+                    said = {key: row[key] for key in SAID}
+                    yield Entry(**said, score=score, place=(agfd30k.picture(shard, row), 0, 0))
 
     def picture(self, entry: Entry) -> bytes:
         """A picture's file."""

@@ -101,9 +101,9 @@ def _scores(pictures: Album, asked: list[tuple[Entry, list[str]]], place: str) -
 
     checks = {feature.name: feature.check for feature in pictures.spec.features}
     reader = reader_again(pictures.spec, model, place)
-    asked = iter(sorted(asked, key=lambda each: each[0].place))
+    remaining = iter(sorted(asked, key=lambda each: each[0].place))
     with progress_bar(desc="verifier", unit="picture") as bar:
-        while batch := list(itertools.islice(asked, AT_ONCE)):
+        while batch := list(itertools.islice(remaining, AT_ONCE)):
             images = [_image(pictures, entry) for entry, _ in batch]
             for (entry, names), image, row in zip(batch, images, reader.read(images)):
                 read = {label: float(score) for label, score in zip(reader.labels, row)}

@@ -65,7 +65,7 @@ def configs(release: Release) -> Iterator[str]:
     for name in ("all", "metadata"):
         if name not in configs:
             yield f"the YAML has no config `{name}`, so its rows are not checked"
-    used = set()
+    used: set[str] = set()
     for name, splits in configs.items():
         if name not in described:
             yield f"{name}: the YAML has no dataset_info of this config"

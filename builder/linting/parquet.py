@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -111,7 +112,7 @@ def first_rows(release: Release) -> Iterator[str]:
                 columns = [column for column in file.schema_arrow.names if column != "image"]
                 with _naming(path.relative_to(release.folder).as_posix()):
                     batches = file.iter_batches(PAGE, columns=columns)
-                    page = next((batch.to_pylist() for batch in batches), [])
+                    page: list[dict[str, Any]] = next((batch.to_pylist() for batch in batches), [])
                 size = len(json.dumps(page, ensure_ascii=False).encode())
                 if size > MOST_FIRST_ROWS_BYTES:
                     most = f"the viewer's preview shows {MOST_FIRST_ROWS_BYTES:,}"

@@ -86,7 +86,9 @@ class Haar:
 
 
 def _cascade(name: str) -> cv2.CascadeClassifier:
-    return cv2.CascadeClassifier(f"{cv2.data.haarcascades}haarcascade_{name}.xml")
+    from cv2.data import haarcascades
+
+    return cv2.CascadeClassifier(f"{haarcascades}haarcascade_{name}.xml")
 
 
 class YuNet:
@@ -109,7 +111,7 @@ class YuNet:
             network.setInputSize((width, height))
             network.setScoreThreshold(CERTAIN[rule])
             rows = network.detect(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))[1]
-        boxes = [Box(*map(float, row[:4]), score=float(row[-1])) for row in (() if rows is None else rows)]
+        boxes = [Box(*map(float, (*row[:4], row[-1]))) for row in (() if rows is None else rows)]
         return [box for box in _distinct(boxes) if box.height >= smallest * height]
 
 

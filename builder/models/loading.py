@@ -8,8 +8,8 @@ from typing import Any
 import diffusers
 import torch
 import transformers
-from diffusers import StableDiffusionPipeline
-from diffusers.pipelines.stable_diffusion import StableDiffusionSafetyChecker
+from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
+from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 from transformers import CLIPImageProcessor, CLIPTextModel
 
 from builder.common.errors import UserError, one_line
@@ -66,7 +66,7 @@ def _read(source: Source, config: Path | None, dtype: torch.dtype, own_checker: 
     return StableDiffusionPipeline.from_pretrained(place, use_safetensors=True, **options, **revision)
 
 
-def _whole(kind: type, location: str, **options: Any) -> Any:
+def _whole(kind: type[Any], location: str, **options: Any) -> Any:
     """A transformers model of which no weight is missing; the library itself would fill the gap with random ones."""
     model, report = kind.from_pretrained(location, output_loading_info=True, **options)
     if report["missing_keys"]:
@@ -82,7 +82,7 @@ def _safety(
         if fallback is None:
             raise UserError("the model has no safety checker of its own, and none was given (--safety-checker)")
         name = f"{fallback.name}@{fallback.revision}"
-        revision = {"revision": fallback.revision} if fallback.kind == "hub" else {}
+        revision: dict[str, Any] = {"revision": fallback.revision} if fallback.kind == "hub" else {}
         with one_line(f"safety checker {fallback.name}"):
             where = {"dtype": dtype, "use_safetensors": True, **revision}
             checker = _whole(StableDiffusionSafetyChecker, fallback.location, **where)

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Iterator
 
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
 from PIL import Image
 
 from builder.common.errors import UserError
@@ -45,7 +45,7 @@ class Pipeline:
         self.latent_factor = 2 ** (len(self.vae.config.block_out_channels) - 1)
         if recipe.width % self.latent_factor or recipe.height % self.latent_factor:
             raise UserError(f"this model makes sizes in steps of {self.latent_factor} pixels, not {self._size}")
-        self.most = None
+        self.most: int | None = None
         self.encode = functools.lru_cache(maxsize=CACHED_PROMPTS)(self._encode)
 
     @torch.inference_mode()

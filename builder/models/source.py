@@ -201,7 +201,7 @@ def _commit(model: str, revision: str, flag: str = "--model") -> str:
     from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
 
     try:
-        return HfApi().model_info(model, revision=revision).sha
+        commit = HfApi().model_info(model, revision=revision).sha
     except HFValidationError:
         raise UserError(f"{flag} {model}: no such folder or file here, and not a Hub id (owner/name)") from None
     except (RepositoryNotFoundError, RevisionNotFoundError):
@@ -219,3 +219,6 @@ def _commit(model: str, revision: str, flag: str = "--model") -> str:
                 f"{flag} {model}: the Hub cannot be reached ({type(error).__name__}) and the model is not in the "
                 f"local cache; try again with network, give a local folder{instead}"
             ) from None
+    if commit is None:
+        raise UserError(f"{flag} {model}: the Hub names no commit of revision {revision!r}; try again later")
+    return commit

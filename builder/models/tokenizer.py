@@ -12,7 +12,7 @@ from builder.common.errors import UserError
 from builder.models.source import local_path
 
 
-def tokenizer(model: str, revision: str) -> Callable[[str], list] | None:
+def tokenizer(model: str, revision: str) -> Callable[[str], list[int]] | None:
     """The tokenizer of a local or cached model, as text → tokens; None where there is none at hand.
 
     Raises UserError for one that is damaged.

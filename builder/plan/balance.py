@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from builder.plan.sample import Sample
 from builder.spec.spec import Spec
@@ -17,7 +17,7 @@ def spread(spec: Spec, samples: Iterable[Sample]) -> dict[str, int]:
     cells = defaultdict(list)
     for sample in samples:
         cells[sample.feature, sample.sex].append(sample)
-    levels = {
+    levels: dict[tuple[str, str], dict[str, Sequence[object]]] = {
         (feature.name, sex): {
             "ethnicity": list(spec.ethnicities),
             "age": feature.ages,
@@ -27,7 +27,7 @@ def spread(spec: Spec, samples: Iterable[Sample]) -> dict[str, int]:
         for sex in feature.phrases
     }
 
-    def value(sample: Sample, factor: str):
+    def value(sample: Sample, factor: str) -> object:
         return (sample.subject, sample.phrase) if factor == "phrase" else getattr(sample, factor)
 
     groups = [*itertools.combinations(FACTORS, 1), *itertools.combinations(FACTORS, 2)]

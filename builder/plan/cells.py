@@ -8,12 +8,16 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 
 from builder.common.errors import UserError
 from builder.plan.factorial import design, held_out
-from builder.spec.spec import SEXES, Feature, Spec
+from builder.spec.field_types import SEXES, Sex
+from builder.spec.spec import Feature, Spec
+
+Level = TypeVar("Level")
 
 
 @dataclass(frozen=True)
@@ -25,10 +29,10 @@ class Cell:
 
     number: int
     feature: Feature
-    sex: str
+    sex: Sex
     quota: int
     chosen: int
-    levels: tuple[tuple, tuple, tuple]
+    levels: tuple[tuple[str, ...], tuple[int, ...], tuple[tuple[str, str], ...]]
 
     def id(self, index: int) -> str:
         return f"{self.feature.attribute}-{self.feature.name}-{self.sex}-{index:05d}"
@@ -36,7 +40,9 @@ class Cell:
     def draw(self, index: int) -> tuple[str, int, tuple[str, str]]:
         """(ethnicity, age, (subject, phrase)) of the cell's index-th picture."""
         rows = design(self.sizes)
-        return tuple(values[level] for values, level in zip(self.levels, rows[index % len(rows)]))
+        ethnicities, ages, variants = self.levels
+        ethnicity, age, variant = rows[index % len(rows)]
+        return ethnicities[ethnicity], ages[age], variants[variant]
 
     def split(self, index: int) -> str:
         """80 / 10 / 10 within every ten pictures of the cell, each part as balanced as the whole."""
@@ -53,7 +59,7 @@ class Cell:
 def choose(spec: Spec, only: Sequence[str], scale: float, limit: int | None) -> dict[tuple[str, str], int]:
     """(feature, sex) → how many pictures are chosen."""
     _require_known(spec, only)
-    counts = {}
+    counts: dict[tuple[str, str], int] = {}
     for feature in spec.features:
         is_chosen = not only or {feature.attribute, f"{feature.attribute}/{feature.name}"} & set(only)
         for sex in SEXES:
@@ -92,8 +98,8 @@ def _first(spec: Spec, counts: dict[tuple[str, str], int], limit: int) -> dict[t
     """
     if limit >= sum(counts.values()):
         return counts
-    seen: Counter = Counter()
-    place = {}
+    seen: Counter[str] = Counter()
+    place: dict[tuple[str, str], tuple[int, int]] = {}
     for feature, sex in itertools.product(spec.features, SEXES):
         place[feature.name, sex] = (seen[feature.attribute], len(place))
         seen[feature.attribute] += 1
@@ -104,7 +110,7 @@ def _first(spec: Spec, counts: dict[tuple[str, str], int], limit: int) -> dict[t
 
     turn = bisect_right(range(rounds), limit, key=lambda n: sum(before(n).values())) - 1
     first, after = before(turn), before(turn + 1)
-    for cell in sorted(counts, key=place.get):
+    for cell in sorted(counts, key=place.__getitem__):
         if sum(first.values()) < limit:
             first[cell] = after[cell]
     return first
@@ -113,15 +119,15 @@ def _first(spec: Spec, counts: dict[tuple[str, str], int], limit: int) -> dict[t
 def cells_of(spec: Spec, chosen: dict[tuple[str, str], int]) -> list[Cell]:
     """The cells of a table, each given the levels that even out what the cells before it left uneven."""
     cells: list[Cell] = []
-    counts: dict = {}
+    counts: dict[object, int] = {}
     for feature, sex in itertools.product(spec.features, SEXES):
         quota = feature.quota(sex)
         if quota == 0:
             continue
-        factors = (tuple(spec.ethnicities), feature.ages, tuple(feature.variants(sex)))
+        factors: tuple[tuple[Any, ...], ...] = (tuple(spec.ethnicities), feature.ages, tuple(feature.variants(sex)))
         rows = design(tuple(map(len, factors)))
         rest = rows[: quota % len(rows)]
-        levels = []
+        levels: list[tuple[Any, ...]] = []
         for column, values in enumerate(factors):
             extra = np.bincount(rest[:, column], minlength=len(values))
             levels.append(_relabel(values, extra, len(cells), counts))
@@ -129,11 +135,14 @@ def cells_of(spec: Spec, chosen: dict[tuple[str, str], int]) -> list[Cell]:
                 counts[value] = (
                     counts.get(value, 0) + quota // len(rows) * (len(rows) // len(values)) + int(extra[level])
                 )
-        cells.append(Cell(len(cells), feature, sex, quota, chosen[feature.name, sex], tuple(levels)))
+        ethnicities, ages, variants = levels
+        cells.append(
+            Cell(len(cells), feature, sex, quota, chosen[feature.name, sex], levels=(ethnicities, ages, variants))
+        )
     return cells
 
 
-def _relabel(values: tuple, extra: np.ndarray, turn: int, made: dict) -> tuple:
+def _relabel(values: tuple[Level, ...], extra: np.ndarray, turn: int, made: dict[object, int]) -> tuple[Level, ...]:
     """The values in level order: the rarest so far take the levels with most extra pictures; ties take turns."""
     size = len(values)
     rarest = sorted(range(size), key=lambda n: (made.get(values[n], 0), (n - turn) % size))

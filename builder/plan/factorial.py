@@ -27,17 +27,18 @@ class _Counts:
         one = np.array([(count - count.min())[rows[:, i]] for i, count in enumerate(self.ones)])
         two = np.array([(count - count.min())[rows[:, i], rows[:, j]] for (i, j), count in zip(self.pairs, self.twos)])
         weights = [self.sizes[i] * self.sizes[j] for i, j in self.pairs]
-        return one.max(axis=0) * 1e9 + two.max(axis=0) * 1e6 + self.sizes @ one + weights @ two
+        cost: np.ndarray = one.max(axis=0) * 1e9 + two.max(axis=0) * 1e6 + self.sizes @ one + weights @ two
+        return cost
 
     def spread(self) -> tuple[int, int]:
         """The largest difference between the counts of levels, and of pairs of levels."""
-        return max(map(np.ptp, self.ones)), max(map(np.ptp, self.twos))
+        return int(max(map(np.ptp, self.ones))), int(max(map(np.ptp, self.twos)))
 
     def take(self, row: np.ndarray) -> None:
         for i, count in enumerate(self.ones):
             count[row[i]] += 1
-        for (i, j), count in zip(self.pairs, self.twos):
-            count[row[i], row[j]] += 1
+        for (i, j), table in zip(self.pairs, self.twos):
+            table[row[i], row[j]] += 1
 
 
 @cache
@@ -48,7 +49,7 @@ def design(sizes: tuple[int, ...]) -> np.ndarray:
     """
     rows = np.indices(sizes).reshape(len(sizes), -1).T
     steps = [step for step in range(1, len(rows) + 2) if math.gcd(step, len(rows)) == 1]
-    candidates = []
+    candidates: list[tuple[int, int, np.ndarray]] = []
     for step in steps[: 12 if len(rows) <= 1000 else 1]:
         order, (level, pair) = _greedy(rows[np.arange(len(rows)) * step % len(rows)], sizes)
         candidates.append((max(level - 2, pair - 3, 0), len(candidates), order))
@@ -63,7 +64,8 @@ def _greedy(rows: np.ndarray, sizes: tuple[int, ...]) -> tuple[np.ndarray, tuple
     for _ in range(len(rows)):
         best = int(np.argmin(counts.cost(rows) + taken))
         counts.take(rows[best])
-        worst = tuple(map(max, worst, counts.spread()))
+        level, pair = counts.spread()
+        worst = max(worst[0], level), max(worst[1], pair)
         taken[best] = np.inf
         order.append(best)
     return rows[order], worst

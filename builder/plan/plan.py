@@ -10,6 +10,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import overload
 
 from builder.plan.cells import Cell, cells_of, choose
 from builder.plan.factorial import design
@@ -143,7 +144,7 @@ class Plan:
         )
 
 
-class Shards(Sequence):
+class Shards(Sequence[Shard]):
     """Shards cut from each attribute's places; made when they are asked for.
 
     `places` maps an attribute to (how far shards are wanted, how many places there are).
@@ -156,7 +157,13 @@ class Shards(Sequence):
     def __len__(self) -> int:
         return sum(self._of(attribute) for attribute in self.places)
 
-    def __getitem__(self, number):
+    @overload
+    def __getitem__(self, number: int) -> Shard: ...
+
+    @overload
+    def __getitem__(self, number: slice) -> list[Shard]: ...
+
+    def __getitem__(self, number: int | slice) -> Shard | list[Shard]:
         if isinstance(number, slice):
             return [self[n] for n in range(*number.indices(len(self)))]
         number += len(self) if number < 0 else 0

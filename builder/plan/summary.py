@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 
-from builder.plan.plan import Cell, Plan
+from builder.plan.cells import Cell
+from builder.plan.plan import Plan
 from builder.spec import prompt_syntax
 from builder.spec.criteria import Criteria
 
 
-def lines(plan: Plan, tokenize: Callable[[str], list] | None) -> Iterator[str]:
+def lines(plan: Plan, tokenize: Callable[[str], list[int]] | None) -> Iterator[str]:
     """Per attribute and feature: pictures, phrases, the longest prompt in tokens, and one prompt."""
-    spec, counts = plan.spec, Counter()
+    spec = plan.spec
+    counts: Counter[str] = Counter()
     for cell in plan.cells:
         counts[cell.feature.name] += cell.chosen
     yield f"{spec.name}: {plan.chosen:,} of {len(plan):,} pictures in {len(plan.shards):,} shards of {plan.shard_size}"
@@ -43,7 +45,7 @@ def _checks(criteria: Criteria) -> Iterator[str]:
             yield f"{name} ({getattr(values, model)})" if model else name
 
 
-def _longest(plan: Plan, cells: list[Cell], tokenize: Callable[[str], list]) -> str:
+def _longest(plan: Plan, cells: list[Cell], tokenize: Callable[[str], list[int]]) -> str:
     """Tokens of the longest positive and negative prompt that the cells can give."""
     positive = negative = 0
     for cell in cells:

@@ -150,7 +150,7 @@ class RawBuild:
         if self.spec.checks.duplicates is None:
             return True
         try:
-            return json.loads((self.folder / SEARCHED).read_text(encoding="utf-8"))["rows"] == shards.digest
+            return bool(json.loads((self.folder / SEARCHED).read_text(encoding="utf-8"))["rows"] == shards.digest)
         except (FileNotFoundError, ValueError, LookupError, TypeError):
             return False
 

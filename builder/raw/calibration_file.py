@@ -45,15 +45,17 @@ def load(raw: Path, fingerprint: str) -> Kept | None:
     except FileNotFoundError:
         return None
     content = parsed(data)
-    try:
-        sound = content is not None and content["recipe"] == fingerprint
-        sound = sound and all(isinstance(content[key], int) for key in ("judges", "judgements"))
-        sound = sound and all(set(feature) >= KEYS for feature in content["features"])
-    except TypeError:
-        sound = False
-    if not sound:
+    if content is None or content["recipe"] != fingerprint or not _is_sound(content):
         raise UserError(f"{raw / NAME}: damaged, or of another build; run `agfd30k calibrate` again, or remove it")
     return Kept(data, content)
+
+
+def _is_sound(content: dict[str, Any]) -> bool:
+    counted = all(isinstance(content[key], int) for key in ("judges", "judgements"))
+    try:
+        return counted and all(set(feature) >= KEYS for feature in content["features"])
+    except TypeError:
+        return False
 
 
 def parsed(data: bytes) -> dict[str, Any] | None:

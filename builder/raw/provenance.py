@@ -6,6 +6,7 @@ editors read. It is a mark, not a signature: whoever re-encodes a picture can lo
 
 from __future__ import annotations
 
+from typing import Any
 from xml.sax.saxutils import quoteattr
 
 from PIL.PngImagePlugin import PngInfo
@@ -25,7 +26,7 @@ def xmp(model: str) -> bytes:
     return PACKET.format(source=quoteattr(SOURCE_TYPE), tool=quoteattr(model)).encode()
 
 
-def options(ending: str, model: str) -> dict:
+def options(ending: str, model: str) -> dict[str, Any]:
     """What Pillow's `save` is given so that a file of this kind bears the marks."""
     if ending != "png":
         return {"xmp": xmp(model)}

@@ -28,7 +28,7 @@ def planned(attempt: Attempt) -> dict[str, Any]:
     return {key: values[key] for key in PLANNED}
 
 
-def rejection(attempt: Attempt, reason: str, detail: str = "", checks: dict | None = None) -> dict[str, Any]:
+def rejection(attempt: Attempt, reason: str, detail: str = "", checks: dict[str, Any] | None = None) -> dict[str, Any]:
     """The line of rejected.jsonl for a try that is not kept."""
     return dict(zip(REJECTED_KEYS, (attempt.sample.id, attempt.number, attempt.seed, reason, detail, checks)))
 
@@ -64,7 +64,7 @@ def rejection_fault(row: Any, whole: dict[str, Sample]) -> str | None:
     return None if isinstance(row["reason"], str) else f"{row['id']}: `reason` is {row['reason']!r}"
 
 
-def _try_fault(row: dict, whole: dict[str, Sample]) -> str | None:
+def _try_fault(row: dict[str, Any], whole: dict[str, Sample]) -> str | None:
     """What is wrong with which try of which sample it is, or None."""
     if not isinstance(row["id"], str) or row["id"] not in whole:
         return f"{row['id']!r} does not belong to this shard"
@@ -73,7 +73,7 @@ def _try_fault(row: dict, whole: dict[str, Sample]) -> str | None:
     return None
 
 
-def picture_fault(folder: Path, row: dict) -> str | None:
+def picture_fault(folder: Path, row: dict[str, Any]) -> str | None:
     """What is wrong with where a row's picture should be, or None."""
     try:
         return None if picture(folder, row).is_file() else f"{row['id']}: its picture {row['file_name']} is not there"

@@ -35,7 +35,7 @@ from builder.raw.rows import picture_fault, planned, rejection_fault, row_fault
 IMAGES = "images"
 LOCK = ".lock"
 
-FORMATS = {
+FORMATS: dict[str, dict[str, Any]] = {
     "png": {"format": "PNG", "compress_level": 1},
     "webp": {"format": "WEBP", "lossless": True, "method": 0},
     "jpg": {"format": "JPEG", "quality": 95, "subsampling": 0},
@@ -87,8 +87,8 @@ class ShardWriter:
         self.ending = ending
         self.made_by = made_by
         self.patience = patience
-        self.rows: list[dict] = []
-        self.rejected: list[dict] = []
+        self.rows: list[dict[str, Any]] = []
+        self.rejected: list[dict[str, Any]] = []
 
     def __enter__(self) -> ShardWriter:
         (self.folder / IMAGES).mkdir(parents=True, exist_ok=True)
@@ -106,7 +106,7 @@ class ShardWriter:
         self.lock.release()
 
     @property
-    def tries(self) -> Counter:
+    def tries(self) -> Counter[str]:
         return Counter(row["id"] for row in self.rejected)
 
     def pending(self, asked: Iterable[Sample]) -> list[Attempt]:
@@ -140,7 +140,7 @@ class ShardWriter:
             "sha256": hashlib.sha256(data).hexdigest(),
         }
 
-    def commit(self, rows: list[dict], rejected: list[dict]) -> None:
+    def commit(self, rows: list[dict[str, Any]], rejected: list[dict[str, Any]]) -> None:
         """Make a batch durable: its pictures' names first, then what was rejected, then its rows."""
         sync_folder(self.folder / IMAGES)
         new = not ((self.folder / ROWS).exists() and (self.folder / REJECTED).exists())
@@ -165,8 +165,8 @@ class ShardWriter:
         content = {
             "rows": len(self.rows),
             "rejected": len(self.rejected),
-            "unfilled": sorted(unfilled, key=place.get),
-            "asked": sorted([*made_ids, *unfilled], key=place.get),
+            "unfilled": sorted(unfilled, key=place.__getitem__),
+            "asked": sorted([*made_ids, *unfilled], key=place.__getitem__),
             "bytes": sum(picture(self.folder, row).stat().st_size for row in self.rows),
             "sha256": sha256(self.folder / ROWS),
             "rejections": sha256(self.folder / REJECTED),
@@ -197,7 +197,7 @@ class ShardWriter:
         (self.folder / RECEIPT).unlink(missing_ok=True)
         sync_folder(self.folder)
 
-    def take_back(self, rejected: list[dict]) -> None:
+    def take_back(self, rejected: list[dict[str, Any]]) -> None:
         """Turn committed rows into rejected tries: what another picture has made a duplicate. Their pictures go too."""
         (self.folder / RECEIPT).unlink(missing_ok=True)
         sync_folder(self.folder)
@@ -220,21 +220,21 @@ class ShardWriter:
                 path.unlink()
 
 
-def _lines(rows: list[dict]) -> bytes:
+def _lines(rows: list[dict[str, Any]]) -> bytes:
     buffer = io.BytesIO()
     with jsonlines.Writer(io.TextIOWrapper(buffer, encoding="utf-8", write_through=True)) as writer:
         writer.write_all(rows)
     return buffer.getvalue()
 
 
-def _append(path: Path, rows: list[dict]) -> None:
+def _append(path: Path, rows: list[dict[str, Any]]) -> None:
     if rows:
         with open(path, "ab") as file:
             file.write(_lines(rows))
             sync(file)
 
 
-def _cut_torn(path: Path, folder: Path) -> list[dict]:
+def _cut_torn(path: Path, folder: Path) -> list[dict[str, Any]]:
     """The whole lines of a file; half a line at its end, which only a crash can leave, is cut off."""
     if not path.exists():
         return []
