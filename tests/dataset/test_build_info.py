@@ -1,0 +1,42 @@
+"""What a release was built from is one line that gives back what went into it."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from builder.dataset.build_info import BuildInfo
+
+DIGESTS = st.from_regex(r"(sha256:)?[0-9a-f]{8,64}", fullmatch=True)
+INFOS = st.builds(
+    BuildInfo,
+    rows=DIGESTS,
+    recipe=DIGESTS,
+    kind=st.sampled_from(["preview", "hub", "folder", "file"]),
+    table=st.just("") | DIGESTS,
+    calibration=st.just("") | DIGESTS,
+    searched=st.booleans(),
+)
+
+
+@given(INFOS, st.text(), st.text())
+def test_it_is_found_again_in_any_text(info, before, after):
+    assert BuildInfo.parse(str(info)) == info
+    if "<!-- built from" not in before:
+        assert BuildInfo.parse(f"{before}\n{info}\n{after}") == info
+
+
+@given(st.text())
+def test_other_texts_hold_none(text):
+    assert BuildInfo.parse(text) is None
+
+
+def test_that_of_an_older_release_has_no_digest_of_the_table():
+    info = BuildInfo.parse("<!-- built from sha256:1, recipe 2, model hub, unsearched -->")
+    assert info == BuildInfo(rows="sha256:1", recipe="2", kind="hub", searched=False)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\xff", b"# a dataset of somebody's"])
+def test_a_folder_that_is_no_release_has_none(tmp_path, content):
+    if content is not None:
+        (tmp_path / "README.md").write_bytes(content)
+    assert BuildInfo.read(tmp_path) is None
