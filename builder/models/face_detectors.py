@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ class Haar:
         if not hasattr(cv2, "CascadeClassifier"):
             raise ValueError("this OpenCV has no Haar cascades: pip install 'opencv-python-headless<5'")
         names = ("frontalface_alt2", "profileface")
-        self.cascades = {name: Spare(lambda name=name: _cascade(name)) for name in names}
+        self.cascades = {name: Spare(partial(_cascade, name)) for name in names}
 
     def find(self, pixels: np.ndarray, rule: str, smallest: float) -> list[Box]:
         """Faces in a picture, uint8 (height, width, 3), RGB, at least `smallest` of its height."""

@@ -59,7 +59,8 @@ def _read(source: Source, config: Path | None, dtype: torch.dtype, own_checker: 
     place, revision = source.location, {"revision": source.revision} if source.kind == "hub" else {}
     where = {"use_safetensors": True, "dtype": dtype, **revision}
     parts = {"text_encoder": _whole(CLIPTextModel, place, subfolder="text_encoder", **where), "safety_checker": None}
-    listed = StableDiffusionPipeline.load_config(place, **revision).get("safety_checker") or [None]
+    index: Any = StableDiffusionPipeline.load_config(place, **revision)  # a dict; diffusers' types say two
+    listed = index.get("safety_checker") or [None]
     if own_checker and listed[0]:
         parts["safety_checker"] = _whole(StableDiffusionSafetyChecker, place, subfolder="safety_checker", **where)
     options.update(parts)
@@ -87,6 +88,8 @@ def _safety(
             where = {"dtype": dtype, "use_safetensors": True, **revision}
             checker = _whole(StableDiffusionSafetyChecker, fallback.location, **where)
             processor = CLIPImageProcessor.from_pretrained(fallback.location, **revision)
+    if processor is None:
+        raise UserError(f"safety checker {name}: has no image processor")
     if not all(value.isfinite().all() for value in checker.state_dict().values() if value.is_floating_point()):
         raise UserError(f"safety checker {name}: has weights that are not finite, so it would flag nothing")
     return Safety(name, checker.to(device).eval(), processor, adults)

@@ -32,8 +32,15 @@ class KarrasScheduler(DPMSolverMultistepScheduler):
             variance_type=None,
         )
 
-    def set_timesteps(self, num_inference_steps=None, device=None, **kwargs):
-        super().set_timesteps(num_inference_steps, device=device, **kwargs)
+    def set_timesteps(
+        self,
+        num_inference_steps: int | None = None,
+        device: str | torch.device | None = None,
+        mu: float | None = None,
+        timesteps: list[int] | None = None,
+    ) -> None:
+        # diffusers' own types leave out the None of its defaults.
+        super().set_timesteps(num_inference_steps, device, mu, timesteps)  # type: ignore[arg-type]
         table = np.log(((1 - self.alphas_cumprod) / self.alphas_cumprod).sqrt().numpy())
         fractional = [self._sigma_to_t(sigma, table) for sigma in self.sigmas[:-1].double().numpy()]
         self.timesteps = torch.tensor(np.array(fractional), dtype=torch.float32, device=device)
