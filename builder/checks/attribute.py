@@ -40,7 +40,7 @@ class AttributeCheck:
         self.place = {label: n for n, label in enumerate(reader.labels)} if reader else {}
 
     def judge(self, samples: list[Sample], images: list[Image.Image]) -> list[Verdict]:
-        """A verdict for each picture, RGB, in order."""
+        """Return a verdict for each picture, RGB, in order."""
         scores = self.reader.read(images) if self.reader and images else np.zeros((len(images), 0))
         return [self._one(*each) for each in zip(samples, images, scores)]
 
@@ -64,7 +64,7 @@ def feature_score(name: str, check: Shown, image: Image.Image, read: dict[str, f
 
 
 def by_light(check: Shown, image: Image.Image) -> float | None:
-    """The score of a feature that is a matter of light, 0.5 at its limit; None for any other."""
+    """Return the score of a feature that is a matter of light, 0.5 at its limit; None for any other."""
     if check.darker_than is not None:
         distance = (check.darker_than - float(_grey(image).mean()) / 255) / SOFTNESS
     elif check.highlights_over is not None:
@@ -79,7 +79,7 @@ def _grey(image: Image.Image) -> np.ndarray:
 
 
 def descriptions(spec: Spec) -> Descriptions:
-    """What a table tells a CLIP or SigLIP model to look for.
+    """Return what a table tells a CLIP or SigLIP model to look for.
 
     A sex is held against the other ones, an age group against all but its neighbours, from which nobody can tell it.
     Raises ValueError for a table without the attribute check.

@@ -26,7 +26,7 @@ AT_ONCE = 1_000_000
 
 
 def perceptual_hash(image: Image.Image) -> str:
-    """The picture's pHash, 64 bits as 16 hexadecimal digits: alike for pictures that look alike.
+    """Return the picture's pHash, 64 bits as 16 hexadecimal digits: alike for pictures that look alike.
 
     Source: Zauner, Implementation and benchmarking of perceptual image hash functions, 2010.
     """
@@ -85,7 +85,7 @@ class Twin:
 
 
 def twins(hashes: np.ndarray, cells: np.ndarray, criteria: Duplicates, settled: int = 0) -> list[Twin]:
-    """The pictures to be taken out so that no two are the same, sorted by place: the first of any two stays.
+    """Return the pictures to be taken out so that no two are the same, sorted by place: the first of any two stays.
 
     `hashes` is uint64 (n,), `cells` int (n,), one number a (feature, sex). Only a picture that stays can make another
     one a duplicate of it. The first `settled` pictures stay, whatever they show.

@@ -31,7 +31,7 @@ class FaceCheck:
         self.detector = detector
 
     def judge(self, samples: list[Sample], images: list[Image.Image]) -> list[Verdict]:
-        """A verdict for each picture, RGB, in order; None where the feature hides faces from a detector."""
+        """Return a verdict for each picture, RGB, in order; None where the feature hides faces from a detector."""
         return [self._one(sample, image) for sample, image in zip(samples, images)]
 
     def _one(self, sample: Sample, image: Image.Image) -> Verdict:

@@ -31,7 +31,7 @@ class IntegrityCheck:
         self.size = size
 
     def judge(self, samples: list[Sample], images: list[Image.Image]) -> list[Verdict]:
-        """A verdict for each picture, RGB, in order; what was asked for may exempt it from being sharp."""
+        """Return a verdict for each picture, RGB, in order; what was asked for may exempt it from being sharp."""
         return [self._one(sample, image) for sample, image in zip(samples, images)]
 
     def _one(self, sample: Sample, image: Image.Image) -> Verdict:

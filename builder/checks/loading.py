@@ -42,7 +42,7 @@ def resolve(spec: Spec, recorded: Iterable[CheckVersion] = ()) -> dict[str, Sour
 
 
 def versions(spec: Spec, sources: dict[str, Source]) -> list[CheckVersion]:
-    """The checks of a build as its recipe records them."""
+    """Return the checks of a build as its recipe records them."""
     names = ["integrity", *(name for name, criteria in vars(spec.checks).items() if criteria and name != "integrity")]
     return [CheckVersion(name, VERSIONS[name], sources[name].id if name in sources else None) for name in names]
 
@@ -68,7 +68,7 @@ def build(spec: Spec, sources: dict[str, Source], device: torch.device) -> Check
 
 
 def reader_again(spec: Spec, model: ModelId, folder: str = "") -> Reader:
-    """The very reader that a build's attribute check had, on this machine's accelerator or else its CPU.
+    """Return the very reader that a build's attribute check had, on this machine's accelerator or else its CPU.
 
     `model` is what the build noted, `folder` where it lies if it is a local one. Raises UserError for any other reader.
     """

@@ -33,4 +33,4 @@ class Check(Protocol):
     """False where a picture that fails is kept, and said to be not verified."""
 
     def judge(self, samples: list[Sample], images: list[Image.Image]) -> list[Verdict]:
-        """A verdict for each picture, RGB, in order."""
+        """Return a verdict for each picture, RGB, in order."""

@@ -8,12 +8,12 @@ from typing import Any
 
 
 def is_watched() -> bool:
-    """True on a terminal and in a notebook."""
+    """Return True on a terminal and in a notebook."""
     return sys.stderr.isatty() or _in_notebook()
 
 
 def progress_bar(*iterable: Any, **options: Any) -> Any:
-    """A tqdm bar, a notebook's own in a notebook; it draws nothing where nobody looks. `options` are tqdm's."""
+    """Return a tqdm bar, a notebook's own in a notebook; it draws nothing where nobody looks. `options` are tqdm's."""
     if not _in_notebook():
         from tqdm import tqdm
     else:

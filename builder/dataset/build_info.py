@@ -31,7 +31,7 @@ class BuildInfo:
 
     @classmethod
     def parse(cls, text: str) -> BuildInfo | None:
-        """The first build info in a text; None where there is none."""
+        """Return the first build info in a text; None where there is none."""
         match = _LINE.search(text)
         if match is None:
             return None
@@ -67,7 +67,7 @@ _LINE = re.compile(
 
 
 def recipe_toml(recipe: BuildRecipe) -> str:
-    """The table as it was given, but with the models and the commits it was built with; --spec reads it.
+    """Return the table as it was given, but with the models and the commits it was built with; --spec reads it.
 
     Of a local model it says the name, not where it lies. The line that tells editors of the schema beside the table
     stays behind.

@@ -57,7 +57,7 @@ def render(contents: Contents, configs: dict[str, Config], sheets: list[str], na
 
 
 def _metadata(recipe: BuildRecipe, configs: dict[str, Config], statistics: Statistics) -> DatasetCardData:
-    """What stands at the head of the card, between two lines of dashes."""
+    """Return what stands at the head of the card, between two lines of dashes."""
     total = sum(statistics.made.values())
     size = next(name for most, name in SIZES if total < most)
     return DatasetCardData(
@@ -75,7 +75,7 @@ def _metadata(recipe: BuildRecipe, configs: dict[str, Config], statistics: Stati
 
 
 def _wishes(spec: Spec, statistics: Statistics) -> list[dict[str, Any]]:
-    """What the table asks a prompt for, feature by feature: its own words, and ages."""
+    """Return what the table asks a prompt for, feature by feature: its own words, and ages."""
     built, rows = {feature for _, feature, _ in statistics.made}, []
     for feature in spec.features:
         if feature.name in built:
@@ -85,7 +85,7 @@ def _wishes(spec: Spec, statistics: Statistics) -> list[dict[str, Any]]:
 
 
 def _check(check: CheckVersion, spec: Spec, searched: bool) -> dict[str, str]:
-    """A check that was made: its name, what it asks for, with which limits, and the model that it looks with."""
+    """Return a check that was made: its name, what it asks for, with which limits, and the model that it looks with."""
     limits = getattr(spec.checks, check.name)
     says = SAYS[check.name]
     model = f"{check.model.name}, revision `{check.model.revision}`" if check.model else "none"

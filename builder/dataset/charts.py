@@ -21,7 +21,7 @@ def write(folder: Path, spec: Spec, statistics: Statistics) -> None:
 
 
 def _counts(features: list[FeatureCounts]) -> Figure:
-    """A bar for every feature, in the table's order: pictures made, and those given up."""
+    """Return a bar for every feature, in the table's order: pictures made, and those given up."""
     chart = Figure(figsize=(7, 0.8 + 0.2 * len(features)))
     axes = chart.subplots()
     names = [row.feature for row in features]

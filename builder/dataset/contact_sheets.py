@@ -58,7 +58,7 @@ def _save(path: Path, name: str, rows: dict[str, list[Image.Image]]) -> None:
 
 
 def _layout(rows: int, pictures: int, least: int) -> tuple[int, int]:
-    """The side of a picture and how many columns, `least` or more, for a sheet that WebP can hold.
+    """Return the side of a picture and how many columns, `least` or more, for a sheet that WebP can hold.
 
     `pictures` is how many the longest row has. They are smaller than usual only where columns alone do not do.
     """
@@ -69,7 +69,7 @@ def _layout(rows: int, pictures: int, least: int) -> tuple[int, int]:
 
 
 def _small(path: Path) -> Image.Image:
-    """A picture as it stands in a sheet."""
+    """Return a picture as it stands in a sheet."""
     with Image.open(path) as image:
         return _thumbnail(image.convert("RGB"), SIDE)
 

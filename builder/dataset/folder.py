@@ -71,5 +71,5 @@ class Release:
         return configs
 
     def matching(self, pattern: str) -> list[Path]:
-        """The files that a config's glob stands for."""
+        """Return the files that a config's glob stands for."""
         return sorted(self.folder.glob(pattern))

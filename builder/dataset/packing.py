@@ -29,7 +29,7 @@ THREADS = 4
 
 
 def summary(statistics: Statistics, recipe: BuildRecipe, out: Path) -> str:
-    """What was made and rejected and what a release holds, as tables, and how to load it."""
+    """Return what was made and rejected and what a release holds, as tables, and how to load it."""
     config = next(iter(statistics.made))[0]
     look = f"pictures of every feature: {out / 'assets' / 'all.webp'}"
     checked = "\n".join(statistics.lines(recipe.spec))
@@ -116,7 +116,7 @@ def _require_unchanged(configs: dict[str, Config], contents: Contents) -> None:
 
 
 def _is_current(out: Path, contents: Contents) -> bool:
-    """True where a release is already what its build info and its table shall say."""
+    """Return True where a release is already what its build info and its table shall say."""
     if BuildInfo.read(out) != contents.info or not (out / "recipe.toml").is_file():
         return False
     return (out / "recipe.toml").read_text(encoding="utf-8") == recipe_toml(contents.recipe)

@@ -80,7 +80,7 @@ class ReleaseWriter:
                 self.sizes.setdefault(name, {})[split] = SplitSize(files.rows, files.bytes)
 
     def configs(self) -> dict[str, Config]:
-        """What the card says of every config; attributes without a picture have none."""
+        """Return what the card says of every config; attributes without a picture have none."""
         attributes = [name for name in self.labels["attribute"] if name in self.sizes]
         configs = {name: self._config(name, f"data/{name}", [name]) for name in attributes}
         configs["all"] = self._config("all", "data/*", attributes)
@@ -206,7 +206,7 @@ def _leaves(field: pa.Field) -> Iterator[str]:
 
 
 def _by_split(shard: Path) -> dict[str, list[dict]]:
-    """A shard's rows by split; splits without a row are not there."""
+    """Return a shard's rows by split; splits without a row are not there."""
     rows: dict[str, list[dict]] = {}
     for row in agfd30k.read_rows(shard):
         rows.setdefault(row["split"], []).append(row)
@@ -214,7 +214,7 @@ def _by_split(shard: Path) -> dict[str, list[dict]]:
 
 
 def _images(pictures: list[tuple[Path, dict]]) -> pa.StructArray:
-    """The rows' pictures as they lie on disk, {"bytes", "path"}, read into one block of memory.
+    """Return the rows' pictures as they lie on disk, {"bytes", "path"}, read into one block of memory.
 
     Raises Damaged where one is lost or not the one that was committed.
     """

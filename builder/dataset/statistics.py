@@ -128,7 +128,7 @@ class Statistics:
         return dict(counts)
 
     def features(self, spec: Spec) -> list[FeatureCounts]:
-        """The counts of every feature of which pictures were asked for, in the table's order."""
+        """Return the counts of every feature of which pictures were asked for, in the table's order."""
         counts = (self._feature(feature) for feature in spec.features)
         return [count for count in counts if count.asked]
 
@@ -152,11 +152,11 @@ class Statistics:
         )
 
     def checks(self, recipe: BuildRecipe) -> ChecksReport:
-        """What the checks found, feature by feature."""
+        """Return what the checks found, feature by feature."""
         return ChecksReport(checks=recipe.checks, features=tuple(self.features(recipe.spec)))
 
     def lines(self, spec: Spec) -> Iterator[str]:
-        """A table of what was asked, made and rejected for which reason, feature by feature."""
+        """Yield a table of what was asked, made and rejected for which reason, feature by feature."""
         rows = self.features(spec)
         yield f"{'feature':<15}{'asked':>8}{'made':>8}{'verified':>9}{'given up':>9}{'tries':>7}  rejected"
         for row in rows:
@@ -179,7 +179,7 @@ class Statistics:
         )
 
     def __str__(self) -> str:
-        """A table of configs and splits."""
+        """Return a table of configs and splits."""
         attributes = list(dict.fromkeys(attribute for attribute, _, _ in self.made))
         rows = [(name, self.splits(name)) for name in attributes] + [("all", self.splits())]
         lines = [f"{'config':<20}" + "".join(f"{split:>12}" for split in SPLITS)]

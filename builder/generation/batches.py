@@ -91,7 +91,7 @@ class Work:
         self.busy -= {each.attempt.sample.id for each in tries}
 
     def _shards(self) -> Iterator[Opened]:
-        """The open shards, then those that are opened because more is wanted."""
+        """Yield the open shards, then those that are opened because more is wanted."""
         yield from list(self.open)
         for shard in self.waiting:
             try:

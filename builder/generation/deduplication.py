@@ -78,7 +78,7 @@ class _Picture(NamedTuple):
 
 
 def _decide(raw: RawBuild, plan: Plan, finished: Finished, criteria: Duplicates) -> list[dict[str, Any]]:
-    """The duplicates among a finished plan's pictures, by shard: for each id its attempt, a reason and a detail.
+    """Return the duplicates among a finished plan's pictures, by shard: for each id its attempt, a reason and a detail.
 
     They are compared with all that is there; what this plan would not make again, another run's pictures, stays.
     """
@@ -97,7 +97,7 @@ def _decide(raw: RawBuild, plan: Plan, finished: Finished, criteria: Duplicates)
 
 
 def _pictures(raw: RawBuild, plan: Plan, finished: Finished) -> tuple[list[_Picture], int]:
-    """Every finished picture, those first that the plan does not make; and how many these are."""
+    """Return every finished picture, those first that the plan does not make; and how many these are."""
     planned = {raw.shard_folder(shard): shard for shard in plan.shards}
     cells: dict[tuple[str, str], int] = {}
     own: list[_Picture] = []

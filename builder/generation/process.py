@@ -80,7 +80,7 @@ class Rank:
 
 
 def _number(name: str, alone: int) -> int:
-    """A variable of the environment as a number that is not negative, or `alone` where it is not set."""
+    """Return a variable of the environment as a number that is not negative, or `alone` where it is not set."""
     text = os.environ.get(name, str(alone))
     if not text.isdecimal():
         raise UserError(f"the environment says {name}={text!r}: give it a whole number, or unset it to work alone")

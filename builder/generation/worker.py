@@ -180,7 +180,7 @@ class Run:
         self.progress.batch()
 
     def _check(self, pool: ThreadPoolExecutor, results: list[Result]) -> list[Outcome]:
-        """What the checks say of each result; where there is no picture the reason is known already."""
+        """Return what the checks say of each result; where there is no picture the reason is known already."""
         pictures = [result for result in results if result.image]
         samples, images = [result.attempt.sample for result in pictures], [result.image for result in pictures]
         outcomes = list(pool.map(self.checks.look, samples, images))
@@ -189,7 +189,7 @@ class Run:
         return [next(of_pictures) if result.image else Outcome(result.reason or "") for result in results]
 
     def _line(self, each: Try, result: Result, outcome: Outcome) -> dict[str, Any]:
-        """The line to commit: a row, its picture being in its place, or a rejected try."""
+        """Return the line to commit: a row, its picture being in its place, or a rejected try."""
         if outcome.reason:
             return rejection(each.attempt, outcome.reason, outcome.detail, outcome.checks)
         if self.pipeline is None or result.image is None:
@@ -199,7 +199,7 @@ class Run:
         return writer.write_picture(each.attempt, result.image, checker, outcome.verified, outcome.checks)
 
     def _checker(self) -> source.Source | None:
-        """The safety checker to load beside the model; None where the model has its own, or needs none."""
+        """Return the safety checker to load beside the model; None where the model has its own, or needs none."""
         checked = self.plan.minors or not self.config.unchecked_adults
         return source.resolve_checker(self.source, self.config.safety_checker) if checked else None
 

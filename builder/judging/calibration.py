@@ -39,7 +39,7 @@ def calibrate(folder: Path, path: Path, target: float, reader: str = "") -> Cali
 
 
 def _thresholds(spec: Spec) -> dict[str, float]:
-    """The table's threshold for each feature, in the table's order; 0.5 where it checks none."""
+    """Return the table's threshold for each feature, in the table's order; 0.5 where it checks none."""
     usual = spec.checks.attribute.threshold if spec.checks.attribute else 0.5
     own = {feature.name: feature.check.threshold for feature in spec.features}
     return {name: usual if threshold is None else threshold for name, threshold in own.items()}
@@ -63,11 +63,11 @@ class Calibration:
 
     @property
     def all(self) -> list[Judged]:
-        """Of every feature."""
+        """The judged pictures of every feature."""
         return [one for some in self.judged.values() for one in some]
 
     def document(self) -> dict[str, Any]:
-        """What calibration.json holds; judges have no names in it, since it is published."""
+        """Return what calibration.json holds; judges have no names in it, since it is published."""
         return {
             "judgements": sum(map(len, self.answers.values())),
             "judges": len(self.answers),
@@ -86,7 +86,7 @@ class Calibration:
         }
 
     def lines(self) -> Iterator[str]:
-        """What was found, as text."""
+        """Yield what was found, as text."""
         for name, some in self.judged.items():
             yield from _feature_lines(name, some, self.thresholds[name], self.target)
         yield "what people say is shown, and passes; shares with Wilson's 95% interval:"
@@ -107,7 +107,7 @@ class Calibration:
 
 
 def _feature_lines(name: str, judged: list[Judged], threshold: float, target: float) -> Iterator[str]:
-    """A feature's table: a line for each threshold, the table's own marked with a star, and what is proposed."""
+    """Yield a feature's table: a line for each threshold, the table's own marked with a star, and what is proposed."""
     unscored = sum(one.score is None for one in judged)
     left_out = f", {unscored:,} of them without a score" if unscored else ""
     yield f"{name}: {len(judged):,} judged, {sum(one.shown for one in judged):,} yes{left_out}"
@@ -122,7 +122,7 @@ def _feature_lines(name: str, judged: list[Judged], threshold: float, target: fl
 
 
 def _proposed(proposal: Proposal, target: float) -> str:
-    """What is said of a proposal."""
+    """Return the line about a proposed threshold: which one, with how many false positives, and how sure that is."""
     share = proposal.false_positives
     if proposal.threshold is None:
         return "no threshold can be proposed: " + (

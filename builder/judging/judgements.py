@@ -57,7 +57,7 @@ class Judgement:
 
     @classmethod
     def parse(cls, line: bytes) -> Judgement:
-        """A line of a judgements file. Raises ValueError for any other line."""
+        """Return a line of a judgements file. Raises ValueError for any other line."""
         row = _object(line)
         if row is None:
             raise ValueError("not a JSON object")
@@ -120,7 +120,7 @@ def _require_judgements(path: Path) -> None:
 
 
 def _parts(file: BinaryIO) -> tuple[bytes, bytes]:
-    """The whole lines of a file, and what stands after the last line feed."""
+    """Return the whole lines of a file, and what stands after the last line feed."""
     file.seek(0)
     data = file.read()
     end = data.rfind(b"\n") + 1
@@ -128,7 +128,7 @@ def _parts(file: BinaryIO) -> tuple[bytes, bytes]:
 
 
 def standing(path: Path) -> Standing:
-    """The answers that were not taken back, with their line numbers, by what they are about, in order.
+    """Return the answers that were not taken back, with their line numbers, by what they are about, in order.
 
     A torn last line does not count. Raises UserError with the number of a line that is no judgement, or that says the
     contrary of an answer that was not taken back.
@@ -155,7 +155,7 @@ def _lines(path: Path) -> Iterator[tuple[int, Judgement]]:
 
 
 def _object(line: bytes) -> dict[str, Any] | None:
-    """The JSON object that a line is, or None."""
+    """Return the JSON object that a line is, or None."""
     try:
         row = json.loads(line)
     except (ValueError, RecursionError):

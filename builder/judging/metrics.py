@@ -25,7 +25,7 @@ class Share:
 
     @classmethod
     def of(cls, each: Iterable[bool]) -> Share:
-        """How many of some are true."""
+        """Count how many of the values are true."""
         found = list(each)
         return cls(sum(found), len(found))
 
@@ -106,7 +106,7 @@ class Proposal:
 
 
 def kappa(one: dict[Any, bool], other: dict[Any, bool]) -> tuple[int, float | None]:
-    """How many questions two judges have both answered, and Cohen's kappa; None where chance alone would agree.
+    """Return how many questions two judges have both answered, and Cohen's kappa; None where chance alone would agree.
 
     Source: Cohen, A coefficient of agreement for nominal scales, 1960.
     """
@@ -120,7 +120,7 @@ def kappa(one: dict[Any, bool], other: dict[Any, bool]) -> tuple[int, float | No
 
 
 def pairs(answers: dict[str, dict[Any, bool]]) -> Iterator[tuple[str, str, int, float | None]]:
-    """Every two judges with questions in common, how many these are, and their kappa."""
+    """Yield every two judges with questions in common, how many these are, and their kappa."""
     for one, other in itertools.combinations(sorted(answers), 2):
         both, agreed = kappa(answers[one], answers[other])
         if both:
@@ -128,7 +128,7 @@ def pairs(answers: dict[str, dict[Any, bool]]) -> Iterator[tuple[str, str, int, 
 
 
 def row(feature: str, judged: Sequence[Judged], threshold: float, target: float) -> dict[str, Any]:
-    """What is kept of a feature, as plain JSON values."""
+    """Return what is kept of a feature, as plain JSON values."""
     now, proposal = At.of(judged, threshold), Proposal.of(judged, target)
     verified = Share.of(one.shown for one in judged if one.own and one.verified)
     return {

@@ -56,7 +56,7 @@ class RawAlbum:
         self.fingerprint: str = raw.fingerprint
 
     def entries(self) -> Iterator[Entry]:
-        """Every picture's entry, shard by shard."""
+        """Yield every picture's entry, shard by shard."""
         for shard in agfd30k.shards(self.folder):
             with _readable(shard):
                 for row in agfd30k.read_rows(shard):
@@ -65,7 +65,7 @@ class RawAlbum:
                     yield Entry(**said, score=score, place=(agfd30k.picture(shard, row), 0, 0))
 
     def picture(self, entry: Entry) -> bytes:
-        """A picture's file."""
+        """Return a picture's file."""
         return entry.place[0].read_bytes()
 
 
@@ -88,7 +88,7 @@ class ReleaseAlbum:
         self.spec: Spec = spec.changed(checks=spec.checks.without(left_out))
 
     def entries(self) -> Iterator[Entry]:
-        """Every picture's entry, file by file."""
+        """Yield every picture's entry, file by file."""
         for path in sorted(self.folder.glob("data/*/*.parquet")):
             with _readable(path), pq.ParquetFile(path) as file:
                 labels = Features.from_arrow_schema(file.schema_arrow)
@@ -97,7 +97,7 @@ class ReleaseAlbum:
                         yield _entry(row, labels, (path, group, number))
 
     def picture(self, entry: Entry) -> bytes:
-        """A picture's file, read with few others."""
+        """Return a picture's file, read with few others."""
         path, group, number = entry.place
         with _readable(path), pq.ParquetFile(path, buffer_size=2**20) as file:
             batches = file.iter_batches(PICTURES_AT_ONCE, row_groups=[group], columns=["image.bytes"])
@@ -109,7 +109,7 @@ Album = RawAlbum | ReleaseAlbum
 
 
 def load(folder: Path) -> Album:
-    """The pictures of a folder that the builder made. Raises UserError for any other folder."""
+    """Return the pictures of a folder that the builder made. Raises UserError for any other folder."""
     if agfd30k.is_raw(folder):
         return RawAlbum(folder)
     if agfd30k.is_release(folder):

@@ -26,7 +26,7 @@ class Question:
 
 
 def choose(entries: Iterable[Entry], features: Iterable[str], each: int, seed: int) -> list[Question]:
-    """Of every feature `each` pictures that were asked to show it and as many that were not, all mixed.
+    """Return, mixed, `each` pictures of every feature that were asked to show it, and as many that were not.
 
     A feature that no picture was asked for is left out. Pictures and order follow from the seed and the ids alone.
     Memory grows with what is chosen, not with what is there.
@@ -51,7 +51,7 @@ def _rank(*words: object) -> int:
 
 
 def words(feature: Feature) -> list[str]:
-    """A feature in the table's own words, without weights; the same for every picture that is asked about it."""
+    """Return a feature in the table's own words, without weights; the same for every picture that is asked about it."""
     phrases = [phrase for some in feature.phrases.values() for phrase in some if phrase]
     plain = ["".join(text for text, weight in parse(phrase) if weight is not None) for phrase in phrases]
     texts = list(dict.fromkeys(plain or feature.check.shows))
@@ -82,12 +82,12 @@ class Session:
         self.steps = list(self.answered)
 
     def waiting(self) -> list[int]:
-        """The questions that are still to be asked, by number, in order."""
+        """Return the questions that are still to be asked, by number, in order."""
         over = {*self.answered, *self.skipped}
         return [number for number in range(len(self.questions)) if number not in over]
 
     def state(self) -> dict[str, Any]:
-        """What a judge is shown: the question, and how far it is; no question once all were asked."""
+        """Return what a judge is shown: the question, and how far it is; no question once all were asked."""
         waiting = self.waiting()
         feature = self.questions[waiting[0]].feature if waiting else None
         return {

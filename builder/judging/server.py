@@ -120,7 +120,7 @@ class Handler(BaseHTTPRequestHandler):
         self._state()
 
     def _asked(self) -> str | None:
-        """What stands behind the token; None for another site's page, another host's name, or another token."""
+        """Return what stands behind the token; None for another site's page, another host's name, or another token."""
         origin, host = self.headers.get("Origin"), self.headers.get("Host")
         token, _, rest = self.path.removeprefix("/").partition("/")
         known = host in self.server.hosts and origin in (None, f"http://{host}")
@@ -128,7 +128,7 @@ class Handler(BaseHTTPRequestHandler):
         return rest if known and secrets.compare_digest(token.encode(), self.server.token.encode()) else None
 
     def _told(self) -> dict:
-        """The JSON object that was sent along; nothing where there is none."""
+        """Return the JSON object that was sent along; nothing where there is none."""
         try:
             length = max(0, int(self.headers.get("Content-Length", 0)))
             found = json.loads(self.rfile.read(min(length, MOST_BYTES)))

@@ -24,7 +24,7 @@ About = tuple[str, str]
 
 
 def majority(standing: Standing) -> dict[About, bool]:
-    """What most judges say; where as many say yes as no, nothing."""
+    """Return what most judges say; where as many say yes as no, nothing."""
     votes: Counter = Counter()
     for _, judgement in standing.values():
         votes[judgement.id, judgement.feature] += 1 if judgement.shown else -1
@@ -32,7 +32,7 @@ def majority(standing: Standing) -> dict[About, bool]:
 
 
 def by_judge(standing: Standing) -> dict[str, dict[About, bool]]:
-    """Every judge's answers."""
+    """Return every judge's answers."""
     answers: dict[str, dict[About, bool]] = {}
     for _, judgement in standing.values():
         answers.setdefault(judgement.judge, {})[judgement.id, judgement.feature] = bool(judgement.shown)
@@ -40,7 +40,7 @@ def by_judge(standing: Standing) -> dict[str, dict[About, bool]]:
 
 
 def held(pictures: Album, path: Path, standing: Standing) -> tuple[dict[str, Entry], Standing]:
-    """The rows of all judged pictures, by id, and the judgements of them.
+    """Return the rows of all judged pictures, by id, and the judgements of them.
 
     Left out are those of another picture with the same id: of another build, or taken back since. Raises UserError with
     the line of a judgement without a digest that is about nothing there is.
@@ -92,7 +92,7 @@ def judged(pictures: Album, rows: dict[str, Entry], standing: Standing, reader: 
 
 
 def _scores(pictures: Album, asked: list[tuple[Entry, list[str]]], place: str) -> Iterator[tuple[About, float | None]]:
-    """The scores of features that pictures were not asked for; nothing where the build had no attribute check."""
+    """Yield the scores of features that pictures were not asked for; nothing where the build had no attribute check."""
     model = next((check.model for check in pictures.checks if check.name == "attribute"), None)
     if model is None:
         return

@@ -39,7 +39,7 @@ class Fault:
 def check(
     release: Release, thorough: bool = False, allow_preview: bool = False, allow_incomplete: bool = False
 ) -> Iterator[Fault]:
-    """All faults of a release. `thorough` decodes every picture instead of a sample.
+    """Yield all faults of a release. `thorough` decodes every picture instead of a sample.
 
     A preview is a fault unless allowed, and so is a feature with fewer pictures than the table wants; a preview that is
     allowed may be incomplete.
@@ -55,7 +55,7 @@ def check(
 
 
 def notes(release: Release) -> Iterator[Fault]:
-    """What the viewer will not show of a release without faults."""
+    """Yield what the viewer will not show of a release without faults."""
     for rule in NOTES:
         yield from _found(rule.__name__, rule, release)
 

@@ -57,7 +57,7 @@ class _Model:
         self.device, self.dtype = device, dtype
 
     def pixels(self, images: list[Image.Image]) -> torch.Tensor:
-        """The pictures as the model wants them."""
+        """Return the pictures as the model wants them."""
         prepared = self.processor([image.convert("RGB") for image in images], return_tensors="pt").pixel_values
         return prepared.to(self.device, self.dtype)
 
@@ -98,7 +98,7 @@ class ZeroShot(_Model):
 
     @torch.inference_mode()
     def _mean(self, texts: tuple[str, ...]) -> torch.Tensor:
-        """The mean of some texts' embeddings, each of length 1."""
+        """Return the mean of some texts' embeddings, each of length 1."""
         most = self.model.config.text_config.max_position_embeddings
         tokens = self.tokenizer(
             list(texts), padding="max_length", max_length=most, truncation=True, return_tensors="pt"

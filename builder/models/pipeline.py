@@ -69,7 +69,7 @@ class Pipeline:
                 torch.cuda.empty_cache()
 
     def checker_of(self, sample: Sample) -> str:
-        """The name of the safety checker that a sample's pictures must pass, "" for none."""
+        """Return the name of the safety checker that a sample's pictures must pass, "" for none."""
         return self.safety.name if self.safety and (sample.minor or self.safety.adults) else ""
 
     @property
@@ -127,7 +127,7 @@ class Pipeline:
         return padded[0], padded[1]
 
     def _encode(self, text: str) -> torch.Tensor:
-        """A prompt's encoding, (77 × chunks, width): weights applied per chunk, the chunk's mean kept."""
+        """Return a prompt's encoding, (77 × chunks, width): weights applied per chunk, the chunk's mean kept."""
         begin, end = self.tokenizer.bos_token_id, self.tokenizer.eos_token_id
         comma = self.tokenizer.convert_tokens_to_ids(",</w>")
         ids, weights = [], []

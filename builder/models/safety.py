@@ -21,7 +21,7 @@ class Safety:
     adults: bool = True
 
     def __call__(self, images: list[Image.Image]) -> list[bool]:
-        """True for every picture that must not be kept, also where the checker could not tell."""
+        """Return True for every picture that must not be kept, also where the checker could not tell."""
         weights = next(self.checker.parameters())
         inputs = self.processor(images, return_tensors="pt").pixel_values.to(weights)
         seen: list[torch.Tensor] = []

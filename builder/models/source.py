@@ -51,7 +51,7 @@ class CheckVersion:
 
     @classmethod
     def of(cls, document: dict[str, Any]) -> CheckVersion:
-        """A check as recipe.json and checks.json hold it."""
+        """Return a check as recipe.json and checks.json hold it."""
         model = document["model"]
         return cls(document["name"], document["version"], model and ModelId(**model))
 
@@ -110,7 +110,7 @@ def _require_config(model: str, path: Path, config: Path) -> None:
 
 
 def resolve_checker(source: Source, fallback: str) -> Source | None:
-    """The exact safety checker a model will have: its own (None), or the fallback. The preview has none."""
+    """Return the exact safety checker a model will have: its own (None), or the fallback. The preview has none."""
     if source.kind == "preview" or _has_checker(source):
         return None
     path = local_path(fallback)
@@ -120,7 +120,7 @@ def resolve_checker(source: Source, fallback: str) -> Source | None:
 
 
 def resolve_reader(model: str, revision: str, recorded: Source | None = None) -> Source:
-    """The exact model of the attribute check: the preview's, a transformers folder, or a Hub model's commit.
+    """Return the exact model of the attribute check: the preview's, a transformers folder, or a Hub model's commit.
 
     `recorded` is what an earlier run resolved the same words to. Raises UserError telling how to get it or go without.
     """
@@ -135,7 +135,7 @@ def resolve_reader(model: str, revision: str, recorded: Source | None = None) ->
 
 
 def resolve_detector(model: str, revision: str, recorded: Source | None = None) -> Source:
-    """The exact YuNet model of the face check: a .onnx file, or one from the Hub, downloaded.
+    """Return the exact YuNet model of the face check: a .onnx file, or one from the Hub, downloaded.
 
     `recorded` is what an earlier run resolved the same words to. Raises UserError telling how to get it or go without.
     """
@@ -161,7 +161,7 @@ def _kept(model: str, recorded: Source | None) -> Source | None:
 
 
 def _named(check: str, model: str, revision: str) -> Source:
-    """A check's Hub model, by its commit."""
+    """Return a check's Hub model, by its commit."""
     try:
         return Source("hub", model, model, _commit(model, revision, f"{check} check:"))
     except UserError as error:
@@ -169,7 +169,7 @@ def _named(check: str, model: str, revision: str) -> Source:
 
 
 def _has_checker(source: Source) -> bool:
-    """True when a checkpoint names a safety checker of its own."""
+    """Return True when a checkpoint names a safety checker of its own."""
     if source.kind == "file":
         return False
     index = Path(source.location, "model_index.json")
@@ -189,14 +189,14 @@ def _has_checker(source: Source) -> bool:
 
 
 def _digest(folder: Path) -> str:
-    """Digest of a model folder's files, names and content; README and the like do not count."""
+    """Return digest of a model folder's files, names and content; README and the like do not count."""
     files = sorted(file for file in folder.rglob("*") if file.suffix in (".safetensors", ".json", ".txt"))
     lines = "".join(f"{sha256(file)}  {file.relative_to(folder).as_posix()}\n" for file in files)
     return f"sha256:{hashlib.sha256(lines.encode()).hexdigest()}"
 
 
 def _commit(model: str, revision: str, flag: str = "--model") -> str:
-    """The commit that a Hub model's branch or tag stands for now; offline, the one in the local cache."""
+    """Return the commit that a Hub model's branch or tag stands for now; offline, the one in the local cache."""
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
 

@@ -13,7 +13,7 @@ from builder.models.source import local_path
 
 
 def tokenizer(model: str, revision: str) -> Callable[[str], list[int]] | None:
-    """The tokenizer of a local or cached model, as text → tokens; None where there is none at hand.
+    """Return the tokenizer of a local or cached model, as text → tokens; None where there is none at hand.
 
     Raises UserError for one that is damaged.
     """

@@ -86,7 +86,7 @@ def _require_known(spec: Spec, only: Sequence[str]) -> None:
 
 
 def _meant(names: Iterable[str]) -> str:
-    """A question for what was meant, or nothing."""
+    """Return a question for what was meant, or nothing."""
     text = " or ".join(names)
     return f"; did you mean {text}?" if text else ""
 
@@ -117,7 +117,7 @@ def _first(spec: Spec, counts: dict[tuple[str, str], int], limit: int) -> dict[t
 
 
 def cells_of(spec: Spec, chosen: dict[tuple[str, str], int]) -> list[Cell]:
-    """The cells of a table, each given the levels that even out what the cells before it left uneven."""
+    """Return the cells of a table, each given the levels that even out what the cells before it left uneven."""
     cells: list[Cell] = []
     counts: dict[object, int] = {}
     for feature, sex in itertools.product(spec.features, SEXES):
@@ -143,7 +143,7 @@ def cells_of(spec: Spec, chosen: dict[tuple[str, str], int]) -> list[Cell]:
 
 
 def _relabel(values: tuple[Level, ...], extra: np.ndarray, turn: int, made: dict[object, int]) -> tuple[Level, ...]:
-    """The values in level order: the rarest so far take the levels with most extra pictures; ties take turns."""
+    """Return the values in level order: the rarest so far take the levels with most extra pictures; ties take turns."""
     size = len(values)
     rarest = sorted(range(size), key=lambda n: (made.get(values[n], 0), (n - turn) % size))
     fullest = sorted(range(size), key=lambda level: -extra[level])

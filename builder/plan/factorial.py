@@ -31,7 +31,7 @@ class _Counts:
         return cost
 
     def spread(self) -> tuple[int, int]:
-        """The largest difference between the counts of levels, and of pairs of levels."""
+        """Return the largest difference between the counts of levels, and of pairs of levels."""
         return int(max(map(np.ptp, self.ones))), int(max(map(np.ptp, self.twos)))
 
     def take(self, row: np.ndarray) -> None:
@@ -43,7 +43,7 @@ class _Counts:
 
 @cache
 def design(sizes: tuple[int, ...]) -> np.ndarray:
-    """The full factorial of three factor sizes, shape (product of sizes, 3), every prefix of it near-balanced.
+    """Return the full factorial of three factor sizes, shape (product of sizes, 3), every prefix of it near-balanced.
 
     In every prefix of sizes up to 8, counts of a level differ by at most 2, of a pair of levels by at most 3.
     """
@@ -73,7 +73,7 @@ def _greedy(rows: np.ndarray, sizes: tuple[int, ...]) -> tuple[np.ndarray, tuple
 
 @cache
 def held_out(sizes: tuple[int, ...], turn: int) -> np.ndarray:
-    """Which two of every ten draws are held out, shape (product of sizes, 2): (validation, test) for each ten.
+    """Return which two of every ten draws are held out, shape (product of sizes, 2): (validation, test) for each ten.
 
     The draws are the design repeated. Each held-out part is balanced like the whole. `turn`, 0 to 9, is where ties
     begin, so that small builds of several cells have held-out pictures in some of them.

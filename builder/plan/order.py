@@ -22,11 +22,11 @@ class Order:
         return sum(cell.quota for cell in self.cells)
 
     def before(self, turn: int) -> int:
-        """How many pictures come before a round."""
+        """Return how many pictures come before a round."""
         return sum(self._index(cell, turn) for cell in self.cells)
 
     def walk(self, start: int, stop: int) -> Iterator[tuple[Cell, int]]:
-        """The cell, and the index within it, of every picture from place `start` to before `stop`."""
+        """Yield the cell, and the index within it, of every picture from place `start` to before `stop`."""
         first = bisect_right(range(self.rounds), start, key=self.before) - 1
         place = self.before(first)
         for turn in range(first, self.rounds):
@@ -39,10 +39,10 @@ class Order:
                     place += 1
 
     def reach(self) -> int:
-        """The place behind the last round in which something is chosen."""
+        """Return the place behind the last round in which something is chosen."""
         last = max(((cell.chosen - 1) * self.rounds // cell.quota for cell in self.cells if cell.chosen), default=-1)
         return self.before(last + 1)
 
     def _index(self, cell: Cell, turn: int) -> int:
-        """How many pictures a cell has added before a round."""
+        """Return how many pictures a cell has added before a round."""
         return -(-turn * cell.quota // self.rounds)

@@ -76,7 +76,7 @@ class Plan:
         return any(self._sample(cell, index).minor for cell, index in kinds)
 
     def sample(self, number: int) -> Sample:
-        """The number-th sample of the whole table, in plan order, built without its neighbours."""
+        """Return the number-th sample of the whole table, in plan order, built without its neighbours."""
         place = number
         for order in self.orders.values():
             if 0 <= place < len(order):
@@ -91,28 +91,28 @@ class Plan:
         return Shards(places, self.shard_size)
 
     def ids(self, shard: Shard) -> list[str]:
-        """The ids of the chosen samples of a shard: what `asked` gives, without the prompts."""
+        """Return the ids of the chosen samples of a shard: what `asked` gives, without the prompts."""
         return [cell.id(index) for cell, index in self._chosen(shard)]
 
     def asked(self, shard: Shard) -> list[Sample]:
-        """The chosen samples of a shard, in plan order."""
+        """Return the chosen samples of a shard, in plan order."""
         return [self._sample(cell, index) for cell, index in self._chosen(shard)]
 
     def whole(self, shard: Shard) -> dict[str, Sample]:
-        """Every sample that can ever lie in a shard, chosen or not, by id, in plan order."""
+        """Return every sample that can ever lie in a shard, chosen or not, by id, in plan order."""
         order = self.orders[shard.attribute]
         return {cell.id(index): self._sample(cell, index) for cell, index in order.walk(shard.start, shard.stop)}
 
     def attempt(self, sample: Sample, number: int) -> Attempt:
-        """The number-th try at a sample."""
+        """Return the number-th try at a sample."""
         return Attempt(sample, number, seed(self.spec.release, sample.id, number))
 
     def at(self, cell: Cell, index: int) -> Sample:
-        """A cell's index-th sample."""
+        """Return a cell's index-th sample."""
         return self._sample(cell, index)
 
     def prompts(self, cell: Cell) -> Iterator[tuple[str, str]]:
-        """Every (positive, negative) prompt that a cell can give."""
+        """Yield every (positive, negative) prompt that a cell can give."""
         for ethnicity, age, (subject, phrase) in itertools.product(*cell.levels):
             yield spec_prompts.render(self.spec, cell.feature, age, subject, ethnicity, phrase)
 

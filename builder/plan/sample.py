@@ -48,7 +48,7 @@ class Attempt:
 
 
 def seed(release: str, id: str, attempt: int) -> int:
-    """The seed of one try at one picture: 53 bits of sha256, so that it is exact in JSON and JavaScript too.
+    """Return the seed of one try at one picture: 53 bits of sha256, so that it is exact in JSON and JavaScript too.
 
     torch's CPU generator uses the low 32 bits alone; `agfd30k balance` counts both.
     """

@@ -38,7 +38,7 @@ def lines(plan: Plan, tokenize: Callable[[str], list[int]] | None) -> Iterator[s
 
 
 def _checks(criteria: Criteria) -> Iterator[str]:
-    """The checks that are made, with the models that they use."""
+    """Yield the checks that are made, with the models that they use."""
     for name, values in vars(criteria).items():
         if values:
             model = {"face": "detector", "attribute": "model"}.get(name)
@@ -46,7 +46,7 @@ def _checks(criteria: Criteria) -> Iterator[str]:
 
 
 def _longest(plan: Plan, cells: list[Cell], tokenize: Callable[[str], list[int]]) -> str:
-    """Tokens of the longest positive and negative prompt that the cells can give."""
+    """Return tokens of the longest positive and negative prompt that the cells can give."""
     positive = negative = 0
     for cell in cells:
         for prompt, negative_prompt in plan.prompts(cell):

@@ -19,7 +19,7 @@ GUIDANCE = 3.5
 
 
 def fitted(spec: Spec) -> Spec:
-    """The table as the preview needs it: its guidance scale in every row, and checks by its own verifier."""
+    """Return the table as the preview needs it: its guidance scale in every row, and checks by its own verifier."""
     plain = {"darker_than": None, "highlights_over": None, "threshold": None}
     features = tuple(
         feature.changed(guidance_scale=GUIDANCE, check=feature.check.changed(**plain)) for feature in spec.features

@@ -30,7 +30,7 @@ class RawBuild:
 
     @classmethod
     def open(cls, folder: Path) -> RawBuild:
-        """The build in a folder. Raises UserError where there is none, or its recipe is damaged."""
+        """Return the build in a folder. Raises UserError where there is none, or its recipe is damaged."""
         recipe = read_recipe(folder)
         if recipe is None:
             raise UserError(
@@ -101,16 +101,16 @@ class RawBuild:
         return FileLock(self.folder / LOCK)
 
     def shard_folder(self, shard: Shard) -> Path:
-        """Where a shard lies."""
+        """Return where a shard lies."""
         return self.folder / SHARDS / shard.name
 
     def writer(self, plan: Plan, shard: Shard, patience: float = 0) -> ShardWriter:
-        """The writer of a shard, not yet entered."""
+        """Return the writer of a shard, not yet entered."""
         ending, made_by = self.recipe.settings.image_format, self.recipe.made_by
         return ShardWriter(self.shard_folder(shard), plan.whole(shard), plan, ending, made_by, patience)
 
     def is_done(self, plan: Plan, shard: Shard) -> bool:
-        """True when everything that a plan asks of a shard is accounted for."""
+        """Return True when everything that a plan asks of a shard is accounted for."""
         return is_done(self.shard_folder(shard), plan.ids(shard))
 
     def unfinished(self) -> list[str]:
@@ -119,7 +119,7 @@ class RawBuild:
         return [shard.name for shard in plan.shards if not self.is_done(plan, shard)]
 
     def finished(self) -> Finished:
-        """Every shard that has its receipt. Raises Damaged for one that was made by another recipe."""
+        """Return every shard that has its receipt. Raises Damaged for one that was made by another recipe."""
         receipts = {folder: receipt(folder) for folder in agfd30k.shards(self.folder)}
         done = {folder: facts for folder, facts in receipts.items() if facts is not None}
         for folder, facts in done.items():
@@ -146,7 +146,7 @@ class RawBuild:
             file.write(json.dumps({"rows": shards.digest}).encode())
 
     def is_searched(self, shards: Finished) -> bool:
-        """True when duplicates were looked for in these very shards, or the table asks for no such search."""
+        """Return True when duplicates were looked for in these very shards, or the table asks for no such search."""
         if self.spec.checks.duplicates is None:
             return True
         try:
@@ -166,7 +166,7 @@ class Finished(dict[Path, str]):
 
 
 def read_recipe(folder: Path) -> BuildRecipe | None:
-    """The recipe of a raw folder, None where there is none yet. Raises UserError for a damaged one."""
+    """Return the recipe of a raw folder, None where there is none yet. Raises UserError for a damaged one."""
     try:
         return BuildRecipe.parse((folder / RECIPE).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -178,14 +178,14 @@ def read_recipe(folder: Path) -> BuildRecipe | None:
 
 
 def recorded_source(recipe: BuildRecipe | None, model: str, revision: str) -> Source | None:
-    """The model that an earlier run settled on, if it was asked for in the same words."""
+    """Return the model that an earlier run settled on, if it was asked for in the same words."""
     if recipe is None or (recipe.spec.recipe.model, recipe.spec.recipe.revision) != (model, revision):
         return None
     return Source(location=model, **vars(recipe.model))
 
 
 def recorded_checks(recipe: BuildRecipe | None) -> tuple[CheckVersion, ...]:
-    """The checks that an earlier run noted, with their exact models."""
+    """Return the checks that an earlier run noted, with their exact models."""
     return recipe.checks if recipe else ()
 
 

@@ -31,12 +31,12 @@ class Kept:
 
     @property
     def digest(self) -> str:
-        """Which one it is."""
+        """The digest of the file, which says which calibration it is."""
         return f"sha256:{hashlib.sha256(self.data).hexdigest()}"
 
 
 def load(raw: Path, fingerprint: str) -> Kept | None:
-    """A raw build's calibration; None where there is none.
+    """Return a raw build's calibration; None where there is none.
 
     Raises UserError for one that cannot be read or belongs to another build.
     """
@@ -59,7 +59,7 @@ def _is_sound(content: dict[str, Any]) -> bool:
 
 
 def parsed(data: bytes) -> dict[str, Any] | None:
-    """What a file says that is a calibration; None for any other file."""
+    """Return what a file says that is a calibration; None for any other file."""
     try:
         content = json.loads(data)
     except (ValueError, RecursionError):

@@ -22,12 +22,12 @@ PACKET = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 
 
 def xmp(model: str) -> bytes:
-    """The XMP packet for pictures by a model."""
+    """Return the XMP packet for pictures by a model."""
     return PACKET.format(source=quoteattr(SOURCE_TYPE), tool=quoteattr(model)).encode()
 
 
 def options(ending: str, model: str) -> dict[str, Any]:
-    """What Pillow's `save` is given so that a file of this kind bears the marks."""
+    """Return what Pillow's `save` is given so that a file of this kind bears the marks."""
     if ending != "png":
         return {"xmp": xmp(model)}
     info = PngInfo()

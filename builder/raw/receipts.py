@@ -23,7 +23,7 @@ class Damaged(UserError):
 
 
 def receipt(folder: Path) -> dict[str, Any] | None:
-    """A shard's receipt, or None while it has none."""
+    """Return a shard's receipt, or None while it has none."""
     try:
         facts = json.loads((folder / RECEIPT).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -36,7 +36,7 @@ def receipt(folder: Path) -> dict[str, Any] | None:
 
 
 def require_sound(folder: Path) -> dict[str, Any]:
-    """A finished shard's receipt. Raises Damaged where the rows are not those that it was written for."""
+    """Return a finished shard's receipt. Raises Damaged where the rows are not those that it was written for."""
     facts = receipt(folder)
     if facts is None:
         raise Damaged(f"{folder}: another process is writing here; wait for it, then run again", folder)
@@ -52,7 +52,7 @@ def require_sound(folder: Path) -> dict[str, Any]:
 
 
 def is_done(folder: Path, ids: Iterable[str]) -> bool:
-    """True when everything asked for is accounted for, as a picture or as unfilled."""
+    """Return True when everything asked for is accounted for, as a picture or as unfilled."""
     asked = set(ids)
     facts = receipt(folder) if asked else None
     return not asked or (facts is not None and asked.issubset(facts["asked"]))

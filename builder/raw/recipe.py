@@ -40,7 +40,7 @@ class BuildRecipe:
     def of(
         cls, spec: Spec, source: Source, toml: str, settings: Settings, checks: Sequence[CheckVersion] = ()
     ) -> BuildRecipe:
-        """The recipe of a table with these exact models."""
+        """Return the recipe of a table with these exact models."""
         table = spec.as_dict()
         if source.kind in ("folder", "file"):
             table["recipe"].update(model=source.name, revision=source.revision)
@@ -53,7 +53,7 @@ class BuildRecipe:
 
     @classmethod
     def parse(cls, text: str) -> BuildRecipe:
-        """The recipe that a recipe.json holds. Raises ValueError for any other text."""
+        """Return the recipe that a recipe.json holds. Raises ValueError for any other text."""
         try:
             document = json.loads(text)
             return cls(
@@ -68,7 +68,7 @@ class BuildRecipe:
             raise ValueError(f"not a recipe: {error}") from None
 
     def document(self) -> dict[str, Any]:
-        """The recipe as plain JSON values; `labels` are what the loader reads."""
+        """Return the recipe as plain JSON values; `labels` are what the loader reads."""
         content = _content(self.spec.as_dict(), self.model, self.checks, self.settings)
         return {**content, "labels": self.spec.labels, "toml": self.toml, "fingerprint": self.fingerprint}
 
@@ -86,7 +86,7 @@ class BuildRecipe:
         return self.model.kind == "preview"
 
     def differences(self, other: BuildRecipe) -> Iterator[str]:
-        """Where another recipe differs, at most five places."""
+        """Yield where another recipe differs, at most five places."""
         places: list[str] = []
         old, new = self.document(), other.document()
         for part in ("spec", "model", "checks", "settings"):

@@ -23,18 +23,18 @@ COLUMNS = {field.name: field.type for field in features(config="metadata").arrow
 
 
 def planned(attempt: Attempt) -> dict[str, Any]:
-    """The part of a row that follows from the table alone."""
+    """Return the part of a row that follows from the table alone."""
     values = {**vars(attempt.sample), "attempt": attempt.number, "seed": attempt.seed}
     return {key: values[key] for key in PLANNED}
 
 
 def rejection(attempt: Attempt, reason: str, detail: str = "", checks: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The line of rejected.jsonl for a try that is not kept."""
+    """Return the line of rejected.jsonl for a try that is not kept."""
     return dict(zip(REJECTED_KEYS, (attempt.sample.id, attempt.number, attempt.seed, reason, detail, checks)))
 
 
 def row_fault(row: Any, whole: dict[str, Sample], plan: Plan, made_by: dict[str, str]) -> str | None:
-    """What a committed row says that the plan and the recipe do not, or None."""
+    """Return what a committed row says that the plan and the recipe do not, or None."""
     if row is None:
         return "not a row"
     if not isinstance(row, dict) or list(row) != KEYS:
@@ -56,7 +56,7 @@ def row_fault(row: Any, whole: dict[str, Sample], plan: Plan, made_by: dict[str,
 
 
 def rejection_fault(row: Any, whole: dict[str, Sample]) -> str | None:
-    """What is wrong with a line of rejected.jsonl, or None."""
+    """Return what is wrong with a line of rejected.jsonl, or None."""
     if not isinstance(row, dict) or list(row) != REJECTED_KEYS:
         return "not a rejected try"
     if fault := _try_fault(row, whole):
@@ -65,7 +65,7 @@ def rejection_fault(row: Any, whole: dict[str, Sample]) -> str | None:
 
 
 def _try_fault(row: dict[str, Any], whole: dict[str, Sample]) -> str | None:
-    """What is wrong with which try of which sample it is, or None."""
+    """Return what is wrong with which try of which sample it is, or None."""
     if not isinstance(row["id"], str) or row["id"] not in whole:
         return f"{row['id']!r} does not belong to this shard"
     if not isinstance(row["attempt"], int) or row["attempt"] < 0:
@@ -74,7 +74,7 @@ def _try_fault(row: dict[str, Any], whole: dict[str, Sample]) -> str | None:
 
 
 def picture_fault(folder: Path, row: dict[str, Any]) -> str | None:
-    """What is wrong with where a row's picture should be, or None."""
+    """Return what is wrong with where a row's picture should be, or None."""
     try:
         return None if picture(folder, row).is_file() else f"{row['id']}: its picture {row['file_name']} is not there"
     except (ValueError, TypeError) as error:

@@ -48,14 +48,14 @@ class Locked(UserError):
 
 
 def encode(image: Image.Image, ending: str, model: str) -> bytes:
-    """A picture's file, marked as made by this model."""
+    """Return a picture's file, marked as made by this model."""
     buffer = io.BytesIO()
     image.save(buffer, **FORMATS[ending], **provenance.options(ending, model))
     return buffer.getvalue()
 
 
 def lock(folder: Path, patience: float = 0) -> FileLock:
-    """A shard's lock, taken. Raises Locked where another run has it for longer than `patience` seconds."""
+    """Return a shard's lock, taken. Raises Locked where another run has it for longer than `patience` seconds."""
     taken = FileLock(folder / LOCK)
     try:
         taken.acquire(timeout=patience)
@@ -110,7 +110,7 @@ class ShardWriter:
         return Counter(row["id"] for row in self.rejected)
 
     def pending(self, asked: Iterable[Sample]) -> list[Attempt]:
-        """The next try of every sample that is neither made nor given up, in plan order."""
+        """Return the next try of every sample that is neither made nor given up, in plan order."""
         made_ids, tries = {row["id"] for row in self.rows}, self.tries
         most = self.plan.spec.recipe.max_attempts
         return [self.plan.attempt(s, tries[s.id]) for s in asked if s.id not in made_ids and tries[s.id] < most]
@@ -235,7 +235,7 @@ def _append(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def _cut_torn(path: Path, folder: Path) -> list[dict[str, Any]]:
-    """The whole lines of a file; half a line at its end, which only a crash can leave, is cut off."""
+    """Return the whole lines of a file; half a line at its end, which only a crash can leave, is cut off."""
     if not path.exists():
         return []
     data = path.read_bytes()

@@ -106,7 +106,7 @@ class ShardFaults:
         self.bad[name].add(number)
 
     def _picture(self, row: dict[str, Any]) -> str | None:
-        """What is wrong with a row's picture, or None."""
+        """Return what is wrong with a row's picture, or None."""
         if fault := picture_fault(self.folder, row):
             return fault
         path = agfd30k.picture(self.folder, row)
@@ -157,7 +157,7 @@ class ShardFaults:
 
 
 def _free(path: Path) -> Path:
-    """The path, or the first with a number that nothing has: what was set aside before stays."""
+    """Return the path, or the first with a number that nothing has: what was set aside before stays."""
     numbered = (path.with_stem(f"{path.stem}-{n}") for n in itertools.count(2))
     return next(place for place in itertools.chain([path], numbered) if not os.path.lexists(place))
 

@@ -73,16 +73,16 @@ class Labels:
         return cls(names, np.concatenate(codes), pa.concat_arrays(ids), *map(np.concatenate, rest))
 
     def column(self, axis: str) -> np.ndarray:
-        """Which of its values each row has, (n,)."""
+        """Return which of its values each row has, (n,)."""
         return self.codes[:, AXES.index(axis)]
 
     def cells(self) -> tuple[list[list[int]], list[int]]:
-        """Every combination of labels that there is, a column for each of AXES, and how many rows have it."""
+        """Return every combination of labels that there is, a column for each of AXES, and how many rows have it."""
         combinations, counts = np.unique(self.codes, axis=0, return_counts=True)
         return combinations.T.tolist(), counts.tolist()
 
     def histogram(self, feature: str) -> list[int] | None:
-        """The attribute scores of a feature's rows in SCORES bins from 0 to 1; None where no row has one."""
+        """Return the attribute scores of a feature's rows in SCORES bins from 0 to 1; None where no row has one."""
         if feature not in self.names["feature"]:
             return None
         own = self.scores[self.column("feature") == self.names["feature"].index(feature)]
@@ -114,7 +114,7 @@ def _names(path: Path) -> dict[str, list[str]]:
 
 
 def _part(path: Path, split: str, names: dict[str, list[str]]) -> tuple:
-    """What `Labels` has of one file's rows, without the names."""
+    """Return what `Labels` has of one file's rows, without the names."""
     with pq.ParquetFile(path) as file:
         read = file.read(columns=["id", *CLASSES, "verified", "checks.attribute_score", "checks.hash"])
     columns = [pc.fill_null(read[name], -1).to_numpy() for name in CLASSES]
@@ -130,7 +130,7 @@ def _part(path: Path, split: str, names: dict[str, list[str]]) -> tuple:
 
 
 def headline(folder: Path) -> tuple[str, bool]:
-    """The dataset's name, and whether its pictures are a preview: one sign of it in README.md is enough."""
+    """Return the dataset's name, and whether its pictures are a preview: one sign of it in README.md is enough."""
     path = folder / "README.md"
     with naming(path):
         info = BuildInfo.parse(path.read_text(encoding="utf-8"))
@@ -141,7 +141,7 @@ def headline(folder: Path) -> tuple[str, bool]:
 
 
 def checks_report(folder: Path) -> ChecksReport:
-    """What the checks found, as the release says."""
+    """Return what the checks found, as the release says."""
     with naming(folder / "assets" / CHECKS_FILE):
         return ChecksReport.read(folder)
 

@@ -61,7 +61,7 @@ def require_free(folder: Path, out: Path) -> None:
 
 
 def render(folder: Path, labels: Labels, thumbnails: int, side: int) -> bytes:
-    """The whole page."""
+    """Return the whole page."""
     title, preview = headline(folder)
     checks, precision, near = checks_report(folder), calibration(folder), labels.near()
     chosen = choose(labels, thumbnails)
@@ -122,12 +122,12 @@ def _data(labels: Labels, chosen: list[int], rows: list[dict[str, Any]], checks:
 
 
 def _numbered(values: Iterable[Any]) -> tuple[list[Any], list[int]]:
-    """The distinct values, and which of them each one is."""
+    """Return the distinct values, and which of them each one is."""
     places: dict[Any, int] = {}
     numbers = [places.setdefault(value, len(places)) for value in values]
     return list(places), numbers
 
 
 def _digest(text: str) -> str:
-    """What a content security policy calls a script or style that may run."""
+    """Return what a content security policy calls a script or style that may run."""
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

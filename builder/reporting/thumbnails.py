@@ -43,7 +43,7 @@ def choose(labels: Labels, most: int) -> list[int]:
 
 
 def shares(sizes: list[int], total: int) -> list[int]:
-    """How many of `total` each gets: all the same, but none more than its size."""
+    """Return how many of `total` each gets: all the same, but none more than its size."""
     given, left = [0] * len(sizes), total
     for done, place in enumerate(sorted(range(len(sizes)), key=sizes.__getitem__)):
         given[place] = min(sizes[place], left // (len(sizes) - done))
@@ -76,7 +76,7 @@ def pictures(folder: Path, labels: Labels, places: list[int], side: int) -> dict
 
 
 def _rows(path: Path, wanted: pa.Array) -> Iterator[dict[str, Any]]:
-    """The rows of a file whose id is wanted, with their pictures."""
+    """Yield the rows of a file whose id is wanted, with their pictures."""
     with pq.ParquetFile(path, buffer_size=2**20) as file:
         for group in range(file.num_row_groups):
             ids = file.read_row_group(group, columns=["id"])["id"]

@@ -124,7 +124,7 @@ class Criteria(Model):
             yield Fault(rule, [name for name in KINDS if getattr(self, name)])
 
     def without(self, names: Iterable[str]) -> Criteria:
-        """The same but for some checks. Raises SpecError for one that cannot be left out."""
+        """Return the same but for some checks. Raises SpecError for one that cannot be left out."""
         names = list(names)
         for name in names:
             if name not in KINDS:

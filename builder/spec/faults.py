@@ -35,7 +35,7 @@ class SpecError(UserError, ValueError):
 
     @classmethod
     def of(cls, *faults: Fault) -> SpecError:
-        """The error of these faults."""
+        """Return the error of these faults."""
         return cls("\n".join(lines(faults)), faults)
 
 
@@ -52,7 +52,7 @@ class Fault:
     meant: str | None = None
 
     def below(self, *place: str | int) -> Fault:
-        """The same fault, seen from the table in which its own lies at `place`."""
+        """Return the same fault, seen from the table in which its own lies at `place`."""
         return Fault(self.rule, self.value, (*place, *self.place), self.meant)
 
     def line(self, names: Mapping[int, str] | None = None) -> str:
@@ -64,13 +64,13 @@ class Fault:
         return f"{where}{rule}, got {shown(self.value)}{f': did you mean `{self.meant}`?' if self.meant else ''}"
 
     def details(self) -> InitErrorDetails:
-        """The fault as pydantic keeps it; `faults_of` gives it back."""
+        """Return the fault as pydantic keeps it; `faults_of` gives it back."""
         told = PydanticCustomError("fault", "{rule}", {"rule": self.rule, "meant": self.meant})
         return InitErrorDetails(type=told, loc=self.place, input=self.value)
 
 
 def faults_of(error: ValidationError, known: Iterable[str] = ()) -> list[Fault]:
-    """The faults that pydantic found; `known` are the keys of the model that was asked.
+    """Return the faults that pydantic found; `known` are the keys of the model that was asked.
 
     A key that is missing only because it was misspelt is told once, as the misspelt one.
     """
@@ -81,14 +81,14 @@ def faults_of(error: ValidationError, known: Iterable[str] = ()) -> list[Fault]:
 
 
 def nearest(name: Any, known: Iterable[str]) -> str | None:
-    """The known name that is most like a name, if one is nearly it."""
+    """Return the known name that is most like a name, if one is nearly it."""
     by_letters = {word.casefold(): word for word in known}
     near = difflib.get_close_matches(name.casefold(), by_letters, n=1) if isinstance(name, str) else []
     return by_letters[near[0]] if near else None
 
 
 def shown(value: Any) -> str:
-    """A value as Python writes it, cut to a length that a line can hold."""
+    """Return a value as Python writes it, cut to a length that a line can hold."""
     try:
         text = repr(value)
     except ValueError:

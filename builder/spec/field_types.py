@@ -23,12 +23,12 @@ SEXES: tuple[Sex, ...] = get_args(Sex)
 
 
 def broken(rule: str, known: Iterable[str] = (), value: Any = None) -> PydanticCustomError:
-    """The error of a value that breaks a rule; the nearest of the `known` names is what may have been meant."""
+    """Return the error of a value that breaks a rule; the nearest of the `known` names is what may have been meant."""
     return PydanticCustomError("fault", "{rule}", {"rule": rule, "meant": nearest(value, known)})
 
 
 def _worded(schema: CoreSchema, rule: str, known: Iterable[str] = ()) -> CoreSchema:
-    """The same schema, but its error is the rule, and a good value stays what it was: 7 is not made 7.0."""
+    """Return the same schema, but its error is the rule, and a good value stays what it was: 7 is not made 7.0."""
 
     def check(value: Any, handler: Callable[[Any], Any]) -> Any:
         try:

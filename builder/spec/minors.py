@@ -54,19 +54,19 @@ _MONTHS = re.compile(r"(?<![a-z])(?:months?|weeks?|days?)[\s-]*old(?![a-z])")
 
 
 def plain(text: str) -> str:
-    """What a prompt says, without brackets, weights, escapes, case and look-alike letters."""
+    """Return what a prompt says, without brackets, weights, escapes, case and look-alike letters."""
     said = "".join(fragment if weight is not None else " " for fragment, weight in parse(text))
     return unicodedata.normalize("NFKC", said).casefold().replace("_", " ")
 
 
 def is_minor(age: int, text: str) -> bool:
-    """True for anyone under 18, and wherever the words of a prompt may speak of someone who is."""
+    """Return True for anyone under 18, and wherever the words of a prompt may speak of someone who is."""
     said = plain(text)
     return age < ADULT or any(years < ADULT for years in _ages(said)) or any(k.search(said) for k in (_CHILD, _MONTHS))
 
 
 def _ages(said: str) -> Iterator[int]:
-    """The ages that a text names, in figures or, below 18, in words."""
+    """Yield the ages that a text names, in figures or, below 18, in words."""
     for match in _AGES.finditer(said):
         number = next(filter(None, match.groups()))
         yield int(number) if number.isdecimal() else _WORDS.index(number) + 1

@@ -16,7 +16,7 @@ class Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=())
 
     def faults(self) -> Iterator[Fault]:
-        """What is wrong between fields, each of which is right in itself."""
+        """Yield what is wrong between fields, each of which is right in itself."""
         yield from ()
 
     @model_validator(mode="wrap")
@@ -32,7 +32,7 @@ class Model(BaseModel):
         return model
 
     def changed(self, **values: Any) -> Self:
-        """A copy with other values, checked anew. Raises SpecError for whatever breaks a rule."""
+        """Return a copy with other values, checked anew. Raises SpecError for whatever breaks a rule."""
         try:
             return type(self).model_validate({**dict(self), **values})
         except ValidationError as error:

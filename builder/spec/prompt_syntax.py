@@ -108,5 +108,5 @@ def chunk(
 
 
 def count_tokens(text: str, tokenize: Callable[[str], list[Any]]) -> int:
-    """Tokens of a prompt without BOS, EOS and filling."""
+    """Return tokens of a prompt without BOS, EOS and filling."""
     return sum(len(tokenize(fragment)) for fragment, weight in parse(text) if weight is not None)

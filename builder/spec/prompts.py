@@ -40,7 +40,7 @@ def render(spec: Spec, feature: Feature, age: int, subject: str, ethnicity: str,
 
 
 def faults(spec: Spec, feature: Feature) -> Iterator[Fault]:
-    """Where a prompt of this row breaks the rules for minors, found without trying every combination.
+    """Yield where a prompt of this row breaks the rules for minors, found without trying every combination.
 
     Of `spec` only the ethnicities and [minors] are looked at. The first breach of a row is enough.
     """
@@ -52,7 +52,7 @@ def faults(spec: Spec, feature: Feature) -> Iterator[Fault]:
 
 
 def _each(spec: Spec, feature: Feature) -> Iterator[tuple[int, str, str, str]]:
-    """Every age, subject, ethnicity and phrase of a row at least once, and all ages and ethnicities together."""
+    """Yield every age, subject, ethnicity and phrase of a row at least once, and all ages and ethnicities together."""
     for sex in SEXES:
         subjects, phrases = feature.subjects[sex], feature.phrases[sex]
         yield from itertools.product(feature.ages, subjects[:1], spec.ethnicities, phrases[:1])

@@ -76,7 +76,7 @@ def schema() -> dict[str, Any]:
 
 
 def reference() -> str:
-    """Every key of a table, by the tables that they stand in, as Markdown."""
+    """Return every key of a table, by the tables that they stand in, as Markdown."""
     document, shipped = schema(), tomllib.loads(DEFAULT.read_text(encoding="utf-8"))
     return "\n".join(_page(name, title, document, shipped) for name, title in PAGES.items())
 
@@ -99,7 +99,7 @@ def _row(page: str, key: str, field: dict[str, Any], model: dict[str, Any], plac
 
 
 def _values(places: list[Any], key: str) -> Iterator[Any]:
-    """What the tables have under a key; the tables of a list one by one."""
+    """Yield what the tables have under a key; the tables of a list one by one."""
     for value in (place[key] for place in places if key in place):
         yield from value if isinstance(value, list) and isinstance(value[0], dict) else [value]
 
@@ -112,7 +112,7 @@ def _model(field: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
 
 
 def _kind(field: dict[str, Any]) -> str:
-    """What a value must be, in words."""
+    """Return what a value must be, in words."""
     if "$ref" in field:
         return "table"
     if "oneOf" in field:
@@ -158,7 +158,7 @@ def _one_line(text: str) -> str:
 
 
 def written() -> dict[Path, str]:
-    """What the two files are to hold; of docs/table.md only the reference is replaced."""
+    """Return what the two files are to hold; of docs/table.md only the reference is replaced."""
     before, _, rest = DOCS.read_text(encoding="utf-8").partition(BEGIN)
     after = rest.partition(END)[2]
     return {

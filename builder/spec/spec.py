@@ -102,7 +102,7 @@ class Feature(Model):
         return int(getattr(self, sex))
 
     def variants(self, sex: Sex) -> list[tuple[str, str]]:
-        """The (subject, phrase) pairs that the row's prompts take in turn."""
+        """Return the (subject, phrase) pairs that the row's prompts take in turn."""
         return list(itertools.product(self.subjects[sex], self.phrases[sex]))
 
 
@@ -145,17 +145,17 @@ class Spec(Model):
         }
 
     def age_group(self, age: int) -> str:
-        """The label of the group that an age in years belongs to."""
+        """Return the label of the group that an age in years belongs to."""
         return [label for label, start in self.age_groups.items() if start <= age][-1]
 
     def as_dict(self) -> dict[str, Any]:
-        """The resolved table as plain JSON values; `model_validate` makes the same table of them."""
+        """Return the resolved table as plain JSON values; `model_validate` makes the same table of them."""
         values: dict[str, Any] = json.loads(json.dumps(self.model_dump()))  # mode="json" would make 7 into 7.0
         return values
 
 
 def described(checks: Criteria, age_groups: dict[str, int]) -> Iterator[Fault]:
-    """A fault for every description of an age group that the table does not have."""
+    """Yield a fault for every description of an age group that the table does not have."""
     for label in checks.attribute.age_groups if checks.attribute else ():
         if label not in age_groups:
             rule = f"<key> must be one of {', '.join(age_groups)}"
@@ -163,18 +163,18 @@ def described(checks: Criteria, age_groups: dict[str, int]) -> Iterator[Fault]:
 
 
 def _plain_parts(piece: str) -> list[str]:
-    """The comma-separated parts of a piece in lower case, without brackets and weights."""
+    """Return the comma-separated parts of a piece in lower case, without brackets and weights."""
     plain = re.sub(r":\s*[\d.]+\s*\)", ")", piece)
     parts = (" ".join(re.findall(r"[\w'-]+", part.lower())) for part in plain.split(","))
     return [part for part in parts if part]
 
 
 def fingerprint(document: dict[str, Any]) -> str:
-    """SHA-256 of a JSON document in canonical form: the same content gives the same fingerprint."""
+    """Return SHA-256 of a JSON document in canonical form: the same content gives the same fingerprint."""
     text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def spec_of(content: dict[str, Any]) -> Spec:
-    """The table that a recipe.json was made from."""
+    """Return the table that a recipe.json was made from."""
     return Spec.model_validate(content["spec"])

@@ -44,7 +44,7 @@ def load(path: str | Path = DEFAULT) -> Spec:
 
 
 def _names(document: dict[str, Any]) -> dict[int, str]:
-    """What the rows that have a readable name are called."""
+    """Return what the rows that have a readable name are called."""
     rows = document.get("feature")
     names = (
         (n, row.get("name")) for n, row in enumerate(rows if isinstance(rows, list) else ()) if isinstance(row, dict)
@@ -53,7 +53,7 @@ def _names(document: dict[str, Any]) -> dict[int, str]:
 
 
 def _resolved(document: dict[str, Any]) -> tuple[Spec | None, list[Fault]]:
-    """The Spec of a table, or None and all its faults: of single values, of values together, and of prompts."""
+    """Return the Spec of a table, or None and all its faults: of single values, of values together, and of prompts."""
     faults: list[Fault] = []
     try:
         table = Table.model_validate(document)
@@ -82,7 +82,7 @@ def _spec(table: Table, features: tuple[Feature, ...]) -> Spec:
 
 
 def _salvaged(document: dict[str, Any]) -> Table:
-    """What is good of a table that has faults; None in place of the rest."""
+    """Return what is good of a table that has faults; None in place of the rest."""
     rows, prompt = document.get("feature"), document.get("prompt")
     prompt = prompt if isinstance(prompt, dict) else {}
     pieces = {key: value for key, value in prompt.items() if isinstance(value, list)}
@@ -100,7 +100,7 @@ def _salvaged(document: dict[str, Any]) -> Table:
 
 
 def _good(kind: type[Part], document: Any) -> Part:
-    """A part of a table with those keys alone that are good in themselves; the others are None."""
+    """Return a part of a table with those keys alone that are good in themselves; the others are None."""
     document = document if isinstance(document, dict) else {}
     values: dict[str, Any] = dict.fromkeys(kind.model_fields)
     for key, field in kind.model_fields.items():
@@ -116,26 +116,26 @@ def _good(kind: type[Part], document: Any) -> Part:
 
 
 def _rules_across(table: Table) -> Iterator[Fault]:
-    """The rules between values, for what is good of a table that has other faults."""
+    """Yield the rules between values, for what is good of a table that has other faults."""
     yield from table.faults()
     for number, row in enumerate(table.feature):
         yield from (fault.below("feature", number) for fault in row.faults())
 
 
 def _harmed(faults: list[Fault], number: int) -> bool:
-    """True where a fault may change the prompts of a row, which therefore cannot be judged."""
+    """Return True where a fault may change the prompts of a row, which therefore cannot be judged."""
     of_row = [fault for fault in faults if fault.place[:2] == ("feature", number)]
     keys = {key for fault in of_row for key in (*fault.place[2:3], fault.meant)}
     return _touched(faults, "prompt") or bool(keys & WORDING)
 
 
 def _touched(faults: list[Fault], part: str) -> bool:
-    """True where a fault lies in a part of the table, or in one whose name was misspelt."""
+    """Return True where a fault lies in a part of the table, or in one whose name was misspelt."""
     return any(part in (*fault.place[:1], fault.meant) for fault in faults)
 
 
 def _feature(row: Row, table: Table) -> tuple[Feature | None, list[Fault]]:
-    """The row with its own prompt pieces, or None, and what is wrong with it now that they are put together."""
+    """Return the row with its own prompt pieces, or None, and what is wrong with it now that they are put together."""
     phrases = _combinations(row.combine) if row.combine else row.phrases or ("",)
     values = {
         **{key: getattr(row, key) for key in ("attribute", "name", "male", "female", "check")},
@@ -159,7 +159,7 @@ def _feature(row: Row, table: Table) -> tuple[Feature | None, list[Fault]]:
 
 
 def _pieces(pieces: Sequence[str], drop: Sequence[str], replace: dict[str, str], add: Sequence[str]) -> tuple[str, ...]:
-    """The template's pieces after a row's changes; what is added goes behind the last piece that has a field."""
+    """Return the template's pieces after a row's changes; what is added goes behind the last piece that has a field."""
     kept = [replace.get(piece, piece) for piece in pieces if piece not in drop]
     place = max((n for n, piece in enumerate(kept, 1) if TEMPLATE_FIELD.search(piece)), default=len(kept))
     return (*kept[:place], *add, *kept[place:])
