@@ -157,7 +157,7 @@ COMMAND = cli.Command(
         "agfd30k generate --only occlusion/only_mask --scale 0.1",
         "accelerate launch --multi_gpu --num_processes 8 builder/generate.py",
     ],
-    stopped="stopped before anything was begun",  # from then on a run stops after a batch
+    stopped="stopped; what was made is safe: run the same command again to go on",
 )
 
 
