@@ -5,7 +5,7 @@ it: common, spec, plan, preview, models, checks, raw, generation, dataset, linti
 
     from builder import generate, lint, pack
 
-    raw = generate(model="preview", limit=8)
+    raw = generate("preview-raw", model="preview", limit=8)
     assert not lint(pack(raw).folder, allow_preview=True)
 """
 
@@ -57,17 +57,22 @@ def generate(raw: str | Path = "agfd30k-raw", table: str | Path | None = None, *
     Raises UserError where something has to be put right first, and KeyboardInterrupt when it was stopped: what was made
     is safe then.
     """
+    from builder.common.errors import UserError
     from builder.generation.config import GenerateConfig
     from builder.generation.worker import Run
 
     if table is not None:
         options["table"] = Path(table)
+    if options.get("model_config") is not None:
+        options["model_config"] = Path(options["model_config"])
     run = Run(GenerateConfig(raw=Path(raw), **options))
     ended = run.run()
     if ended.signal:
         raise KeyboardInterrupt(f"stopped; all that was made is safe in {raw}: call it again to go on")
     if ended.locked:
         raise ended.locked[0]
+    if not ended.complete:
+        raise UserError(f"{raw}: another process is still making pictures here; wait for it, then call this again")
     return run.raw
 
 

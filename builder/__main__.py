@@ -20,7 +20,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     context_settings=cli.SETTINGS,
-    epilog=f"example: {cli.NAME} generate --model preview --limit 8",
+    epilog=f"example: {cli.NAME} generate --model preview --raw preview-raw --limit 8",
 )
 for command in COMMANDS:
     command.add_to(app)
@@ -28,9 +28,12 @@ for command in COMMANDS:
 
 def _print_version(asked: bool) -> None:
     if asked:
-        from importlib.metadata import version
+        from importlib.metadata import PackageNotFoundError, version
 
-        print(cli.NAME, version(cli.NAME))
+        try:
+            print(cli.NAME, version(cli.NAME))
+        except PackageNotFoundError:
+            print(cli.NAME, "(not installed)")
         raise typer.Exit
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -128,6 +129,7 @@ def _run(config: GenerateConfig, out: Path, stand_ins: dict[str, Callable]) -> i
         raise UserError(f"--raw and --out are the same folder, {config.raw}")
     run = Run(config, **stand_ins)
     packing.require_free(out, run.raw.recipe)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # from here on a second ^C, or one while packing, ends it at once
     return _end(run.run(), run, out)
 
 

@@ -6,7 +6,6 @@ private until it was loaded back from the Hub. A file that is changed meanwhile 
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -14,22 +13,14 @@ from typing import Annotated
 import typer
 
 from builder.common import cli
-from builder.common.errors import UserError
-
-REPO_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]{0,95}")
 
 
 def _repo_id(text: str) -> str:
     """The name of a dataset on the Hub, as the Hub allows it."""
-    from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id
+    from builder.hub.publisher import repo_id_fault
 
-    if not REPO_ID.fullmatch(text):
-        raise typer.BadParameter(f"must be owner/name, got {text!r}")
-    try:
-        validate_repo_id(text)
-    except HFValidationError as error:
-        raise typer.BadParameter(f"must be owner/name: {error}") from None
+    if fault := repo_id_fault(text):
+        raise typer.BadParameter(fault)
     return text
 
 
@@ -66,9 +57,6 @@ def upload(
     ] = False,
 ) -> None:
     """Publish a release folder on the Hugging Face Hub: lint, upload, load it back, then tag and make public."""
-    if create_pr and (tag or public):
-        raise UserError("--create-pr goes with neither --tag nor --public: merge it first, then --verify-only --tag")
-    from builder.hub import retry
     from builder.hub.publisher import PublishConfig, Publisher
 
     config = PublishConfig(
@@ -85,15 +73,7 @@ def upload(
         allow_incomplete=allow_incomplete,
         force=force,
     )
-    try:
-        Publisher(config).run()
-    except UserError:
-        raise
-    except Exception as error:  # the Hub's client raises many kinds
-        if not (isinstance(error, OSError) or retry.status(error) or retry.is_passing(error)):
-            raise
-        again = "; run it again to go on" if retry.is_passing(error) else ""
-        raise UserError(f"{repo_id}: {retry.one_line(error)}{again}") from error
+    Publisher(config).run()
 
 
 COMMAND = cli.Command(

@@ -9,7 +9,8 @@ import pytest
 
 import builder
 import builder.generate
-from builder import RawBuild, UserError, generate, lint, load_spec, pack
+from builder import RawBuild, UserError, generate, lint, load_spec, pack, publish
+from builder.generation.process import Stop
 from builder.raw import build as raw_build
 
 pytestmark = pytest.mark.process
@@ -59,6 +60,13 @@ def test_what_is_wrong_is_an_error_and_no_exit(tmp_path):
         lambda: load_spec(tmp_path / "none.toml"),
         lambda: generate(tmp_path / "raw", model="no/such/model/at/all"),
         lambda: generate(tmp_path / "raw", only=("nothing",)),
+        lambda: generate(tmp_path / "raw", only="occlusion"),
+        lambda: generate(tmp_path / "raw", model="preview", image_format="gif"),
+        lambda: generate(tmp_path / "raw", model="preview", batch_size=0),
+        lambda: generate(tmp_path / "raw", model="preview", limit=-1),
+        lambda: generate(tmp_path / "raw", model="preview", scale=2),
+        lambda: publish(tmp_path / "out", "nobody"),
+        lambda: publish(tmp_path / "out", "you/faces", create_pr=True, public=True),
         lambda: RawBuild.open(tmp_path),
         lambda: pack(tmp_path, tmp_path / "out"),
     ):
@@ -74,3 +82,15 @@ def test_a_release_reads_the_recipe_once(tmp_path, monkeypatch):
     monkeypatch.setattr(raw_build.BuildRecipe, "parse", lambda text: reads.append(text) or parse(text))
     pack(raw.folder, tmp_path / "out")
     assert len(reads) == 1
+
+
+def test_the_second_interrupt_is_what_it_was_before():
+    """In a notebook an exception, which ends the cell and not the session."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    with Stop() as stop:
+        signal.raise_signal(signal.SIGINT)
+        assert stop and stop.signal == signal.SIGINT
+        stop.since -= 2  # launchers repeat the first one
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -7,7 +7,9 @@ from functools import cached_property
 from pathlib import Path
 
 from builder import preview
+from builder.common.errors import UserError
 from builder.plan.plan import SHARD_SIZE, Plan
+from builder.raw.shard_writer import FORMATS
 from builder.spec import table
 
 SAFETY_CHECKER = "CompVis/stable-diffusion-safety-checker"
@@ -36,6 +38,22 @@ class GenerateConfig:
     safety_checker: str = SAFETY_CHECKER
     unchecked_adults: bool = False
     without: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Raise UserError for a value that no run can have, before anything is written."""
+        whole = {"batch_size": self.batch_size, "shard_size": self.shard_size}
+        if self.limit is not None:
+            whole["limit"] = self.limit
+        for name, value in whole.items():
+            if value < 1:
+                raise UserError(f"{name} must be a whole number, 1 or more, got {value}")
+        if not 0 < self.scale <= 1:
+            raise UserError(f"scale must be a number above 0 and at most 1, got {self.scale}")
+        if self.image_format not in FORMATS:
+            raise UserError(f"image_format must be one of {', '.join(FORMATS)}, got {self.image_format!r}")
+        for name in ("only", "without"):
+            if isinstance(getattr(self, name), str):
+                raise UserError(f"{name} must be a list of words, got {getattr(self, name)!r}")
 
     @cached_property
     def plan(self) -> Plan:

@@ -44,7 +44,7 @@ class Stop:
             self.signal, self.since = number, time.monotonic()
             os.write(2, b"\nstopping after this batch (Ctrl-C again: at once, which loses the batch)\n")
         elif number == signal.SIGINT and time.monotonic() - self.since > 1:  # launchers repeat the first one
-            signal.signal(number, signal.SIG_DFL)
+            signal.signal(number, self.before[number])
             signal.raise_signal(number)
 
     def __bool__(self) -> bool:

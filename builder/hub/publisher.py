@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id
 
 import agfd30k
 from builder.common.errors import UserError
 from builder.dataset.folder import Release
 from builder.hub import branch as hub_branch
 from builder.hub import changes as hub_changes
-from builder.hub import readback
+from builder.hub import readback, retry
 from builder.hub.changes import say
 from builder.linting import lint
+
+REPO_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]{0,95}")
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,26 @@ class PublishConfig:
     allow_incomplete: bool = False
     force: bool = False
 
+    def __post_init__(self) -> None:
+        """Raise UserError for a name that the Hub does not allow, or wishes that contradict each other."""
+        if fault := repo_id_fault(self.repo_id):
+            raise UserError(f"--repo-id: {fault}")
+        if self.create_pr and (self.tag or self.public):
+            raise UserError(
+                "--create-pr goes with neither --tag nor --public: merge it first, then --verify-only --tag"
+            )
+
+
+def repo_id_fault(text: str) -> str:
+    """Return why this is no name of a dataset on the Hub, "" for one that is."""
+    if not REPO_ID.fullmatch(text):
+        return f"must be owner/name, got {text!r}"
+    try:
+        validate_repo_id(text)
+    except HFValidationError as error:
+        return f"must be owner/name: {error}"
+    return ""
+
 
 class Publisher:
     """Publishes one release."""
@@ -43,7 +69,18 @@ class Publisher:
         self.branch = hub_branch.Branch(config.repo_id, config.revision, opens_pull_request=config.create_pr)
 
     def run(self) -> None:
-        """Lint, send, verify, tag and publish. Raises UserError at the first fault."""
+        """Lint, send, verify, tag and publish. Raises UserError at the first fault, also for what the Hub answers."""
+        try:
+            self._run()
+        except UserError:
+            raise
+        except Exception as error:  # the Hub's client raises many kinds
+            if not (isinstance(error, OSError) or retry.status(error) or retry.is_passing(error)):
+                raise
+            again = "; run it again to go on" if retry.is_passing(error) else ""
+            raise UserError(f"{self.config.repo_id}: {retry.one_line(error)}{again}") from error
+
+    def _run(self) -> None:
         snapshot = self._lint()
         if self.config.dry_run:
             print(self._would_send())
