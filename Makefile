@@ -43,7 +43,7 @@ quality: $(VENV)/ready
 # The references of commands and table, from the code.
 docs: $(VENV)/ready
 	$(VENV)/bin/python docs/commands.py
-	$(VENV)/bin/python -m builder.spec.reference
+	$(VENV)/bin/python docs/table.py
 
 style: $(VENV)/ready
 	$(VENV)/bin/ruff check --fix .

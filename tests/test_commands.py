@@ -1,7 +1,6 @@
 """The command line: every command starts at once, explains itself, and tells what is wrong with its flags in a line."""
 
 import dataclasses
-import importlib.util
 import inspect
 import os
 import subprocess
@@ -24,6 +23,7 @@ from builder.plan.plan import SHARD_SIZE
 from builder.raw.build import RawBuild
 from tests.fixtures import builds
 from tests.fixtures.builds import own_table, write_raw
+from tests.fixtures.scripts import load
 
 ROOT = Path(__file__).parent.parent
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "80"}
@@ -112,8 +112,7 @@ def test_a_commands_defaults_are_those_of_its_stage():
 
 def test_the_reference_is_current():
     """`make docs` writes it anew."""
-    spec = importlib.util.spec_from_file_location("commands", ROOT / "docs/commands.py")
-    spec.loader.exec_module(commands := importlib.util.module_from_spec(spec))
+    commands = load("docs/commands.py")
     assert commands.FILE.read_text(encoding="utf-8") == commands.reference()
 
 

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from filelock import FileLock
+from pydantic import BaseModel, ConfigDict
 
 import agfd30k
 from builder.common.errors import UserError
@@ -19,6 +20,16 @@ from builder.raw.receipts import Damaged, is_done, receipt
 from builder.raw.recipe import BuildRecipe
 from builder.raw.shard_writer import ShardWriter
 from builder.spec.spec import Spec
+
+
+class Asked(BaseModel):
+    """Which part of its table a build's latest run was asked for; see `Plan`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    only: tuple[str, ...] = ()
+    scale: float = 1.0
+    limit: int | None = None
 
 
 class RawBuild:
@@ -86,15 +97,16 @@ class RawBuild:
         """The plan of what the latest run was asked for. Raises UserError where that cannot be read."""
         path = self.folder / ASKED
         try:
-            asked = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-            return Plan(self.spec, shard_size=self.recipe.settings.shard_size, **asked)
-        except (TypeError, ValueError):
+            asked = Asked.model_validate_json(path.read_bytes()) if path.exists() else Asked()
+        except ValueError:
             raise UserError(f"{path}: damaged; remove it, or run the builder again") from None
+        return Plan(self.spec, asked.only, asked.scale, asked.limit, self.recipe.settings.shard_size)
 
     def note_asked(self, plan: Plan) -> None:
         """Remember what the latest run was asked to make."""
         with _recipe_lock(self.folder), atomic(self.folder / ASKED) as file:
-            file.write(json.dumps({"only": list(plan.only), "scale": plan.scale, "limit": plan.limit}).encode())
+            asked = Asked(only=tuple(plan.only), scale=plan.scale, limit=plan.limit)
+            file.write(json.dumps(asked.model_dump(mode="json")).encode())
 
     def lock(self) -> FileLock:
         """Held while the whole folder is read, or pictures are taken back."""

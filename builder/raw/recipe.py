@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -56,6 +57,7 @@ class BuildRecipe:
         """Return the recipe that a recipe.json holds. Raises ValueError for any other text."""
         try:
             document = json.loads(text)
+            tomllib.loads(document["toml"])
             return cls(
                 spec=spec_of(document),
                 model=ModelId(**document["model"]),

@@ -134,6 +134,8 @@ def test_a_shard_of_another_recipe_is_not_released(tmp_path, capsys):
         lambda found: found["model"].pop("name"),
         lambda found: found.update(settings=[]),
         lambda found: found.update(spec=None),
+        lambda found: found.update(toml=5),
+        lambda found: found.update(toml="[recipe"),
     ],
 )
 def test_a_recipe_of_another_version_is_named(tmp_path, change):
@@ -146,7 +148,7 @@ def test_a_recipe_of_another_version_is_named(tmp_path, change):
         RawBuild.open(tmp_path).unfinished()
 
 
-@pytest.mark.parametrize("text", ["[]", '{"foo": 1}', "3", '{"only": 1}'])
+@pytest.mark.parametrize("text", ["[]", '{"foo": 1}', "3", '{"only": 1}', '{"only": [5]}', '{"limit": "x"}', "{"])
 def test_a_wrong_note_of_what_was_asked_for_is_named(tmp_path, text):
     write_raw(tmp_path, only=["base"], limit=2)
     (tmp_path / "asked.json").write_text(text)
@@ -162,3 +164,13 @@ def test_what_a_kill_left_half_written_is_swept(tmp_path):
     toml = table.DEFAULT.read_text(encoding="utf-8")
     RawBuild.begin(tmp_path, recipe_of(SPEC, SOURCE, toml))
     assert [path.name for path in tmp_path.glob(".*.tmp")] == [".notes.tmp"]
+
+
+def test_a_finished_shard_of_another_attribute_is_named(tmp_path):
+    """Its receipt is this recipe's, but no table of this build has such an attribute."""
+    plan = write_raw(tmp_path / "raw", only=["base"], limit=2)
+    shard = tmp_path / "raw/shards" / plan.shards[0].name
+    shutil.copytree(shard, shard.with_name("fruit-00000"))
+    with pytest.raises(UserError, match=r"fruit-00000: not a shard of this table; move it away"):
+        packing.pack(RawBuild.open(tmp_path / "raw"), tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -1,6 +1,6 @@
 """Writes what is known of a table's keys: the JSON Schema for editors, and the reference in docs/table.md.
 
-python -m builder.spec.reference
+python docs/table.py
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from builder.spec.document import Table
 from builder.spec.table import DEFAULT
 
 SCHEMA = DEFAULT.with_name("table.schema.json")
-DOCS = Path(__file__).parents[2] / "docs" / "table.md"
-BEGIN, END = "<!-- what follows is written by `python -m builder.spec.reference` -->\n", "<!-- end -->\n"
+DOCS = Path(__file__).with_name("table.md")
+BEGIN, END = "<!-- what follows is written by `make docs` -->\n", "<!-- end -->\n"
 KEYS = "| key | value | default | meaning | example |\n| --- | --- | --- | --- | --- |\n"
 PAGES = {
     "": "The top of the file",
