@@ -57,14 +57,13 @@ def generate(
     shard_size: Annotated[int, typer.Option(metavar="N", parser=cli.whole(1), help="pictures a shard")] = 256,
     image_format: Annotated[Literal["png", "webp", "jpg"], typer.Option(help="png and webp are lossless")] = "png",
     safety_checker: Annotated[
-        str, typer.Option(metavar="MODEL", help="used where the model has none of its own")
-    ] = "CompVis/stable-diffusion-safety-checker",
-    unchecked_adults: Annotated[
-        bool,
+        str | None,
         typer.Option(
-            "--unchecked-adults", help="no safety checker for rows of adults; whoever may be a minor keeps it"
+            metavar="MODEL",
+            help="Hub id or folder, in place of the model's own",
+            show_default="the model's own, else the table's",
         ),
-    ] = False,
+    ] = None,
     without: Annotated[
         list[str] | None,
         typer.Option(
@@ -96,7 +95,6 @@ def generate(
         shard_size=shard_size,
         image_format=image_format,
         safety_checker=safety_checker,
-        unchecked_adults=unchecked_adults,
         without=cli.words(without),
     )
     try:

@@ -12,8 +12,6 @@ from builder.plan.plan import SHARD_SIZE, Plan
 from builder.raw.shard_writer import FORMATS
 from builder.spec import table
 
-SAFETY_CHECKER = "CompVis/stable-diffusion-safety-checker"
-
 
 @dataclass(frozen=True)
 class GenerateConfig:
@@ -21,8 +19,8 @@ class GenerateConfig:
 
     `model` replaces the table's: a Hub id, a diffusers folder, a .safetensors file, or "preview". `model_config` is the
     folder that says what is in a .safetensors file. `only` holds "attribute" or "attribute/feature" words, `scale`
-    multiplies every quota, `limit` caps the whole, `without` names checks that are left out. `safety_checker` is used
-    where the model has none of its own.
+    multiplies every quota, `limit` caps the whole, `without` names checks that are left out. `safety_checker`
+    takes the place of the model's own.
     """
 
     raw: Path = Path("agfd30k-raw")
@@ -35,8 +33,7 @@ class GenerateConfig:
     batch_size: int = 8
     shard_size: int = SHARD_SIZE
     image_format: str = "png"
-    safety_checker: str = SAFETY_CHECKER
-    unchecked_adults: bool = False
+    safety_checker: str | None = None
     without: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

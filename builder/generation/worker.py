@@ -82,18 +82,17 @@ class Run:
         recorded = recorded_source(there, asked.model, asked.revision)
         self.source = source.resolve(asked.model, asked.revision, recorded, config.model_config)
         self.check_sources = loading.resolve(self.plan.spec, recorded_checks(there))
-        self.checker = self._checker() if there is None else None  # may fail: before it is recorded
+        self.checker = source.resolve_checker(self.source, config.safety_checker, asked)
         self.raw = RawBuild(config.raw, self._recipe())
 
     def _recipe(self) -> BuildRecipe:
         settings = Settings(
             image_format=self.config.image_format,
             shard_size=self.plan.shard_size,
-            safety_checker=self.config.safety_checker,
-            unchecked_adults=self.config.unchecked_adults,
         )
         versions = loading.versions(self.plan.spec, self.check_sources)
-        return BuildRecipe.of(self.plan.spec, self.source, self.config.toml, settings, versions)
+        checker = self.checker and self.checker.id
+        return BuildRecipe.of(self.plan.spec, self.source, self.config.toml, settings, versions, checker)
 
     def run(self) -> Ended:
         """Make the pictures. Raises UserError where the folder is another build's, or a model cannot be loaded."""
@@ -194,14 +193,7 @@ class Run:
             return rejection(each.attempt, outcome.reason, outcome.detail, outcome.checks)
         if self.pipeline is None or result.image is None:
             raise ValueError(f"{each.attempt.sample.id}: neither a picture nor a reason why there is none")
-        checker = self.pipeline.checker_of(each.attempt.sample)
-        writer = each.opened.writer
-        return writer.write_picture(each.attempt, result.image, checker, outcome.verified, outcome.checks)
-
-    def _checker(self) -> source.Source | None:
-        """Return the safety checker to load beside the model; None where the model has its own, or needs none."""
-        checked = self.plan.minors or not self.config.unchecked_adults
-        return source.resolve_checker(self.source, self.config.safety_checker) if checked else None
+        return each.opened.writer.write_picture(each.attempt, result.image, outcome.verified, outcome.checks)
 
     def _load(self) -> Pipeline:
         return self.load(
@@ -209,9 +201,7 @@ class Run:
             self.plan.spec.recipe,
             self.rank.device,
             config=self.config.model_config,
-            safety_checker=self.checker or self._checker(),
-            check_adults=not self.config.unchecked_adults,
-            minors=self.plan.minors,
+            safety_checker=self.checker,
         )
 
     def _all_done(self) -> bool:

@@ -19,11 +19,20 @@ PICKLES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
 
 @dataclass(frozen=True)
 class ModelId:
-    """Which exact model it is: `kind` is preview, hub, folder or file, `revision` a commit or a digest."""
+    """Which exact model it is: `kind` is preview, hub, folder or file, `revision` a commit or a digest.
+
+    `file` is the one file that is read of a repository or folder, "" for its folders; `sha256` its digest, where known.
+    """
 
     kind: str
     name: str
     revision: str
+    file: str = ""
+    sha256: str = ""
+
+    def __str__(self) -> str:
+        where = f"{self.name}@{self.revision}" + (f":{self.file}" if self.file else "")
+        return where + (f" sha256:{self.sha256}" if self.sha256 else "")
 
 
 @dataclass(frozen=True)
@@ -34,11 +43,13 @@ class Source:
     name: str
     location: str
     revision: str
+    file: str = ""
+    sha256: str = ""
 
     @property
     def id(self) -> ModelId:
         """Which exact model it is, wherever it lies."""
-        return ModelId(self.kind, self.name, self.revision)
+        return ModelId(self.kind, self.name, self.revision, self.file, self.sha256)
 
 
 @dataclass(frozen=True)

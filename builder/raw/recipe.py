@@ -14,17 +14,18 @@ from builder.spec.spec import Spec, fingerprint, spec_of
 
 @dataclass(frozen=True)
 class Settings:
-    """What changes files beside the table: how pictures are encoded, pictures a shard, and the safety checker."""
+    """What changes files beside the table: how pictures are encoded, and pictures a shard."""
 
     image_format: str
     shard_size: int
-    safety_checker: str = ""
-    unchecked_adults: bool = False
 
 
 @dataclass(frozen=True)
 class BuildRecipe:
     """What every picture of a build is made from. `toml` is the table's text, kept for reading.
+
+    `safety_checker` is the one that every picture passed, None for the preview alone; `vae` is what decodes in place of
+    the model's own.
 
     A local model is known by its name and digest, not by where it lies. The licence and the table's text change no
     picture, so they are not in the fingerprint.
@@ -36,10 +37,19 @@ class BuildRecipe:
     settings: Settings
     toml: str
     fingerprint: str
+    safety_checker: ModelId | None = None
+    vae: ModelId | None = None
 
     @classmethod
     def of(
-        cls, spec: Spec, source: Source, toml: str, settings: Settings, checks: Sequence[CheckVersion] = ()
+        cls,
+        spec: Spec,
+        source: Source,
+        toml: str,
+        settings: Settings,
+        checks: Sequence[CheckVersion] = (),
+        safety_checker: ModelId | None = None,
+        vae: ModelId | None = None,
     ) -> BuildRecipe:
         """Return the recipe of a table with these exact models."""
         table = spec.as_dict()
@@ -48,9 +58,10 @@ class BuildRecipe:
         for check in checks:
             if check.model and check.model.kind in ("folder", "file"):
                 table["checks"][check.name][check.model_key] = check.model.name
-        content = _content(table, source.id, checks, settings)
+        content = _content(table, source.id, checks, settings, safety_checker, vae)
         pixels = {**content, "spec": {key: value for key, value in table.items() if key != "license"}}
-        return cls(spec_of(content), source.id, tuple(checks), settings, toml, fingerprint(pixels))
+        digest = fingerprint(pixels)
+        return cls(spec_of(content), source.id, tuple(checks), settings, toml, digest, safety_checker, vae)
 
     @classmethod
     def parse(cls, text: str) -> BuildRecipe:
@@ -65,13 +76,16 @@ class BuildRecipe:
                 settings=Settings(**document["settings"]),
                 toml=document["toml"],
                 fingerprint=document["fingerprint"],
+                safety_checker=_model(document["safety_checker"]),
+                vae=_model(document["vae"]),
             )
         except (AttributeError, LookupError, TypeError) as error:
             raise ValueError(f"not a recipe: {error}") from None
 
     def document(self) -> dict[str, Any]:
         """Return the recipe as plain JSON values; `labels` are what the loader reads."""
-        content = _content(self.spec.as_dict(), self.model, self.checks, self.settings)
+        spec = self.spec.as_dict()
+        content = _content(spec, self.model, self.checks, self.settings, self.safety_checker, self.vae)
         return {**content, "labels": self.spec.labels, "toml": self.toml, "fingerprint": self.fingerprint}
 
     def __str__(self) -> str:
@@ -79,8 +93,9 @@ class BuildRecipe:
 
     @property
     def made_by(self) -> dict[str, str]:
-        """What every row says of the model that made its picture."""
-        return {"model": self.model.name, "model_revision": self.model.revision}
+        """What every row says of the models: which made its picture, and which safety checker passed it."""
+        checker = str(self.safety_checker) if self.safety_checker else ""
+        return {"model": self.model.name, "model_revision": self.model.revision, "safety_checker": checker}
 
     @property
     def is_preview(self) -> bool:
@@ -91,7 +106,7 @@ class BuildRecipe:
         """Yield where another recipe differs, at most five places."""
         places: list[str] = []
         old, new = self.document(), other.document()
-        for part in ("spec", "model", "checks", "settings"):
+        for part in ("spec", "model", "vae", "safety_checker", "checks", "settings"):
             _compare(old[part], new[part], part, places)
         yield from places[:5]
         if len(places) > 5:
@@ -99,10 +114,25 @@ class BuildRecipe:
 
 
 def _content(
-    table: dict[str, Any], model: ModelId, checks: Sequence[CheckVersion], settings: Settings
+    table: dict[str, Any],
+    model: ModelId,
+    checks: Sequence[CheckVersion],
+    settings: Settings,
+    safety_checker: ModelId | None,
+    vae: ModelId | None,
 ) -> dict[str, Any]:
-    versions = [asdict(check) for check in checks]
-    return {"spec": table, "model": asdict(model), "checks": versions, "settings": asdict(settings)}
+    return {
+        "spec": table,
+        "model": asdict(model),
+        "vae": vae and asdict(vae),
+        "safety_checker": safety_checker and asdict(safety_checker),
+        "checks": [asdict(check) for check in checks],
+        "settings": asdict(settings),
+    }
+
+
+def _model(document: dict[str, Any] | None) -> ModelId | None:
+    return ModelId(**document) if document is not None else None
 
 
 def _compare(old: Any, new: Any, where: str, found: list[str]) -> None:

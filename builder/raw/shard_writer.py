@@ -67,7 +67,7 @@ def lock(folder: Path, patience: float = 0) -> FileLock:
 class ShardWriter:
     """One shard, locked and recovered. Use it as a context manager; `commit` batches, then `finish`.
 
-    `made_by` holds the row's `model` and `model_revision`. `rows` and `rejected` are what is committed; `tries` counts
+    `made_by` holds the row's `model`, `model_revision` and `safety_checker`. `rows` and `rejected` are what is committed; `tries` counts
     the rejected tries of each id. Raises Locked where another run has the shard for longer than `patience` seconds, and
     Damaged where committed rows do not fit the plan or lack their picture.
     """
@@ -119,7 +119,6 @@ class ShardWriter:
         self,
         attempt: Attempt,
         image: Image.Image,
-        safety_checker: str,
         verified: bool | None,
         checks: dict[str, Any],
     ) -> dict[str, Any]:
@@ -131,12 +130,12 @@ class ShardWriter:
         name = f"{IMAGES}/{attempt.sample.id}.{self.ending}"
         with atomic(self.folder / name) as file:
             file.write(data)
-        checked = {"safety_checker": safety_checker, "verified": verified, "checks": checks}
         return {
             "file_name": name,
             **planned(attempt),
             **self.made_by,
-            **checked,
+            "verified": verified,
+            "checks": checks,
             "sha256": hashlib.sha256(data).hexdigest(),
         }
 

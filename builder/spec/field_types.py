@@ -185,6 +185,9 @@ Label = Annotated[
 ]
 FileName = Annotated[Label, NoneOf(WINDOWS, "a name that Windows keeps for its devices")]
 FeatureName = Annotated[FileName, NoneOf(frozenset(SEXES), "that of a sex")]
+SafetensorsFile = Annotated[
+    str, Pattern(r"^[\w][\w .+-]*\.safetensors$", "the name of a .safetensors file at the top of the repository")
+]
 License = Annotated[str, Pattern(r"^[a-z0-9][a-z0-9.-]*$", "an id as the Hub knows it, such as cc0-1.0")]
 
 Size = Annotated[int, Between(8, MOST, step=8)]

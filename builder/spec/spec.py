@@ -29,6 +29,7 @@ from builder.spec.field_types import (
     Number,
     Phrases,
     Pieces,
+    SafetensorsFile,
     Sex,
     SexLabel,
     Size,
@@ -51,6 +52,16 @@ class Recipe(Model):
     """Hub id, diffusers folder or .safetensors file of a Stable Diffusion 1.5 model, or `preview`."""
     revision: Text = "main"
     """Branch, tag or commit of a model on the Hub; the commit that it stands for is recorded and kept."""
+    file: SafetensorsFile | None = None
+    """The .safetensors file at the top of the model's repository, for one whose folders hold none."""
+    vae: Text | None = None
+    """Hub id or diffusers folder of another VAE to decode with, in place of the model's own."""
+    vae_revision: Text = "main"
+    """Branch, tag or commit of the VAE on the Hub."""
+    safety_checker: Text = "CompVis/stable-diffusion-safety-checker"
+    """Hub id or folder of the safety checker for a model that has none of its own as safetensors."""
+    safety_checker_revision: Text = "refs/pr/41"
+    """Branch, tag or commit of the safety checker on the Hub."""
     steps: Number = 20
     """Steps of the sampler, DPM++ 2M Karras."""
     guidance_scale: Guidance = 7.0
