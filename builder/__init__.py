@@ -124,7 +124,7 @@ def load_pipeline(model: str = "preview", table: str | Path | None = None, devic
     """
     import torch
 
-    from builder.generation.config import SAFETY_CHECKER, GenerateConfig
+    from builder.generation.config import GenerateConfig
     from builder.models import loading, source
 
     config = GenerateConfig(model=model, table=Path(table)) if table else GenerateConfig(model=model)
@@ -132,7 +132,7 @@ def load_pipeline(model: str = "preview", table: str | Path | None = None, devic
     exact = source.resolve(recipe.model, recipe.revision)
     accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     place = torch.device(device) if device else accelerator or torch.device("cpu")
-    return loading.load(exact, recipe, place, safety_checker=source.resolve_checker(exact, SAFETY_CHECKER))
+    return loading.load(exact, recipe, place, safety_checker=source.resolve_checker(exact, None, recipe))
 
 
 def __getattr__(name: str) -> Any:

@@ -25,29 +25,24 @@ def load(
     device: torch.device,
     config: Path | None = None,
     safety_checker: Source | None = None,
-    check_adults: bool = True,
-    minors: bool = True,
 ) -> Pipeline:
     """Load a model, float16 on CUDA and float32 elsewhere; safetensors only.
 
-    `minors` says whether the run has rows of minors: then, and wherever adults are checked, there is a safety checker,
-    the checkpoint's own or `safety_checker`. The built-in preview has none and needs none: all it knows are drawn
-    heads. Raises UserError in one line for whatever cannot be loaded.
+    Every model has a safety checker, the checkpoint's own or `safety_checker`, but the built-in preview: all it knows
+    are drawn heads. Raises UserError in one line for whatever cannot be loaded.
     """
     transformers.utils.logging.set_verbosity_error()
     diffusers.utils.logging.set_verbosity_error()
     for library in (transformers, diffusers):
         library.utils.logging.disable_progress_bar()
-    if source.kind == "preview":
-        minors = check_adults = False
     dtype = torch.float16 if device.type == "cuda" else torch.float32
     with one_line(source.name):
-        pipe = _read(source, config, dtype, own_checker=minors or check_adults)
+        pipe = _read(source, config, dtype, own_checker=source.kind != "preview")
         if len(pipe.tokenizer) != pipe.text_encoder.config.vocab_size:
             raise ValueError(f"the tokenizer knows {len(pipe.tokenizer)} tokens, the text encoder another number")
         pipeline = Pipeline(pipe, recipe, device)
-    if minors or check_adults:
-        pipeline.safety = _safety(pipe, safety_checker, check_adults, device, dtype)
+    if source.kind != "preview":
+        pipeline.safety = _safety(pipe, safety_checker, device, dtype)
     return pipeline
 
 
@@ -75,9 +70,7 @@ def _whole(kind: type[Any], location: str, **options: Any) -> Any:
     return model
 
 
-def _safety(
-    pipe: StableDiffusionPipeline, fallback: Source | None, adults: bool, device: torch.device, dtype: torch.dtype
-) -> Safety:
+def _safety(pipe: StableDiffusionPipeline, fallback: Source | None, device: torch.device, dtype: torch.dtype) -> Safety:
     name, checker, processor = "the model's own", pipe.safety_checker, pipe.feature_extractor
     if checker is None:
         if fallback is None:
@@ -92,4 +85,4 @@ def _safety(
         raise UserError(f"safety checker {name}: has no image processor")
     if not all(value.isfinite().all() for value in checker.state_dict().values() if value.is_floating_point()):
         raise UserError(f"safety checker {name}: has weights that are not finite, so it would flag nothing")
-    return Safety(name, checker.to(device).eval(), processor, adults)
+    return Safety(name, checker.to(device).eval(), processor)

@@ -18,7 +18,7 @@ from PIL import Image
 from builder.common.errors import UserError
 from builder.models.safety import Safety
 from builder.models.scheduler import KarrasScheduler
-from builder.plan.sample import Attempt, Result, Sample
+from builder.plan.sample import Attempt, Result
 from builder.spec import prompt_syntax
 from builder.spec.spec import Recipe
 
@@ -67,10 +67,6 @@ class Pipeline:
                 self.most = len(part) // 2
                 log.warning("out of memory with %d pictures at once: going on with %d", len(part), self.most)
                 torch.cuda.empty_cache()
-
-    def checker_of(self, sample: Sample) -> str:
-        """Return the name of the safety checker that a sample's pictures must pass, "" for none."""
-        return self.safety.name if self.safety and (sample.minor or self.safety.adults) else ""
 
     @property
     def _size(self) -> str:
@@ -150,13 +146,12 @@ class Pipeline:
         finite = latents.isfinite().flatten(1).all(1) & pixels.isfinite().flatten(1).all(1)
         pixels = ((pixels.nan_to_num() / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
         images = [Image.fromarray(array) for array in pixels.permute(0, 2, 3, 1).cpu().numpy()]
-        flagged = self._flagged(attempts, images)
+        flagged = self._flagged(images)
         for attempt, image, fine, flag in zip(attempts, images, finite.tolist(), flagged):
             reason = "not finite" if not fine else "flagged by the safety checker" if flag else None
             yield Result(attempt, None if reason else image, reason)
 
-    def _flagged(self, attempts: list[Attempt], images: list[Image.Image]) -> list[bool]:
+    def _flagged(self, images: list[Image.Image]) -> list[bool]:
         if self.safety is None:
             return [False] * len(images)
-        flags = self.safety(images)
-        return [flag and self.checker_of(attempt.sample) != "" for attempt, flag in zip(attempts, flags)]
+        return self.safety(images)

@@ -13,12 +13,11 @@ from transformers import CLIPImageProcessor
 
 @dataclass(frozen=True)
 class Safety:
-    """A safety checker; with `adults` False only minors' pictures can be rejected by it."""
+    """A safety checker."""
 
     name: str
     checker: StableDiffusionSafetyChecker
     processor: CLIPImageProcessor
-    adults: bool = True
 
     def __call__(self, images: list[Image.Image]) -> list[bool]:
         """Return True for every picture that must not be kept, also where the checker could not tell."""

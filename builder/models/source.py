@@ -11,9 +11,12 @@ from typing import Any
 from builder import preview
 from builder.common.errors import UserError
 from builder.common.files import sha256
+from builder.spec.spec import Recipe
 
 YUNET = "face_detection_yunet_2023mar.onnx"
 """The file of OpenCV's YuNet repository on the Hub."""
+OWN_CHECKER = "safety_checker/model.safetensors"
+"""Where a model has a safety checker of its own."""
 PICKLES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
 
 
@@ -120,14 +123,17 @@ def _require_config(model: str, path: Path, config: Path) -> None:
         raise UserError(f"--model-config {config}: there is no such folder")
 
 
-def resolve_checker(source: Source, fallback: str) -> Source | None:
-    """Return the exact safety checker a model will have: its own (None), or the fallback. The preview has none."""
-    if source.kind == "preview" or _has_checker(source):
+def resolve_checker(source: Source, given: str | None, recipe: Recipe) -> Source | None:
+    """Return the exact safety checker of a model: the `given` one, its own, or the table's. The preview has none."""
+    if source.kind == "preview":
         return None
-    path = local_path(fallback)
+    if given is None and _has_checker(source):
+        return replace(source, file=OWN_CHECKER)
+    name, revision = (given, "main") if given else (recipe.safety_checker, recipe.safety_checker_revision)
+    path = local_path(name)
     if path.is_dir():
         return Source("folder", path.resolve().name, str(path), _digest(path))
-    return Source("hub", fallback, fallback, _commit(fallback, "main", "--safety-checker"))
+    return Source("hub", name, name, _commit(name, revision, "--safety-checker"))
 
 
 def resolve_reader(model: str, revision: str, recorded: Source | None = None) -> Source:
