@@ -91,7 +91,7 @@ class Run:
             shard_size=self.plan.shard_size,
         )
         versions = loading.versions(self.plan.spec, self.check_sources)
-        checker = self.checker and self.checker.id
+        checker = self.checker.id if self.checker else None
         return BuildRecipe.of(self.plan.spec, self.source, self.config.toml, settings, versions, checker)
 
     def run(self) -> Ended:

@@ -67,9 +67,9 @@ def lock(folder: Path, patience: float = 0) -> FileLock:
 class ShardWriter:
     """One shard, locked and recovered. Use it as a context manager; `commit` batches, then `finish`.
 
-    `made_by` holds the row's `model`, `model_revision` and `safety_checker`. `rows` and `rejected` are what is committed; `tries` counts
-    the rejected tries of each id. Raises Locked where another run has the shard for longer than `patience` seconds, and
-    Damaged where committed rows do not fit the plan or lack their picture.
+    `made_by` holds the row's `model`, `model_revision` and `safety_checker`. `rows` and `rejected` are what is
+    committed; `tries` counts the rejected tries of each id. Raises Locked where another run has the shard for longer
+    than `patience` seconds, and Damaged where committed rows do not fit the plan or lack their picture.
     """
 
     def __init__(
