@@ -16,7 +16,7 @@ from pathlib import Path
 from huggingface_hub import get_token
 
 from builder.common.errors import UserError
-from builder.hub.retry import is_passing, one_line, status
+from builder.common.retry import is_passing, one_line, status
 
 CACHES = ("HF_DATASETS_CACHE", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE")
 

@@ -1,21 +1,27 @@
-"""From a model that was resolved to one that makes pictures: weights, safety checker, device; safetensors only."""
+"""From a model that was found and lies here to one that makes pictures: weights, safety checker, device."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import diffusers
 import torch
 import transformers
+from diffusers import AutoencoderKL, UNet2DConditionModel
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
-from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
-from transformers import CLIPImageProcessor, CLIPTextModel
+from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
+from transformers import CLIPTextModel, CLIPTokenizer
 
-from builder.common.errors import UserError, one_line
+from builder.common.errors import UserError
+from builder.models import layout, safety
+from builder.models.faults import Damaged
 from builder.models.pipeline import Pipeline
 from builder.models.safety import Safety
-from builder.models.source import Source
+from builder.models.source import MODEL, VAE, Source
+from builder.models.weights import whole
 from builder.spec.spec import Recipe
 
 
@@ -23,66 +29,83 @@ def load(
     source: Source,
     recipe: Recipe,
     device: torch.device,
-    config: Path | None = None,
     safety_checker: Source | None = None,
+    vae: Source | None = None,
 ) -> Pipeline:
-    """Load a model, float16 on CUDA and float32 elsewhere; safetensors only.
+    """Load a model, float16 on CUDA and float32 elsewhere; safetensors only, from this machine only.
 
-    Every model has a safety checker, the checkpoint's own or `safety_checker`, but the built-in preview: all it knows
-    are drawn heads. Raises UserError in one line for whatever cannot be loaded.
+    Every model has a `safety_checker` but the built-in preview: all it knows are drawn heads. `vae` takes the place of
+    the model's own. Raises UserError in one line for whatever cannot be loaded.
     """
     transformers.utils.logging.set_verbosity_error()
     diffusers.utils.logging.set_verbosity_error()
     for library in (transformers, diffusers):
         library.utils.logging.disable_progress_bar()
+    if safety_checker is None and source.kind != "preview":
+        raise UserError(f"model {source.name}: no picture is made without a safety checker")
     dtype = torch.float16 if device.type == "cuda" else torch.float32
-    with one_line(source.name):
-        pipe = _read(source, config, dtype, own_checker=source.kind != "preview")
+    with _told(MODEL, source, device):
+        pipe = _single(source, dtype) if source.file or source.kind == "file" else _folders(source, dtype)
         if len(pipe.tokenizer) != pipe.text_encoder.config.vocab_size:
             raise ValueError(f"the tokenizer knows {len(pipe.tokenizer)} tokens, the text encoder another number")
-        pipeline = Pipeline(pipe, recipe, device)
-    if source.kind != "preview":
-        pipeline.safety = _safety(pipe, safety_checker, device, dtype)
-    return pipeline
+    if vae is not None:
+        with _told(VAE, vae, device):
+            pipe.vae = _part(AutoencoderKL, vae, "", dtype)
+    with _told(MODEL, source, device):
+        return Pipeline(pipe, recipe, device, _safety(safety_checker, device, dtype) if safety_checker else None)
 
 
-def _read(source: Source, config: Path | None, dtype: torch.dtype, own_checker: bool) -> StableDiffusionPipeline:
-    options: dict[str, Any] = {"dtype": dtype, "requires_safety_checker": False}
-    if source.kind == "file":
-        where = {"config": str(config), "local_files_only": True} if config else {}
-        return StableDiffusionPipeline.from_single_file(source.location, safety_checker=None, **options, **where)
-    place, revision = source.location, {"revision": source.revision} if source.kind == "hub" else {}
-    where = {"use_safetensors": True, "dtype": dtype, **revision}
-    parts = {"text_encoder": _whole(CLIPTextModel, place, subfolder="text_encoder", **where), "safety_checker": None}
-    index: Any = StableDiffusionPipeline.load_config(place, **revision)  # a dict; diffusers' types say two
-    listed = index.get("safety_checker") or [None]
-    if own_checker and listed[0]:
-        parts["safety_checker"] = _whole(StableDiffusionSafetyChecker, place, subfolder="safety_checker", **where)
-    options.update(parts)
-    return StableDiffusionPipeline.from_pretrained(place, use_safetensors=True, **options, **revision)
+def _folders(source: Source, dtype: torch.dtype) -> StableDiffusionPipeline:
+    folder = Path(source.location)
+    return StableDiffusionPipeline(
+        unet=_part(UNet2DConditionModel, source, "unet", dtype),
+        vae=_part(AutoencoderKL, source, "vae", dtype),
+        text_encoder=_part(CLIPTextModel, source, "text_encoder", dtype),
+        tokenizer=CLIPTokenizer.from_pretrained(str(folder / "tokenizer"), local_files_only=True),
+        scheduler=DPMSolverMultistepScheduler.from_pretrained(str(folder), subfolder="scheduler"),
+        **WITHOUT,
+    )
 
 
-def _whole(kind: type[Any], location: str, **options: Any) -> Any:
-    """A transformers model of which no weight is missing; the library itself would fill the gap with random ones."""
-    model, report = kind.from_pretrained(location, output_loading_info=True, **options)
-    if report["missing_keys"]:
-        raise ValueError(f"{len(report['missing_keys'])} weights are missing, {min(report['missing_keys'])} first")
-    return model
+WITHOUT: dict[str, Any] = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
+"""The safety checker is loaded apart, see `builder.models.safety`."""
 
 
-def _safety(pipe: StableDiffusionPipeline, fallback: Source | None, device: torch.device, dtype: torch.dtype) -> Safety:
-    name, checker, processor = "the model's own", pipe.safety_checker, pipe.feature_extractor
-    if checker is None:
-        if fallback is None:
-            raise UserError("the model has no safety checker of its own, and none was given (--safety-checker)")
-        name = f"{fallback.name}@{fallback.revision}"
-        revision: dict[str, Any] = {"revision": fallback.revision} if fallback.kind == "hub" else {}
-        with one_line(f"safety checker {fallback.name}"):
-            where = {"dtype": dtype, "use_safetensors": True, **revision}
-            checker = _whole(StableDiffusionSafetyChecker, fallback.location, **where)
-            processor = CLIPImageProcessor.from_pretrained(fallback.location, **revision)
-    if processor is None:
-        raise UserError(f"safety checker {name}: has no image processor")
-    if not all(value.isfinite().all() for value in checker.state_dict().values() if value.is_floating_point()):
-        raise UserError(f"safety checker {name}: has weights that are not finite, so it would flag nothing")
-    return Safety(name, checker.to(device).eval(), processor)
+def _single(source: Source, dtype: torch.dtype) -> StableDiffusionPipeline:
+    path = Path(source.location, source.file) if source.file else Path(source.location)
+    config = source.config.location if source.config else source.location
+    return StableDiffusionPipeline.from_single_file(
+        str(path), config=config, dtype=dtype, local_files_only=True, **WITHOUT
+    )
+
+
+def _part(kind: type[Any], source: Source, part: str, dtype: torch.dtype) -> Any:
+    """Return a part of a model, of its 16-bit variant where that was chosen."""
+    names = [file.path for file in source.files if file.path.startswith(f"{part}/" if part else "")]
+    variant = "fp16" if any(name.endswith(".fp16.safetensors") for name in names) else None
+    options = {"use_safetensors": True, "local_files_only": True}
+    return whole(kind, str(Path(source.location, part)), dtype=dtype, variant=variant, **options)
+
+
+def _safety(source: Source, device: torch.device, dtype: torch.dtype) -> Safety:
+    folder = Path(source.location)
+    own = source.file.startswith(f"{layout.CHECKER}/")
+    weights, processor = (folder / layout.CHECKER, (folder / layout.PROCESSOR).parent) if own else (folder, folder)
+    checker = safety.load(weights, processor, device, dtype, source.name)
+    if source.sha256 and checker.sha256 != source.sha256:
+        raise UserError(f"safety checker {source.name}: {source.file} is not the file it should be (its sha256 differs)")
+    return checker
+
+
+@contextmanager
+def _told(role: str, source: Source, device: torch.device) -> Iterator[None]:
+    """Whatever a library says of a model that cannot be loaded becomes one line."""
+    try:
+        yield
+    except UserError:
+        raise
+    except torch.OutOfMemoryError:
+        raise UserError(f"{role} {source.name}: {device} has not enough memory for it") from None
+    except Exception as error:  # the libraries raise many kinds
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise Damaged(role, source.name, f"cannot be loaded: {reason}") from error

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,13 +10,18 @@ from typing import Any
 from builder import preview
 from builder.common.errors import UserError
 from builder.common.files import sha256
+from builder.models import kinds, layout, repository
+from builder.models.faults import ModelError, NotThere, Pickled
+from builder.models.repository import File, Repository
 from builder.spec.spec import Recipe
 
 YUNET = "face_detection_yunet_2023mar.onnx"
 """The file of OpenCV's YuNet repository on the Hub."""
-OWN_CHECKER = "safety_checker/model.safetensors"
-"""Where a model has a safety checker of its own."""
-PICKLES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
+CONFIGS = ("stable-diffusion-v1-5/stable-diffusion-v1-5", "451f4fe16113bff5a5d2269ed5ad43b0592e9a14")
+"""Whose configs and tokenizer are read for a single file that comes without: a Hub id and its commit."""
+MODEL, VAE, SAFETY_CHECKER, CONFIG = "model", "VAE", "safety checker", "configs of"
+ATTRIBUTE_CHECK, FACE_CHECK = "attribute check", "face check"
+"""What a model is for, as errors say it."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,11 @@ class ModelId:
 
 @dataclass(frozen=True)
 class Source:
-    """A model to load. `kind` is preview, hub, folder or file; `name` and `revision` go into every row."""
+    """A model to load. `kind` is preview, hub, folder or file; `name` and `revision` go into every row.
+
+    `files` are what is read of a repository, and have to be downloaded of one on the Hub: then `location` is the folder
+    they lie in. `config` says what is in a single file that comes without: a folder, or a Hub repository.
+    """
 
     kind: str
     name: str
@@ -48,6 +56,8 @@ class Source:
     revision: str
     file: str = ""
     sha256: str = ""
+    files: tuple[File, ...] = ()
+    config: Source | None = None
 
     @property
     def id(self) -> ModelId:
@@ -83,37 +93,95 @@ def local_path(model: str) -> Path:
         raise UserError(f"{model}: there is no such user here; write the path in full") from None
 
 
-def resolve(model: str, revision: str, recorded: Source | None = None, config: Path | None = None) -> Source:
-    """Find the exact model. A Hub revision becomes a commit, a local model the digest of its files.
+def resolve(
+    model: str,
+    revision: str = "main",
+    recorded: ModelId | None = None,
+    config: Path | None = None,
+    file: str | None = None,
+    half: bool = False,
+) -> Source:
+    """Find the exact model, and which of its files are read, before any weight of it is.
 
-    `config` is the folder that says what is in a .safetensors file; its files belong to the digest.
-
-    `recorded` is what an earlier run resolved the same words to: a Hub model keeps that commit, without network.
-    Raises UserError where there is no such model, or only a pickled one, or no such `config`, or none is called for.
+    `recorded` is what an earlier run resolved the same words to: a Hub model keeps that commit, without network where
+    the cache has it. `config` is the folder that says what is in a .safetensors file; its files belong to the digest.
+    `file` is the one at the top that holds the model where its folders have no safetensors, `half` prefers 16-bit
+    weights. Raises a ModelError, or UserError for a `config` that is none or is not called for.
     """
     path = local_path(model)
     if config is not None:
         _require_config(model, path, config)
     if model == preview.NAME:
-        return Source("preview", preview.NAME, str(preview.MODEL), _digest(preview.MODEL))
-    if path.is_dir():
-        if not (path / "model_index.json").is_file():
-            raise UserError(f"--model {model}: no model_index.json in this folder; it is not a diffusers model")
-        if not any(path.rglob("*.safetensors")):
-            raise UserError(f"--model {model}: no .safetensors weights in this folder (pickled weights are not loaded)")
-        return Source("folder", path.resolve().name, str(path), _digest(path))
-    if path.suffix.lower() in PICKLES:
-        raise UserError(f"--model {model}: pickled weights can run code and are not loaded; use the .safetensors file")
-    if path.suffix == ".safetensors":
+        files = repository.in_folder(MODEL, preview.MODEL)
+        return Source("preview", preview.NAME, str(preview.MODEL), repository.digest(files, files.files.values()))
+    if path.suffix.lower() in layout.PICKLES:
+        raise Pickled(MODEL, path.name, "is a pickle, which can run code and is not loaded")
+    if path.is_file() or path.suffix == ".safetensors":
+        return _file(path, config)
+
+    def found(there: Repository) -> Source:
+        return _of_model(there, file, half)
+
+    return found(_repository(MODEL, model, revision, recorded, found))
+
+
+def resolve_vae(recipe: Recipe, recorded: ModelId | None = None, half: bool = False) -> Source | None:
+    """Return the exact VAE that a table asks for in place of the model's own, None where it asks for none."""
+    if recipe.vae is None:
+        return None
+
+    def found(there: Repository) -> Source:
+        return _source(there, layout.of_vae(there, half))
+
+    return found(_repository(VAE, recipe.vae, recipe.vae_revision, recorded, found))
+
+
+def resolve_checker(model: Source, given: str | None, recipe: Recipe, recorded: ModelId | None = None) -> Source | None:
+    """Return the exact safety checker of a model: the `given` one, its own, or the table's. The preview has none.
+
+    Its own counts only where it is safetensors. Raises a ModelError where there is none.
+    """
+    if model.kind == "preview":
+        return None
+    if given is None and (own := _own_checker(model)):
+        return own
+    name, revision = named(given) if given else (recipe.safety_checker, recipe.safety_checker_revision)
+    return _of_checker(_repository(SAFETY_CHECKER, name, revision, recorded, _of_checker))
+
+
+def resolve_reader(model: str, revision: str, recorded: ModelId | None = None) -> Source:
+    """Return the exact model of the attribute check: the preview's, a transformers folder, or a Hub model's commit.
+
+    `recorded` is what an earlier run resolved the same words to. Raises a ModelError that says why it cannot be had.
+    """
+    if model == preview.NAME:
+        files = repository.in_folder(ATTRIBUTE_CHECK, preview.VERIFIER)
+        revision = repository.digest(files, files.files.values())
+        return Source("preview", preview.NAME, str(preview.VERIFIER), revision)
+
+    def found(there: Repository) -> Source:
+        return _source(there, layout.of_transformer(there))
+
+    return found(_repository(ATTRIBUTE_CHECK, model, revision, recorded, found))
+
+
+def resolve_detector(model: str, revision: str, recorded: ModelId | None = None) -> Source:
+    """Return the exact YuNet model of the face check: a .onnx file, or one from the Hub.
+
+    `recorded` is what an earlier run resolved the same words to. Raises a ModelError that says why it cannot be had.
+    """
+    path = local_path(model)
+    if path.suffix == ".onnx":
         if not path.is_file():
-            raise UserError(f"--model {model}: there is no such file")
-        known = f"sha256:{sha256(path)}" + (f"+{_digest(config)}" if config else "")
-        return Source("file", path.name, str(path), known)
-    if path.exists():
-        raise UserError(f"--model {model}: is neither a diffusers folder nor a .safetensors file")
-    if recorded is not None and recorded.kind == "hub" and recorded.name == model:
-        return recorded
-    return Source("hub", model, model, _commit(model, revision))
+            raise NotThere(FACE_CHECK, model, "there is no such file")
+        return Source("file", path.name, str(path), f"sha256:{sha256(path)}")
+
+    def found(there: Repository) -> Source:
+        if YUNET not in there.files:
+            raise layout.none_of(there, YUNET)
+        return _source(there, [YUNET], file=YUNET)
+
+    return found(_repository(FACE_CHECK, model, revision, recorded, found))
 
 
 def _require_config(model: str, path: Path, config: Path) -> None:
@@ -123,119 +191,109 @@ def _require_config(model: str, path: Path, config: Path) -> None:
         raise UserError(f"--model-config {config}: there is no such folder")
 
 
-def resolve_checker(source: Source, given: str | None, recipe: Recipe) -> Source | None:
-    """Return the exact safety checker of a model: the `given` one, its own, or the table's. The preview has none."""
-    if source.kind == "preview":
-        return None
-    if given is None and _has_checker(source):
-        return replace(source, file=OWN_CHECKER)
-    name, revision = (given, "main") if given else (recipe.safety_checker, recipe.safety_checker_revision)
+def named(words: str, revision: str = "main") -> tuple[str, str]:
+    """Return the name and revision in `owner/name@revision`; a path may have an @ in it."""
+    if "@" in words and not local_path(words).exists():
+        name, _, revision = words.partition("@")
+        return name, revision
+    return words, revision
+
+
+def _repository(
+    role: str, name: str, revision: str, recorded: ModelId | None, found: Callable[[Repository], Source]
+) -> Repository:
+    """Return the folder or Hub repository of this name.
+
+    Of a Hub repository whose commit was recorded the cache is enough, if all is `found` there.
+    """
     path = local_path(name)
     if path.is_dir():
-        return Source("folder", path.resolve().name, str(path), _digest(path))
-    return Source("hub", name, name, _commit(name, revision, "--safety-checker"))
-
-
-def resolve_reader(model: str, revision: str, recorded: Source | None = None) -> Source:
-    """Return the exact model of the attribute check: the preview's, a transformers folder, or a Hub model's commit.
-
-    `recorded` is what an earlier run resolved the same words to. Raises UserError telling how to get it or go without.
-    """
-    path = local_path(model)
-    if model == preview.NAME:
-        return Source("preview", preview.NAME, str(preview.VERIFIER), _digest(preview.VERIFIER))
-    if path.is_dir():
-        if not (path / "config.json").is_file() or not any(path.glob("*.safetensors")):
-            raise UserError(f"attribute check: {model} is not a transformers folder with .safetensors weights")
-        return Source("folder", path.resolve().name, str(path), _digest(path))
-    return _kept(model, recorded) or _named("attribute", model, revision)
-
-
-def resolve_detector(model: str, revision: str, recorded: Source | None = None) -> Source:
-    """Return the exact YuNet model of the face check: a .onnx file, or one from the Hub, downloaded.
-
-    `recorded` is what an earlier run resolved the same words to. Raises UserError telling how to get it or go without.
-    """
-    path = local_path(model)
-    if path.suffix == ".onnx":
-        if not path.is_file():
-            raise UserError(f'face check: {model}: there is no such file; use detector = "haar", or --without face')
-        return Source("file", path.name, str(path), f"sha256:{sha256(path)}")
-    from huggingface_hub import hf_hub_download
-
-    source = _kept(model, recorded) or _named("face", model, revision)
-    try:
-        return replace(source, location=hf_hub_download(model, YUNET, revision=source.revision))
-    except Exception as error:
-        raise UserError(
-            f'face check: {YUNET} of {model} cannot be read ({type(error).__name__}); use detector = "haar", or '
-            "leave the check out on purpose with --without face"
-        ) from None
-
-
-def _kept(model: str, recorded: Source | None) -> Source | None:
-    return recorded if recorded is not None and recorded.kind == "hub" and recorded.name == model else None
-
-
-def _named(check: str, model: str, revision: str) -> Source:
-    """Return a check's Hub model, by its commit."""
-    try:
-        return Source("hub", model, model, _commit(model, revision, f"{check} check:"))
-    except UserError as error:
-        raise UserError(f"{error}; builder/generate.py can leave the check out, --without {check}") from None
-
-
-def _has_checker(source: Source) -> bool:
-    """Return True when a checkpoint names a safety checker of its own."""
-    if source.kind == "file":
-        return False
-    index = Path(source.location, "model_index.json")
-    if source.kind == "hub":
-        from huggingface_hub import hf_hub_download
-
+        return repository.in_folder(role, path)
+    if path.exists():
+        raise NotThere(role, name, "is neither a folder nor a Hub id")
+    commit = recorded.revision if recorded and recorded.kind == "hub" and recorded.name == name else None
+    if commit and (there := repository.cached(role, name, commit)):
         try:
-            index = Path(hf_hub_download(source.name, "model_index.json", revision=source.revision))
-        except Exception as error:
-            raise UserError(
-                f"--model {source.name}: its model_index.json cannot be read ({type(error).__name__})"
-            ) from None
-    try:
-        return bool((json.loads(index.read_text(encoding="utf-8")).get("safety_checker") or [None])[0])
-    except (ValueError, AttributeError, TypeError):
-        raise UserError(f"--model {source.name}: its model_index.json is damaged") from None
+            found(there)
+            return there
+        except ModelError:
+            pass  # a download that was not finished
+    return repository.on_hub(role, name, commit or revision)
 
 
-def _digest(folder: Path) -> str:
-    """Return digest of a model folder's files, names and content; README and the like do not count."""
-    files = sorted(file for file in folder.rglob("*") if file.suffix in (".safetensors", ".json", ".txt"))
-    lines = "".join(f"{sha256(file)}  {file.relative_to(folder).as_posix()}\n" for file in files)
-    return f"sha256:{hashlib.sha256(lines.encode()).hexdigest()}"
+def _of_model(there: Repository, file: str | None, half: bool) -> Source:
+    """Return a model that is a folder or a Hub repository; of what kind it is is looked at here."""
+    if layout.INDEX in there.files:
+        kinds.require(there)
+    chosen = layout.of_model(there, file, half)
+    config = None
+    if not chosen.configs:
+        kinds.require_file(there.role, there.name, kinds.shapes_on_hub(there, chosen.file))
+        config = _configs()
+    own = layout.of_checker(there) if layout.INDEX in there.files else None
+    return _source(there, [file.path for file in chosen.files], chosen.file, config, own)
 
 
-def _commit(model: str, revision: str, flag: str = "--model") -> str:
-    """Return the commit that a Hub model's branch or tag stands for now; offline, the one in the local cache."""
-    from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
+def _file(path: Path, config: Path | None) -> Source:
+    """Return a model that is a .safetensors file here."""
+    if not path.is_file():
+        raise NotThere(MODEL, str(path), "there is no such file")
+    if path.suffix != ".safetensors":
+        raise NotThere(MODEL, str(path), "is neither a diffusers folder nor a .safetensors file")
+    kinds.require_file(MODEL, path.name, kinds.shapes_of(MODEL, path.name, path))
+    if config:
+        listed = repository.in_folder(CONFIG, config)
+        configs = Source("folder", config.name, str(config), repository.digest(listed, _small(listed)))
+    else:
+        configs = _configs()
+    return Source("file", path.name, str(path), f"sha256:{sha256(path)}+{configs.revision}", config=configs)
 
-    try:
-        commit = HfApi().model_info(model, revision=revision).sha
-    except HFValidationError:
-        raise UserError(f"{flag} {model}: no such folder or file here, and not a Hub id (owner/name)") from None
-    except (RepositoryNotFoundError, RevisionNotFoundError):
-        raise UserError(
-            f"{flag} {model}: the Hub has no such model or revision {revision!r}, or it is private (hf auth login)"
-        ) from None
-    except Exception as error:  # offline, proxies, time-outs: the client raises many kinds
-        try:
-            return Path(
-                snapshot_download(model, revision=revision, local_files_only=True, allow_patterns="*.json")
-            ).name
-        except Exception:
-            instead = ", or use --model preview" if flag == "--model" else ""
-            raise UserError(
-                f"{flag} {model}: the Hub cannot be reached ({type(error).__name__}) and the model is not in the "
-                f"local cache; try again with network, give a local folder{instead}"
-            ) from None
-    if commit is None:
-        raise UserError(f"{flag} {model}: the Hub names no commit of revision {revision!r}; try again later")
-    return commit
+
+def _configs() -> Source:
+    """Return the configs and the tokenizer of Stable Diffusion 1.5, of one commit."""
+    name, commit = CONFIGS
+    there = repository.cached(CONFIG, name, commit)
+    if there is None or layout.CONFIGS[0] not in there.files:
+        there = repository.on_hub(CONFIG, name, commit)
+    return _source(there, [file.path for file in _small(there)])
+
+
+def _small(there: Repository) -> list[File]:
+    """Return the configs and the tokenizer of a repository."""
+    folders = ("unet/", "vae/", "text_encoder/", "tokenizer/", "scheduler/", "feature_extractor/")
+    small = (file for path, file in there.files.items() if path.endswith((".json", ".txt")) and ".index." not in path)
+    return [file for file in small if file.path == layout.INDEX or file.path.startswith(folders)]
+
+
+def _own_checker(model: Source) -> Source | None:
+    """Return the safety checker that came with a model; its files were chosen with the model's."""
+    weights = [file for file in model.files if file.path.startswith(f"{layout.CHECKER}/") and _is_weights(file.path)]
+    return _digested(replace(model, file=weights[0].path), weights[0]) if weights else None
+
+
+def _is_weights(path: str) -> bool:
+    return path.endswith(".safetensors")
+
+
+def _of_checker(there: Repository) -> Source:
+    file, paths = layout.of_lone_checker(there)
+    return _digested(_source(there, paths, file), there.files[file])
+
+
+def _digested(source: Source, file: File) -> Source:
+    """Return a model with the digest of its one file, which the Hub tells in its list."""
+    known = file.sha256 or sha256(repository.local(SAFETY_CHECKER, source.name, source.location, source.revision, file))
+    return replace(source, sha256=known)
+
+
+def _source(
+    there: Repository,
+    paths: Iterable[str],
+    file: str = "",
+    config: Source | None = None,
+    own: tuple[str, list[str]] | None = None,
+) -> Source:
+    """Return these files of a repository as a model; `own` is a safety checker that comes with it."""
+    files = there.chosen([*paths, *(own[1] if own else ())])
+    revision = there.revision if there.kind == "hub" else repository.digest(there, files)
+    return Source(there.kind, there.name, there.location, revision, file, "", files, config)

@@ -5,7 +5,7 @@ import pytest
 from huggingface_hub.errors import HfHubHTTPError
 from tenacity import nap
 
-from builder.hub import retry
+from builder.common import retry
 
 
 @pytest.fixture

@@ -1,0 +1,62 @@
+"""Why a model cannot be had: one exception a cause. What to do about it is added by the command, see `advice`."""
+
+from __future__ import annotations
+
+from builder.common.errors import UserError
+
+
+class ModelError(UserError):
+    """A model that cannot be had. `role` says what it is for, as in "safety checker", `name` which it is."""
+
+    def __init__(self, role: str, name: str, cause: str):
+        super().__init__(f"{role} {name}: {cause}")
+        self.role = role
+        self.name = name
+
+
+class NotThere(ModelError):
+    """No such folder, file or repository, or a private one."""
+
+
+class NoRevision(ModelError):
+    """The repository has no such branch, tag or commit."""
+
+
+class Gated(ModelError):
+    """The repository's terms were not accepted."""
+
+
+class WrongToken(ModelError):
+    """The Hub does not know the token."""
+
+
+class Unreachable(ModelError):
+    """The Hub does not answer, and what is needed is not in the cache."""
+
+
+class Interrupted(ModelError):
+    """A download that broke off and could not be taken up again."""
+
+
+class NoSpace(ModelError):
+    """The disk is full, or would be."""
+
+
+class Pickled(ModelError):
+    """The weights are there as pickles only, which can run code and are not loaded."""
+
+
+class Ambiguous(ModelError):
+    """Several files could be meant."""
+
+
+class Incomplete(ModelError):
+    """A part is missing."""
+
+
+class WrongKind(ModelError):
+    """A model of another kind than those that run here."""
+
+
+class Damaged(ModelError):
+    """A file that cannot be read, or does not hold what it should."""

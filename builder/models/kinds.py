@@ -1,0 +1,123 @@
+"""Whether a model is one that runs here, Stable Diffusion 1.x from text to picture, before any weight is loaded."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from builder.models.faults import Damaged, Incomplete, WrongKind
+from builder.models.layout import INDEX, VOCABULARY, WHOLE_TOKENIZER
+from builder.models.repository import Repository, fault_of
+
+RUNS = "what runs here is Stable Diffusion 1.x from text to picture"
+PIPELINES = ("StableDiffusionPipeline", "StableDiffusionPipelineSafe")
+CLASSES = {
+    "unet": ("diffusers", ("UNet2DConditionModel",)),
+    "vae": ("diffusers", ("AutoencoderKL",)),
+    "text_encoder": ("transformers", ("CLIPTextModel",)),
+    "tokenizer": ("transformers", ("CLIPTokenizer", "CLIPTokenizerFast")),
+}
+"""The parts of a model, the library each is of, and the classes that fit."""
+CHANNELS = 4
+MOST_HEADER = 100 << 20
+INPUT = "model.diffusion_model.input_blocks.0.0.weight"
+"""The first weight of a single file's UNet, (width, channels, 3, 3)."""
+SDXL = ("conditioner.embedders.", "model.diffusion_model.label_emb.")
+TEXT_ENCODER = "cond_stage_model.transformer."
+Shapes = dict[str, tuple[int, ...]]
+
+
+def require(repository: Repository) -> None:
+    """Raise WrongKind where a repository's configs speak of a model that does not run here, saying what it is."""
+    index = repository.document(INDEX)
+    pipeline = index.get("_class_name")
+    if pipeline not in PIPELINES:
+        raise _wrong(repository, f"it is a {_words(pipeline)}")
+    for part, (library, classes) in CLASSES.items():
+        named = index.get(part) or [None, None]
+        if not isinstance(named, list) or named[:1] == [None]:
+            raise Incomplete(repository.role, repository.name, f"its {INDEX} names no {part}")
+        if named[0] != library:
+            raise _wrong(repository, f"its {part} is code of its own ({_words(named[0])}), which is not run")
+        if named[1] not in classes:
+            raise _wrong(repository, f"its {part} is a {_words(named[1])}")
+    for fault in _misfits(repository):
+        raise _wrong(repository, fault)
+
+
+def require_file(role: str, name: str, shapes: Shapes) -> None:
+    """The same for a single .safetensors file, from the shapes that its head tells."""
+    if any(key.startswith(SDXL) for key in shapes):
+        raise WrongKind(role, name, f"it is a Stable Diffusion XL; {RUNS}")
+    if INPUT not in shapes:
+        raise WrongKind(role, name, f"it is no whole Stable Diffusion model; {RUNS}")
+    if not any(key.startswith(TEXT_ENCODER) for key in shapes):
+        raise WrongKind(role, name, f"it has no CLIP text encoder; {RUNS}")
+    if shapes[INPUT][1:2] != (CHANNELS,):
+        raise WrongKind(role, name, _channels(shapes[INPUT][1:2]))
+
+
+def _misfits(repository: Repository) -> Iterator[str]:
+    unet, text = repository.document("unet/config.json"), repository.document("text_encoder/config.json")
+    if unet.get("in_channels", CHANNELS) != CHANNELS:
+        yield _channels(unet["in_channels"])
+    if unet.get("addition_embed_type"):
+        yield "its UNet wants more than a prompt, as Stable Diffusion XL's"
+    if unet.get("cross_attention_dim") != text.get("hidden_size"):
+        yield f"its UNet and its text encoder do not fit ({_words(unet.get('cross_attention_dim'))} wide)"
+    tokens, known = _tokens(repository), text.get("vocab_size")
+    if tokens != known:
+        yield f"its tokenizer knows {tokens} tokens, its text encoder {_words(known)}"
+
+
+def _tokens(repository: Repository) -> int:
+    if VOCABULARY[0] in repository.files:
+        return len(repository.document(VOCABULARY[0]))
+    try:
+        return len(repository.document(WHOLE_TOKENIZER)["model"]["vocab"])
+    except (LookupError, TypeError):
+        raise Damaged(repository.role, repository.name, f"its {WHOLE_TOKENIZER} is damaged") from None
+
+
+def _channels(count: Any) -> str:
+    return (
+        f"its UNet takes {_words(count)} channels, {CHANNELS} are those of a picture: it is for inpainting or the like"
+    )
+
+
+def _wrong(repository: Repository, fault: str) -> WrongKind:
+    return WrongKind(repository.role, repository.name, f"{fault}; {RUNS}")
+
+
+def _words(value: Any) -> str:
+    """Return a value of somebody's file, short and on one line."""
+    return " ".join(str(value).split())[:60]
+
+
+def shapes_of(role: str, name: str, path: Path) -> Shapes:
+    """Return the shapes of a .safetensors file's tensors. Raises Damaged for a file that is none."""
+    try:
+        with open(path, "rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            if length > MOST_HEADER:
+                raise ValueError
+            header = json.loads(file.read(length))
+        return {key: tuple(value["shape"]) for key, value in header.items() if key != "__metadata__"}
+    except (OSError, ValueError, RecursionError, LookupError, TypeError, AttributeError, struct.error):
+        raise Damaged(role, name, f"{path.name} is damaged, or no .safetensors file") from None
+
+
+def shapes_on_hub(repository: Repository, file: str) -> Shapes:
+    """Return the shapes of a .safetensors file on the Hub, of which only the head is asked for."""
+    from huggingface_hub import HfApi
+
+    if Path(repository.location).is_dir():
+        return shapes_of(repository.role, repository.name, Path(repository.location, file))
+    try:
+        head = HfApi().parse_safetensors_file_metadata(repository.name, file, revision=repository.revision)
+    except Exception as error:  # the client raises many kinds
+        raise fault_of(repository.role, repository.name, repository.revision, error) from error
+    return {key: tuple(tensor.shape) for key, tensor in head.tensors.items()}
