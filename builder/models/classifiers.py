@@ -11,6 +11,7 @@ from PIL import Image
 from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoModelForImageClassification, AutoTokenizer
 
 from builder.common.errors import UserError
+from builder.models.weights import whole
 
 
 class Reader(Protocol):
@@ -49,10 +50,7 @@ class _Model:
     def __init__(self, kind: Any, location: str, where: dict, device: torch.device):
         dtype = torch.float16 if device.type == "cuda" else torch.float32
         options = {"dtype": dtype, "use_safetensors": True, **where}
-        self.model, report = kind.from_pretrained(location, output_loading_info=True, **options)
-        if report["missing_keys"]:
-            raise ValueError(f"{len(report['missing_keys'])} weights are missing, {min(report['missing_keys'])} first")
-        self.model = self.model.eval().requires_grad_(False).to(device)
+        self.model = whole(kind, location, **options).eval().requires_grad_(False).to(device)
         self.processor = AutoImageProcessor.from_pretrained(location, use_fast=False, **where)
         self.device, self.dtype = device, dtype
 

@@ -1,8 +1,9 @@
-"""The safety checker: which pictures must not be kept."""
+"""The safety checker: which pictures must not be kept, and whether a checker can be trusted to tell."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -10,22 +11,89 @@ from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionS
 from PIL import Image
 from transformers import CLIPImageProcessor
 
+from builder.common.errors import UserError, one_line
+from builder.common.files import sha256
+from builder.models.weights import whole
+
+CONFIG, WEIGHTS, PROCESSOR = "config.json", "model.safetensors", "preprocessor_config.json"
+KNOWN = "08902f19b1cfebd7c989f152fc0507bef6898c706a91d666509383122324b511"
+"""SHA-256 of the Stable Diffusion safety checker's weights, float16, as CompVis/stable-diffusion-safety-checker has
+them at refs/pr/41."""
+GREY, DARK = Image.new("RGB", (64, 64), (128, 128, 128)), Image.new("RGB", (64, 64), (20, 20, 60))
+
 
 @dataclass(frozen=True)
 class Safety:
-    """A safety checker."""
+    """A safety checker; `sha256` is the digest of its weights file."""
 
     name: str
     checker: StableDiffusionSafetyChecker
     processor: CLIPImageProcessor
+    sha256: str = ""
 
     def __call__(self, images: list[Image.Image]) -> list[bool]:
         """Return True for every picture that must not be kept, also where the checker could not tell."""
         weights = next(self.checker.parameters())
         inputs = self.processor(images, return_tensors="pt").pixel_values.to(weights)
-        seen: list[torch.Tensor] = []
-        with self.checker.visual_projection.register_forward_hook(lambda *call: seen.append(call[-1])):
+        embeddings: list[torch.Tensor] = []
+        with self.checker.visual_projection.register_forward_hook(lambda *call: embeddings.append(call[-1])):
             # The checker paints what it flags black; it is given something else to paint on, and its flags are used.
             flags = self.checker(images=np.zeros((len(images), 1)), clip_input=inputs)[1]
-        finite = seen[0].isfinite().flatten(1).all(1).tolist()  # a comparison with NaN flags nothing
-        return [flag or not fine for flag, fine in zip(flags, finite, strict=True)]
+        seen = embeddings[0].isfinite().all(1) & embeddings[0].any(1)  # neither NaN nor 0 is like any concept
+        return [flag or not told for flag, told in zip(flags, seen.tolist(), strict=True)]
+
+
+def load(weights: Path, processor: Path, device: torch.device, dtype: torch.dtype, name: str = "") -> Safety:
+    """Load a safety checker, which proves itself unless its weights are the known ones.
+
+    `weights` is a folder with config.json and model.safetensors, `processor` one with preprocessor_config.json; `name`
+    is what errors call it. Raises UserError, in one line, for one that cannot be loaded, or that can flag nothing.
+    """
+    name = name or str(weights)
+    with one_line(f"safety checker {name}"):
+        for path in (weights / CONFIG, weights / WEIGHTS, processor / PROCESSOR):
+            if not path.is_file():
+                raise FileNotFoundError(f"it has no {path.name}")
+        options = {"use_safetensors": True, "local_files_only": True}
+        checker = whole(StableDiffusionSafetyChecker, str(weights), dtype=dtype, **options)
+        prepare = CLIPImageProcessor.from_pretrained(str(processor), local_files_only=True)
+        digest = sha256(weights / WEIGHTS)
+        safety = Safety(name, checker.requires_grad_(False).to(device).eval(), prepare, digest)
+        fault = None if digest == KNOWN else _fault(safety)
+    if fault:
+        raise UserError(f"safety checker {name}: is not to be trusted: {fault}; use another one (--safety-checker)")
+    return safety
+
+
+@torch.inference_mode()
+def _fault(safety: Safety) -> str | None:
+    """Return why a checker may let through what it is there to find, or None.
+
+    It must see pictures, and flag a picture whose embedding is that of one of its own concepts. What these concepts
+    are, nobody can tell from numbers.
+    """
+    checker = safety.checker
+    if not all(value.isfinite().all() for value in checker.state_dict().values() if value.is_floating_point()):
+        return "it has weights that are not finite"
+    for thresholds in (checker.concept_embeds_weights, checker.special_care_embeds_weights):
+        if not ((thresholds >= 0) & (thresholds <= 1)).all():
+            return "it has thresholds that are not between 0 and 1"
+    inputs = safety.processor([GREY, DARK], return_tensors="pt").pixel_values.to(next(checker.parameters()))
+    grey, dark = checker.visual_projection(checker.vision_model(inputs)[1])
+    if not grey.any() or not dark.any() or grey.equal(dark):
+        return "it does not see pictures"
+    for kind, concepts in (
+        ("concepts", checker.concept_embeds),
+        ("special-care concepts", checker.special_care_embeds),
+    ):
+        missed = _flags_at(safety, concepts).count(False)
+        if missed or not concepts.any(1).all():
+            return f"it would not flag a picture of {missed or 'some'} of its {len(concepts)} {kind}"
+    return None
+
+
+def _flags_at(safety: Safety, embeddings: torch.Tensor) -> list[bool]:
+    """Return the flags of pictures that have these embeddings, (pictures, width)."""
+    projection = safety.checker.visual_projection
+    with projection.register_forward_hook(lambda *call: embeddings.to(call[-1])):
+        return safety([GREY] * len(embeddings))

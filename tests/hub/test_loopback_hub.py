@@ -1,8 +1,10 @@
+import hashlib
 import json
 import math
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import huggingface_hub
@@ -12,6 +14,7 @@ import pytest
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, HfFileSystem
 from huggingface_hub.errors import (
     EntryNotFoundError,
+    GatedRepoError,
     HfHubHTTPError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
@@ -390,6 +393,136 @@ def test_it_goes_on_where_it_stopped(hub, api, folder, tmp_path):
         api.upload_file(**DATASET, path_or_fileobj=b"", path_in_repo="more.txt")
         assert [commit["parent"] for commit in again.commits(REPO)][-1] == info.oid
     hub.start()  # for the fixture to stop
+
+
+# Models
+
+
+MODEL = "owner/model"
+
+
+@pytest.fixture
+def model(hub, folder):
+    """A model repository on main, whose large file LFS keeps, and another state of it in a pull request."""
+    (folder / "data/large.txt").rename(folder / "data/large.bin")
+    (folder / "data/small.safetensors").write_bytes(b"weights")
+    hub.put_model(MODEL, folder)
+    asked = folder.with_name("asked")
+    asked.mkdir()
+    (asked / "model.safetensors").write_bytes(b"converted")
+    hub.put_model(MODEL, asked, "refs/pr/4")
+    return folder
+
+
+def test_a_model_is_listed_with_sizes_and_digests(hub, api, model):
+    """What a client plans a download by is what lies there; a pull request is a revision like any other."""
+    told = api.model_info(MODEL, files_metadata=True)
+    assert (told.id, told.sha, told.gated, told.private) == (
+        MODEL,
+        hub.commits("models/owner/model")[0]["id"],
+        False,
+        False,
+    )
+    assert {file.rfilename: file.size for file in told.siblings} == {k: len(v) for k, v in contents(model).items()}
+    digests = {file.rfilename: file.lfs.sha256 for file in told.siblings if file.lfs}
+    large = contents(model)["data/large.bin"]
+    assert digests.keys() == {"data/large.bin", "data/small.safetensors"}
+    assert digests["data/large.bin"] == hashlib.sha256(large).hexdigest()
+
+    asked = api.model_info(MODEL, revision="refs/pr/4")
+    assert [file.rfilename for file in asked.siblings] == ["model.safetensors"] and asked.sha != told.sha
+    assert api.model_info(MODEL, revision=asked.sha).sha == asked.sha
+    refs = api.list_repo_refs(MODEL, include_pull_requests=True)
+    assert [(ref.ref, ref.target_commit) for ref in refs.pull_requests] == [("refs/pr/4", asked.sha)]
+    assert {entry.path for entry in api.list_repo_tree(MODEL, recursive=True)} == {*contents(model), "data"}
+    assert [entry.size for entry in api.get_paths_info(MODEL, ["data/large.bin", "none"])] == [150_000]
+    assert api.list_repo_files(MODEL, revision="refs/pr/4") == ["model.safetensors"]
+    with pytest.raises(RevisionNotFoundError):
+        api.model_info(MODEL, revision="refs/pr/5")
+    with pytest.raises(RepositoryNotFoundError):
+        api.dataset_info(MODEL)  # a dataset of that name is another repository
+
+
+def test_a_model_is_downloaded_byte_for_byte(hub, api, model, tmp_path):
+    """Files come by commit, those of LFS from another origin without the token, once and never again."""
+    whole = Path(api.snapshot_download(MODEL, cache_dir=tmp_path / "cache"))
+    assert contents(whole) == contents(model) and hub.bytes_got() == sum(map(len, contents(model).values()))
+    assert {record["user"] for record in hub.asked("GET /lfs/")} == {None}
+    asked = api.hf_hub_download(MODEL, "model.safetensors", revision="refs/pr/4", cache_dir=tmp_path / "cache")
+    assert Path(asked).read_bytes() == b"converted"
+    before = len(hub.requests)
+    api.snapshot_download(MODEL, cache_dir=tmp_path / "cache")
+    assert hub.bytes_got(before) == 0
+    kept = api.snapshot_download(MODEL, cache_dir=tmp_path / "cache", local_files_only=True)
+    assert Path(kept) == whole
+
+
+def test_a_download_that_breaks_off(hub, api, tmp_path):
+    """After a closed connection the client continues from its last whole 10 MiB; at one that was reset it gives up."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "large.bin").write_bytes(content := os.urandom(25 << 20))
+    hub.put_model(MODEL, tmp_path / "folder")
+    hub.fault("GET /lfs/", cut=22 << 20)
+    got = api.hf_hub_download(MODEL, "large.bin", cache_dir=tmp_path / "cut")
+    assert Path(got).read_bytes() == content
+    assert [(r["status"], r["sent"] >> 20) for r in hub.asked("GET /lfs/")] == [(200, 22), (206, 5)]
+
+    before = len(hub.requests)
+    fault = hub.fault("GET /lfs/", reset=True, cut=22 << 20)
+    with pytest.raises(_http.httpx2.ReadError):
+        api.hf_hub_download(MODEL, "large.bin", cache_dir=tmp_path / "reset")
+    assert fault.hits == 1 and hub.bytes_got(before) == 22 << 20
+    assert not list((tmp_path / "reset").rglob("*.incomplete"))  # nothing is left to continue
+    hub.fault("GET /lfs/", status=503)
+    with pytest.raises(HfHubHTTPError, match="503"):
+        api.hf_hub_download(MODEL, "large.bin", cache_dir=tmp_path / "reset")
+
+
+def test_a_slow_download(hub, api, model, tmp_path):
+    """A rate holds for what a GET of a file brings."""
+    hub.get_rate = 300_000
+    begin = time.monotonic()
+    api.hf_hub_download(MODEL, "data/large.bin", cache_dir=tmp_path / "cache")
+    assert time.monotonic() - begin > 0.45
+
+
+def test_a_gated_model(hub, api, folder, tmp_path):
+    """Anybody may list its files; only who was granted access may read one."""
+    hub.put_model(MODEL, folder, gated=True, granted=["user"])
+    other, nobody = HfApi(hub.endpoint, token="hf_other"), HfApi(hub.endpoint, token=False)
+    assert other.model_info(MODEL).gated == nobody.model_info(MODEL).gated == "auto"
+    for stranger, status, text in ((other, 403, "not in the authorized list"), (nobody, 401, "Please log in")):
+        for ask in (
+            lambda who: who.auth_check(MODEL),
+            lambda who: who.get_hf_file_metadata(url=f"{hub.endpoint}/{MODEL}/resolve/main/empty.txt"),
+        ):
+            with pytest.raises(GatedRepoError, match=text) as error:
+                ask(stranger)
+            assert error.value.response.status_code == status
+        with pytest.raises(GatedRepoError, match=text):
+            stranger.hf_hub_download(MODEL, "empty.txt", cache_dir=tmp_path / "strangers")
+    assert Path(api.hf_hub_download(MODEL, "empty.txt", cache_dir=tmp_path / "cache")).read_bytes() == b""
+
+
+def test_a_private_model(hub, api, folder, tmp_path):
+    """For everybody but its owner it is not there; a token that nobody has is told so."""
+    hub.put_model("user/model", folder, private=True)
+    assert api.model_info("user/model").private
+    for token in ("hf_other", False):
+        stranger = HfApi(hub.endpoint, token=token)
+        for ask in (stranger.model_info, stranger.auth_check):
+            with pytest.raises(RepositoryNotFoundError):
+                ask("user/model")
+    with pytest.raises(HfHubHTTPError, match="Invalid credentials in Authorization header") as error:
+        HfApi(hub.endpoint, token="hf_wrong").model_info("user/model")
+    assert error.value.response.status_code == 401
+
+
+def test_models_are_kept(hub, api, model, tmp_path):
+    """A Hub that is started again on a folder has its models."""
+    with Hub(tmp_path / "hub", tokens=hub.tokens) as again:
+        info = HfApi(again.endpoint, token="hf_read").model_info(MODEL, revision="refs/pr/4")
+    assert info.sha == api.model_info(MODEL, revision="refs/pr/4").sha
 
 
 @pytest.mark.process
