@@ -124,15 +124,17 @@ def load_pipeline(model: str = "preview", table: str | Path | None = None, devic
     """
     import torch
 
+    from builder.generation.build_models import BuildModels
     from builder.generation.config import GenerateConfig
-    from builder.models import loading, source
+    from builder.models import loading
+    from builder.spec.table import DEFAULT
 
-    config = GenerateConfig(model=model, table=Path(table)) if table else GenerateConfig(model=model)
-    recipe = config.plan.spec.recipe
-    exact = source.resolve(recipe.model, recipe.revision)
+    place_of_table = Path(table) if table else DEFAULT
+    spec = GenerateConfig(table=place_of_table, model=model, without=("face", "attribute")).plan.spec
     accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     place = torch.device(device) if device else accelerator or torch.device("cpu")
-    return loading.load(exact, recipe, place, safety_checker=source.resolve_checker(exact, None, recipe))
+    models = BuildModels.of(spec, None, None, None, half=place.type == "cuda").fetched()
+    return loading.load(models.model, spec.recipe, place, models.safety_checker, models.vae)
 
 
 def __getattr__(name: str) -> Any:

@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -18,7 +18,6 @@ from builder.common.errors import UserError
 if TYPE_CHECKING:
     from builder.generation.config import GenerateConfig
     from builder.generation.worker import Ended, Run
-    from builder.plan.plan import Plan
 
 
 def generate(
@@ -30,7 +29,8 @@ def generate(
         str | None,
         typer.Option(
             metavar="MODEL",
-            help="Hub id, diffusers folder, .safetensors file, or preview (with a guidance of its own)",
+            help="Hub id (or owner/name@revision), diffusers folder, .safetensors file, or preview (with a guidance "
+            "of its own)",
             show_default="the table's",
         ),
     ] = None,
@@ -60,7 +60,7 @@ def generate(
         str | None,
         typer.Option(
             metavar="MODEL",
-            help="Hub id or folder, in place of the model's own",
+            help="Hub id (or owner/name@revision) or folder, in place of the model's own",
             show_default="the model's own, else the table's",
         ),
     ] = None,
@@ -72,12 +72,16 @@ def generate(
             "several with commas",
         ),
     ] = None,
+    cpu: Annotated[
+        bool, typer.Option("--cpu", help="make pictures on the CPU, however long a model of full size takes")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print what would be made, and exit")] = False,
 ) -> int:
     """Make labelled faces from a table of attributes, and the release folder that load_dataset reads.
 
     Run it again after a stop: it goes on. What changes pixels is in the table or noted in recipe.json.
     """
+    from builder.generation import advice
     from builder.generation.config import GenerateConfig
     from builder.spec import table
 
@@ -96,9 +100,11 @@ def generate(
         image_format=image_format,
         safety_checker=safety_checker,
         without=cli.words(without),
+        cpu=cpu,
     )
     try:
-        return _dry_run(config.plan) if dry_run else _run(config, out, context.obj or {})
+        with advice.given():
+            return _dry_run(config, out) if dry_run else _run(config, out, context.obj or {})
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         raise UserError(
@@ -106,27 +112,50 @@ def generate(
         ) from error
 
 
-def _dry_run(plan: Plan) -> int:
+def _dry_run(config: GenerateConfig, out: Path) -> int:
     from builder.models import tokenizer
     from builder.plan import summary
 
+    plan = config.plan
     tokenize = tokenizer.tokenizer(plan.spec.recipe.model, plan.spec.recipe.revision)
     try:
         for line in summary.lines(plan, tokenize):
+            print(line)
+        print(flush=True)
+        for line in _preflight(config, out):
             print(line)
     except BrokenPipeError:  # `--dry-run | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
+def _preflight(config: GenerateConfig, out: Path) -> Iterator[str]:
+    """Yield what a run would take; offline it is told what could not be looked up."""
+    from builder.generation.preflight import Preflight
+    from builder.generation.worker import Run
+    from builder.models.faults import Unreachable
+
+    try:
+        yield from Preflight.of(Run(config), out).lines()
+    except Unreachable as error:
+        yield f"not looked up: {error}"
+
+
 def _run(config: GenerateConfig, out: Path, stand_ins: dict[str, Callable]) -> int:
     from builder.dataset import packing
-    from builder.generation.worker import Run  # torch and OpenCV, which a dry run does without
+    from builder.generation.preflight import Preflight
+    from builder.generation.worker import Run  # torch and OpenCV, which take seconds to import
 
     if config.raw.resolve() == out.resolve():
         raise UserError(f"--raw and --out are the same folder, {config.raw}")
     run = Run(config, **stand_ins)
     packing.require_free(out, run.raw.recipe)
+    if not run.is_finished:
+        preflight = Preflight.of(run, out)
+        preflight.require()
+        if run.rank.index == 0:
+            print("\n".join(preflight.lines()), file=sys.stderr, flush=True)
+        run.fetch()
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # from here on a second ^C, or one while packing, ends it at once
     return _end(run.run(), run, out)
 

@@ -13,6 +13,7 @@ from builder.checks.integrity import IntegrityCheck
 from builder.checks.suite import Checks
 from builder.checks.verdict import Check
 from builder.common.errors import UserError
+from builder.models import download
 from builder.models.face_detectors import Haar, YuNet
 from builder.models.source import CheckVersion, ModelId, Source, local_path, resolve_detector, resolve_reader
 from builder.spec.criteria import CLASSIFIER, HAAR
@@ -31,7 +32,7 @@ def resolve(spec: Spec, recorded: Iterable[CheckVersion] = ()) -> dict[str, Sour
 
     `recorded` is what an earlier run noted, see `versions`: a Hub model keeps its commit, without network.
     """
-    kept = {check.name: Source(location=check.model.name, **vars(check.model)) for check in recorded if check.model}
+    kept = {check.name: check.model for check in recorded if check.model}
     sources = {}
     if attribute := spec.checks.attribute:
         sources["attribute"] = resolve_reader(attribute.model, attribute.revision, kept.get("attribute"))
@@ -77,11 +78,10 @@ def reader_again(spec: Spec, model: ModelId, folder: str = "") -> Reader:
         raise UserError(
             f"attribute check: the build's own model {model.name} is a local one: --reader FOLDER says where"
         )
-    recorded = Source(location=model.name, **vars(model))
     criteria = spec.checks.attribute
     if criteria is None:
         raise ValueError("the table has no [checks.attribute]")
-    source = resolve_reader(location, criteria.revision, recorded)
+    source = resolve_reader(location, criteria.revision, model)
     if source.revision != model.revision:
         raise UserError(
             f"attribute check: {source.name} is at revision {source.revision}, the build was checked with "
@@ -89,22 +89,23 @@ def reader_again(spec: Spec, model: ModelId, folder: str = "") -> Reader:
         )
     import torch  # which a finished build does without
 
+    download.fetch([source])
     accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    return _reader(spec, source, accelerator or torch.device("cpu"))
+    return _reader(spec, download.fetched(source), accelerator or torch.device("cpu"))
 
 
 def _reader(spec: Spec, source: Source, device: torch.device) -> Reader:
     from builder.models.classifiers import load  # transformers, which a finished build does without
 
     try:
-        return load(source.location, source.revision if source.kind == "hub" else None, descriptions(spec), device)
+        return load(source.location, None, descriptions(spec), device)
     except Exception as error:  # transformers raises many kinds
         reason = " ".join(str(error).split())[:300] or type(error).__name__
-        raise UserError(f"attribute check: {source.name} cannot be loaded (safetensors only): {reason}") from error
+        raise UserError(f"attribute check: {source.name} cannot be loaded: {reason}") from error
 
 
 def _yunet(source: Source) -> YuNet:
     try:
-        return YuNet(Path(source.location))
+        return YuNet(Path(source.location, source.file))
     except ValueError as error:
         raise UserError(f"face check: {error}") from None

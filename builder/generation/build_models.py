@@ -8,9 +8,9 @@ from pathlib import Path
 
 from builder.checks import loading
 from builder.models import download, source
-from builder.models.source import Source
+from builder.models.source import ModelId, Source
 from builder.raw.recipe import BuildRecipe
-from builder.spec.spec import Spec
+from builder.spec.spec import Recipe, Spec
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,12 @@ class BuildModels:
         Raises UserError for one that cannot be had, or that does not run here.
         """
         recipe = spec.recipe
-        same = recorded if recorded and recorded.spec.recipe == recipe else None
-        model = source.resolve(recipe.model, recipe.revision, same and same.model, config, recipe.file, half)
+        kept = _kept(recorded, recipe)
+        model = source.resolve(recipe.model, recipe.revision, kept.get("model"), config, recipe.file, half)
         return cls(
             model=model,
-            vae=source.resolve_vae(recipe, same and same.vae, half),
-            safety_checker=source.resolve_checker(model, safety_checker, recipe, same and same.safety_checker),
+            vae=source.resolve_vae(recipe, kept.get("vae"), half),
+            safety_checker=source.resolve_checker(model, safety_checker, recipe, kept.get("safety_checker")),
             checks=loading.resolve(spec, recorded.checks if recorded else ()),
         )
 
@@ -56,3 +56,16 @@ class BuildModels:
             safety_checker=self.safety_checker and download.fetched(self.safety_checker),
             checks={name: download.fetched(each) for name, each in self.checks.items()},
         )
+
+
+def _kept(recorded: BuildRecipe | None, recipe: Recipe) -> dict[str, ModelId | None]:
+    """Return the models that an earlier run settled on, if they were asked for in the same words."""
+    if recorded is None:
+        return {}
+    there = recorded.spec.recipe
+    if (there.model, there.revision, there.file) != (recipe.model, recipe.revision, recipe.file):
+        return {}
+    kept = {"model": recorded.model, "safety_checker": recorded.safety_checker}
+    if (there.vae, there.vae_revision) == (recipe.vae, recipe.vae_revision):
+        kept["vae"] = recorded.vae
+    return kept

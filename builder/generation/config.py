@@ -8,6 +8,7 @@ from pathlib import Path
 
 from builder import preview
 from builder.common.errors import UserError
+from builder.models import source
 from builder.plan.plan import SHARD_SIZE, Plan
 from builder.raw.shard_writer import FORMATS
 from builder.spec import table
@@ -17,10 +18,11 @@ from builder.spec import table
 class GenerateConfig:
     """One run of the builder. What changes pixels is in the table, or noted in the build's recipe.
 
-    `model` replaces the table's: a Hub id, a diffusers folder, a .safetensors file, or "preview". `model_config` is the
+    `model` replaces the table's: a Hub id (also owner/name@revision), a diffusers folder, a .safetensors file, or
+    "preview". `model_config` is the
     folder that says what is in a .safetensors file. `only` holds "attribute" or "attribute/feature" words, `scale`
     multiplies every quota, `limit` caps the whole, `without` names checks that are left out. `safety_checker`
-    takes the place of the model's own.
+    takes the place of the model's own. `cpu` makes pictures on the CPU, whatever the machine has.
     """
 
     raw: Path = Path("agfd30k-raw")
@@ -34,6 +36,7 @@ class GenerateConfig:
     shard_size: int = SHARD_SIZE
     image_format: str = "png"
     safety_checker: str | None = None
+    cpu: bool = False
     without: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -56,7 +59,9 @@ class GenerateConfig:
     def plan(self) -> Plan:
         """The pictures to make. Raises SpecError or UserError for a table or a choice that is wrong."""
         spec = table.load(self.table)
-        spec = spec.changed(recipe=spec.recipe.changed(model=self.model or spec.recipe.model))
+        if self.model and self.model != spec.recipe.model:
+            name, revision = source.named(self.model)
+            spec = spec.changed(recipe=spec.recipe.changed(model=name, revision=revision, file=None))
         if spec.recipe.model == preview.NAME:
             spec = preview.fitted(spec)
         spec = spec.changed(checks=spec.checks.without(self.without))

@@ -55,14 +55,15 @@ class Stop:
 
 @dataclass(frozen=True)
 class Rank:
-    """Which process this is, of how many, and the device it works on."""
+    """Which process this is, of how many, on this machine and in all, and the device it works on."""
 
     index: int
     count: int
     device: torch.device
+    local: int = 0
 
     @classmethod
-    def here(cls) -> Rank:
+    def here(cls, cpu: bool = False) -> Rank:
         """As `accelerate launch` or torchrun says in the environment; alone where nobody says anything.
 
         No process group is joined: ranks need nothing of each other, so one that dies or starts late holds up nobody.
@@ -74,9 +75,9 @@ class Rank:
                 f"RANK is {index} and WORLD_SIZE {count}: RANK must be 0 to {count - 1}; unset both to work alone"
             )
         accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-        if accelerator is None or os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true"):
-            return cls(index, count, torch.device("cpu"))
-        return cls(index, count, torch.device(accelerator.type, local % torch.accelerator.device_count()))
+        if cpu or accelerator is None or os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true"):
+            return cls(index, count, torch.device("cpu"), local)
+        return cls(index, count, torch.device(accelerator.type, local % torch.accelerator.device_count()), local)
 
 
 def _number(name: str, alone: int) -> int:

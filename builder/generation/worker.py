@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -20,13 +21,13 @@ from builder.checks import loading
 from builder.checks.suite import Outcome
 from builder.generation import deduplication
 from builder.generation.batches import Opened, Try, Work
+from builder.generation.build_models import BuildModels
 from builder.generation.config import GenerateConfig
 from builder.generation.process import Rank, Stop
 from builder.generation.progress import Progress
-from builder.models import source
 from builder.plan.plan import Shard
 from builder.plan.sample import Result
-from builder.raw.build import RawBuild, read_recipe, recorded_checks, recorded_source
+from builder.raw.build import RawBuild, read_recipe
 from builder.raw.layout import REJECTED
 from builder.raw.recipe import BuildRecipe, Settings
 from builder.raw.row_count import RowCount
@@ -74,29 +75,55 @@ class Run:
         self.plan = config.plan
         self.load = load
         self.build_checks = build_checks
-        self.rank = Rank.here()
+        self.rank = Rank.here(config.cpu)
         self.stop = Stop()
         self.pipeline: Pipeline | None = None
-        there = read_recipe(config.raw)
-        asked = self.plan.spec.recipe
-        recorded = recorded_source(there, asked.model, asked.revision)
-        self.source = source.resolve(asked.model, asked.revision, recorded, config.model_config)
-        self.check_sources = loading.resolve(self.plan.spec, recorded_checks(there))
-        self.checker = source.resolve_checker(self.source, config.safety_checker, asked)
-        self.raw = RawBuild(config.raw, self._recipe())
+        self.is_fetched = False
+        self.settings = Settings(image_format=config.image_format, shard_size=self.plan.shard_size)
+        self.recorded = read_recipe(config.raw)
+        self.raw = RawBuild(config.raw, self._finished_recipe() or self._recipe())
+        self.raw.require_free()
+
+    @cached_property
+    def models(self) -> BuildModels:
+        """The models to make and judge pictures with; a build that is finished does without."""
+        half = self.rank.device.type == "cuda"
+        config = self.config
+        return BuildModels.of(self.plan.spec, self.recorded, config.model_config, config.safety_checker, half)
 
     def _recipe(self) -> BuildRecipe:
-        settings = Settings(
-            image_format=self.config.image_format,
-            shard_size=self.plan.shard_size,
-        )
-        versions = loading.versions(self.plan.spec, self.check_sources)
-        checker = self.checker.id if self.checker else None
-        return BuildRecipe.of(self.plan.spec, self.source, self.config.toml, settings, versions, checker)
+        models, spec = self.models, self.plan.spec
+        checker = models.safety_checker.id if models.safety_checker else None
+        vae = models.vae.id if models.vae else None
+        versions = loading.versions(spec, models.checks)
+        return BuildRecipe.of(spec, models.model, self.config.toml, self.settings, versions, checker, vae)
+
+    @property
+    def is_finished(self) -> bool:
+        """True where nothing is left to make, unless duplicates are found."""
+        return all(map(self._is_done, self.plan.shards))
+
+    def _finished_recipe(self) -> BuildRecipe | None:
+        """Return the recorded recipe where it is the one asked for and nothing is left to make: no model is needed."""
+        there = self.recorded
+        if there is None or there.model.kind != "hub" or self.config.safety_checker:
+            return None
+        if (there.spec, there.settings) != (self.plan.spec, self.settings):
+            return None
+        raw = RawBuild(self.config.raw, there)
+        return there if all(raw.is_done(self.plan, shard) for shard in self.plan.shards) else None
+
+    def fetch(self) -> None:
+        """Download what is missing of the models. Raises UserError where it cannot be had."""
+        if not self.is_fetched:
+            self.models = self.models.fetched(self.rank.local == 0)
+            self.is_fetched = True
 
     def run(self) -> Ended:
         """Make the pictures. Raises UserError where the folder is another build's, or a model cannot be loaded."""
         with self.stop:
+            if self.recorded is None or self.recorded.fingerprint != self.raw.fingerprint:
+                self.pipeline = self._load()  # what cannot be loaded is not recorded
             RawBuild.begin(self.config.raw, self.raw.recipe)
             self.raw.note_asked(self.plan)
             deduplication.resume(self.raw, self.plan)
@@ -162,7 +189,6 @@ class Run:
         if not tries:
             return []
         if self.pipeline is None:
-            self.checks = self.build_checks(self.plan.spec, self.check_sources, self.rank.device)
             self.pipeline = self._load()
         return [] if self.stop else list(self.pipeline.generate([each.attempt for each in tries]))
 
@@ -196,13 +222,12 @@ class Run:
         return each.opened.writer.write_picture(each.attempt, result.image, outcome.verified, outcome.checks)
 
     def _load(self) -> Pipeline:
-        return self.load(
-            self.source,
-            self.plan.spec.recipe,
-            self.rank.device,
-            config=self.config.model_config,
-            safety_checker=self.checker,
-        )
+        """Load the checks' models and the model, downloaded where they are not here yet."""
+        self.fetch()
+        models, spec, device = self.models, self.plan.spec, self.rank.device
+        self.checks = self.build_checks(spec, models.checks, device)
+        options = {"safety_checker": models.safety_checker, "vae": models.vae}
+        return self.load(models.model, spec.recipe, device, **options)
 
     def _all_done(self) -> bool:
         return all(map(self._is_done, self.plan.shards))

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
 from builder.common.errors import UserError
+from builder.common.retry import is_passing, one_line, status, with_retries
 from builder.hub.changes import is_same
 from builder.hub.repository import Repository
-from builder.common.retry import is_passing, one_line, status, with_retries
 
 FILES_AT_ONCE = 4
 """Files in flight: a kill can make these be sent again."""

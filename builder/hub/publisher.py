@@ -11,11 +11,12 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
 import agfd30k
+from builder.common import retry
 from builder.common.errors import UserError
 from builder.dataset.folder import Release
 from builder.hub import branch as hub_branch
 from builder.hub import changes as hub_changes
-from builder.hub import readback, retry
+from builder.hub import readback
 from builder.hub.changes import say
 from builder.linting import lint
 

@@ -15,9 +15,9 @@ from huggingface_hub.errors import (
 )
 
 from builder.common.errors import UserError
+from builder.common.retry import one_line, status, with_retries
 from builder.dataset.build_info import BuildInfo
 from builder.hub.changes import is_same
-from builder.common.retry import one_line, status, with_retries
 
 OWN_RECIPE = re.compile(r"^# built with .*fingerprint \w+")
 

@@ -93,7 +93,9 @@ def _safety(source: Source, device: torch.device, dtype: torch.dtype) -> Safety:
     weights, processor = (folder / layout.CHECKER, (folder / layout.PROCESSOR).parent) if own else (folder, folder)
     checker = safety.load(weights, processor, device, dtype, source.name)
     if source.sha256 and checker.sha256 != source.sha256:
-        raise UserError(f"safety checker {source.name}: {source.file} is not the file it should be (its sha256 differs)")
+        raise UserError(
+            f"safety checker {source.name}: {source.file} is not the file it should be (its sha256 differs)"
+        )
     return checker
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from functools import cached_property
 from pathlib import Path
 
@@ -13,8 +14,8 @@ from pydantic import BaseModel, ConfigDict
 import agfd30k
 from builder.common.errors import UserError
 from builder.common.files import atomic, sync_folder
-from builder.models.source import CheckVersion, Source
 from builder.plan.plan import Plan, Shard
+from builder.raw import shard_writer
 from builder.raw.layout import ASKED, LOCK, RECIPE, SEARCHED, SHARDS
 from builder.raw.receipts import Damaged, is_done, receipt
 from builder.raw.recipe import BuildRecipe
@@ -53,29 +54,27 @@ class RawBuild:
     def begin(cls, folder: Path, recipe: BuildRecipe) -> RawBuild:
         """Make a folder this recipe's own, or make sure that it already is. Raises UserError telling what differs.
 
-        What changes no picture, the licence or a comment in the table, is taken over.
+        What changes no picture, the licence or a comment in the table, is taken over. A folder in which another recipe
+        has made nothing yet becomes this one's.
         """
         folder.mkdir(parents=True, exist_ok=True)
         with _recipe_lock(folder):
             for name in (RECIPE, ASKED):
                 for torn in folder.glob(f".{name}.*.tmp"):
                     torn.unlink(missing_ok=True)
-            there = read_recipe(folder)
-            if there is None and (folder / SHARDS).exists():
-                raise UserError(
-                    f"{folder}: has shards but no {RECIPE}; restore it, or choose another folder with --raw"
-                )
+            there = _require_free(folder, recipe)
             if there is not None and there.fingerprint != recipe.fingerprint:
-                differences = "; ".join(there.differences(recipe)) or "the fingerprint"
-                raise UserError(
-                    f"{folder} was made by another recipe ({differences}): choose another folder with --raw"
-                )
+                _clear(folder)
             if there is None or there.document() != recipe.document():
                 with atomic(folder / RECIPE) as file:
                     file.write(str(recipe).encode())
                 for parent in (folder, folder.absolute().parent):
                     sync_folder(parent)
         return cls(folder, recipe)
+
+    def require_free(self) -> None:
+        """Raise UserError where the folder is another build's, or holds anything else."""
+        _require_free(self.folder, self.recipe)
 
     @property
     def spec(self) -> Spec:
@@ -189,16 +188,42 @@ def read_recipe(folder: Path) -> BuildRecipe | None:
         ) from None
 
 
-def recorded_source(recipe: BuildRecipe | None, model: str, revision: str) -> Source | None:
-    """Return the model that an earlier run settled on, if it was asked for in the same words."""
-    if recipe is None or (recipe.spec.recipe.model, recipe.spec.recipe.revision) != (model, revision):
-        return None
-    return Source(location=model, **vars(recipe.model))
+def _require_free(folder: Path, recipe: BuildRecipe) -> BuildRecipe | None:
+    """Return the recipe of a folder that this recipe may use, None where it has none yet.
+
+    Raises UserError for a folder that holds something else, or anything that another recipe made.
+    """
+    there = read_recipe(folder)
+    if there is None and (folder / SHARDS).exists():
+        raise UserError(f"{folder}: has shards but no {RECIPE}; restore it, or choose another folder with --raw")
+    if there is None and folder.exists():
+        others = [path.name for path in folder.iterdir() if not path.name.startswith(".")]
+        if others:
+            raise UserError(
+                f"{folder}: is not empty ({min(others)}) and no raw build; choose another folder with --raw"
+            )
+    if there is not None and there.fingerprint != recipe.fingerprint and not _is_untouched(folder):
+        differences = "; ".join(there.differences(recipe)) or "the fingerprint"
+        raise UserError(f"{folder} was made by another recipe ({differences}): choose another folder with --raw")
+    return there
 
 
-def recorded_checks(recipe: BuildRecipe | None) -> tuple[CheckVersion, ...]:
-    """Return the checks that an earlier run noted, with their exact models."""
-    return recipe.checks if recipe else ()
+def _is_untouched(folder: Path) -> bool:
+    """Return True where nothing was made yet: no shard has a picture or a line, and nobody is writing one."""
+    if any(path.is_file() and path.stat().st_size for path in (folder / SHARDS).rglob("*")):
+        return False
+    try:
+        for shard in agfd30k.shards(folder):
+            shard_writer.lock(shard).release()
+    except shard_writer.Locked:
+        return False
+    return True
+
+
+def _clear(folder: Path) -> None:
+    """Remove the empty shards of a folder in which nothing was made."""
+    if (folder / SHARDS).exists():
+        shutil.rmtree(folder / SHARDS)
 
 
 def _recipe_lock(folder: Path) -> FileLock:
