@@ -56,8 +56,9 @@ def require_file(role: str, name: str, shapes: Shapes) -> None:
         raise WrongKind(role, name, f"it is no whole Stable Diffusion model; {RUNS}")
     if not any(key.startswith(TEXT_ENCODER) for key in shapes):
         raise WrongKind(role, name, f"it has no CLIP text encoder; {RUNS}")
-    if shapes[INPUT][1:2] != (CHANNELS,):
-        raise WrongKind(role, name, _channels(shapes[INPUT][1:2]))
+    channels = (*shapes[INPUT], None, None)[1]
+    if channels != CHANNELS:
+        raise WrongKind(role, name, f"{_channels(channels)}; {RUNS}")
 
 
 def _misfits(repository: Repository) -> Iterator[str]:
