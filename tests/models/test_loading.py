@@ -209,7 +209,19 @@ def test_a_folder_of_pickles_beside_a_single_file(folder, single, checker):
     torch.testing.assert_close(load(folder, checker).denoise([attempt]), built.denoise([attempt]), rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("spoil", [renamed_zip, renamed_pickle, half, one_weight_less])
+def lacks(part):
+    def spoil(path, _):
+        weights = load_file(path)
+        del weights[max(name for name in weights if name.startswith(part))]
+        save_file(weights, path, metadata={"format": "pt"})
+
+    return spoil
+
+
+PARTS = [lacks(part) for part in (single_file.UNET, single_file.VAE, single_file.TEXT)]
+
+
+@pytest.mark.parametrize("spoil", [renamed_zip, renamed_pickle, half, *PARTS])
 def test_file_is_spoiled(saved, single, checker, tmp_path, spoil):
     """A single file that is a pickle, half a download, or not a whole model ends in one line, and no code runs."""
     path = Path(shutil.copy(single, tmp_path / "model.safetensors"))
