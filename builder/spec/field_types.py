@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Discriminator, GetCoreSchemaHandler, GetJso
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from builder.spec.faults import nearest
+from builder.spec.letters import mixed_word
 
 FIELDS = ("age", "subject", "ethnicity", "phrase")
 """What a prompt piece may name in braces."""
@@ -123,7 +124,9 @@ class Distinct:
 
 @dataclass(frozen=True)
 class PromptText:
-    """Text of a prompt: not empty, one line, brackets balanced, no {field} but those of `fields`."""
+    """Text of a prompt: not empty, one line, brackets balanced, every word of one alphabet, no {field} but those of
+    `fields`.
+    """
 
     fields: tuple[str, ...] = ()
 
@@ -141,6 +144,8 @@ class PromptText:
             raise broken("<key> must be one line each")
         if not _balanced(value):
             raise broken("<key> must have balanced brackets")
+        if word := mixed_word(value):
+            raise broken(f"<key> must not mix alphabets within a word ({word!r} does)")
         rest = re.sub("|".join("{" + name + "}" for name in self.fields) or "$^", "", value)
         if "{" in rest or "}" in rest:
             allowed = f"only the fields {', '.join(self.fields)}" if self.fields else "no fields"

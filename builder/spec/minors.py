@@ -6,13 +6,15 @@ speaks of a child, of school, or of an age under 18.
 
 from __future__ import annotations
 
+import functools
 import re
-import unicodedata
 from collections.abc import Iterator
 
-from builder.spec.prompt_syntax import parse
+from builder.spec.letters import readings
 from builder.spec.spec import ADULT
 
+CLOTHES = "wearing everyday clothes"
+"""Always in a minor's prompt, whatever [minors] says."""
 NUDITY = ("nude", "naked", "nsfw", "underwear", "swimwear")
 """Always in a minor's negative prompt, whatever [minors] says."""
 
@@ -25,6 +27,12 @@ UNCLOTHED = re.compile(
     | brassieres? | bikinis? | swim[\s-]*(wear|suits?|trunks?) | bathing[\s-]*suits? | breasts? | cleavage | nipples?
     | genitals? | genitalia | buttocks? | sex(y|ier|iest|ual\w*)? | seduct\w* | erotic\w* | lewd\w* | fetish\w*
     | hentai | porn\w* )(?![a-z])""",
+    re.VERBOSE,
+)
+
+CLOTHED = re.compile(
+    r"""((wear(s|ing)?|in|with|any|all|plain|everyday|fully)\ )*
+    (cloth(e[ds]?|ing|es)|clad|dressed|garments?|outfits?|(t-?)?shirts?|trousers|pants)""",
     re.VERBOSE,
 )
 
@@ -53,16 +61,29 @@ _AGES = re.compile(
 _MONTHS = re.compile(r"(?<![a-z])(?:months?|weeks?|days?)[\s-]*old(?![a-z])")
 
 
-def plain(text: str) -> str:
-    """Return what a prompt says, without brackets, weights, escapes, case and look-alike letters."""
-    said = "".join(fragment if weight is not None else " " for fragment, weight in parse(text))
-    return unicodedata.normalize("NFKC", said).casefold().replace("_", " ")
-
-
 def is_minor(age: int, text: str) -> bool:
     """Return True for anyone under 18, and wherever the words of a prompt may speak of someone who is."""
-    said = plain(text)
-    return age < ADULT or any(years < ADULT for years in _ages(said)) or any(k.search(said) for k in (_CHILD, _MONTHS))
+    return age < ADULT or _speaks_of_a_minor(text)
+
+
+def nudity(text: str) -> str | None:
+    """Return the first words of a prompt that speak of nudity, or None."""
+    matches = (UNCLOTHED.search(said) for said in readings(text))
+    return next((match[0] for match in matches if match), None)
+
+
+def clothes(negative: str) -> str | None:
+    """Return the first part of a negative prompt that is against clothes, or None; "no clothes" is not."""
+    parts = (part.strip() for said in readings(negative) for part in said.split(","))
+    return next((part for part in parts if CLOTHED.fullmatch(part)), None)
+
+
+@functools.lru_cache(maxsize=4096)  # a table has fewer prompts than samples
+def _speaks_of_a_minor(text: str) -> bool:
+    return any(
+        min(_ages(said), default=ADULT) < ADULT or bool(_CHILD.search(said) or _MONTHS.search(said))
+        for said in set(readings(text))
+    )
 
 
 def _ages(said: str) -> Iterator[int]:

@@ -54,9 +54,9 @@ class Recipe(Model):
     """Branch, tag or commit of a model on the Hub; the commit that it stands for is recorded and kept."""
     file: SafetensorsFile | None = None
     """The .safetensors file at the top of the model's repository, for one whose folders hold none."""
-    vae: Text | None = None
+    vae: Text | None = Field(default=None, examples=["stabilityai/sd-vae-ft-mse"])
     """Hub id or diffusers folder of another VAE to decode with, in place of the model's own."""
-    vae_revision: Text = "main"
+    vae_revision: Text = Field(default="main", examples=["main"])
     """Branch, tag or commit of the VAE on the Hub."""
     safety_checker: Text = "CompVis/stable-diffusion-safety-checker"
     """Hub id or folder of the safety checker for a model that has none of its own as safetensors."""

@@ -73,7 +73,10 @@ def _unfit_for_minors(table: Table, features: dict[int, Feature]) -> Iterator[Fa
     spec = Spec.model_construct(ethnicities=table.ethnicities, minors=minors)
     for number, feature in features.items():
         for fault in prompts.faults(spec, feature):
-            yield fault if fault.place[:1] == ("minors",) else fault.below("feature", number)
+            if fault.place == ("guidance_scale",) and table.feature[number].guidance_scale is None:
+                yield fault.below("recipe")  # the row has that of all rows
+            else:
+                yield fault if fault.place[:1] == ("minors",) else fault.below("feature", number)
 
 
 def _spec(table: Table, features: tuple[Feature, ...]) -> Spec:

@@ -115,7 +115,7 @@ def test_pickled_weights_are_not_loaded(tmp_path):
     folder = checkers.save(tmp_path, True)
     torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
-    with pytest.raises(UserError, match="has no model.safetensors"):
+    with pytest.raises(UserError, match=r"has no model\.safetensors"):
         load(folder)
 
 

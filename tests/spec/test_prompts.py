@@ -257,6 +257,191 @@ def test_harmless_words_are_not_refused(word):
     assert word in render(SPEC, ROWS["smile"], 8, "girl", "asian", word)[0]
 
 
+DISGUISES = [
+    "g\u00efrl",
+    "g\u200birl",
+    "gi\u00adrl",
+    "G\u0130RL",
+    "\uff47\uff49\uff52\uff4c",
+    "g\u0131rl",
+    "\u0261i\u0280l",
+    "gi\u0336rl",
+]
+DISGUISES += [
+    "g\u2060irl",
+    "g\u3164irl",
+    "gi(r:1.2)l",
+    "g\\irl",
+    "happy\u200bteen",
+    "happy(teen:1.2)",
+    "aged\u200b12",
+    "b\u00f8y",
+]
+
+
+@pytest.mark.parametrize("words", DISGUISES)
+def test_disguised_words_of_a_child(words):
+    """Accents, invisible signs, odd letters and weights inside a word do not hide it."""
+    assert is_minor(25, f"portrait of a {words}, smiling")
+    assert not is_minor(25, "portrait of a m\u00e4n\u200b, smiling")
+
+
+@pytest.mark.parametrize(
+    "words", ["n\u00fcde", "na\u200bked", "TOPL\u0112SS", "un\u00addressed", "very\u200bnude", "very(nude:0.5)"]
+)
+def test_disguised_words_of_nudity_are_refused_for_minors(words):
+    with pytest.raises(SpecError, match="must not speak of nudity"):
+        render(SPEC, ROWS["smile"], 8, "girl", "asian", words)
+
+
+@pytest.mark.parametrize(
+    ("word", "named"),
+    [
+        *[
+            ("g\u0456rl", "g\u0456rl"),
+            ("\u0421lothes", "\u0441lothes"),
+            ("b\u03bfy", "b\u03bfy"),
+            ("b\u0585y", "b\u0585y"),
+        ],
+        *[
+            ("g\u200b\u0456rl", "g\u0456rl"),
+            ("g(\u0456:1.2)rl", "g\u0456rl"),
+            ("\u03bc\u043e\u03b9", "\u03bc\u043e\u03b9"),
+        ],
+    ],
+)
+def test_a_word_of_two_alphabets_is_refused(word, named):
+    """Nobody can tell what it says: Latin letters with Cyrillic, Greek or Armenian ones. The message names it."""
+    row = changed("smile", positive=("{age} y.o {subject}", "{ethnicity}", "{phrase}"))
+    with pytest.raises(SpecError, match=f"must not mix alphabets within a word.*{named}"):
+        render(SPEC, row, 30, "man", "asian", f"a {word} here")
+    with pytest.raises(SpecError, match=f"must not mix alphabets within a word.*{named}"):
+        row.changed(negative=("drawing", f"a {word} here"))
+
+
+def test_a_word_that_fields_put_together_of_two_alphabets_is_refused():
+    row = changed("smile", positive=("{age} y.o {subject}", "{ethnicity}", "g{phrase}"))
+    with pytest.raises(SpecError, match="must not mix alphabets within a word, got 'g\u0456rl'"):
+        render(SPEC, row, 30, "man", "asian", "\u0456rl")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *[
+            "\u0443\u043b\u044b\u0431\u043a\u0430",
+            "\u03c7\u03b1\u03bc\u03cc\u03b3\u03b5\u03bb\u03bf",
+            "\u7b11\u9854",
+            "T\u6064",
+            "\ubbf8\uc18c",
+            "\u0627\u0628\u062a\u0633\u0627\u0645\u0629",
+        ],
+        *[
+            "\u03b2-carotene",
+            "caf\u00e9 \u043a\u043e\u0444\u0435",
+            "na\u00efve",
+            "Stra\u00dfe",
+            "\u092e\u0941\u0938\u094d\u0915\u093e\u0928",
+        ],
+    ],
+)
+def test_words_of_one_alphabet_stay(words):
+    """Any script will do, and a text may have several."""
+    assert words in render(SPEC, ROWS["smile"], 30, "man", "asian", words)[0]
+
+
+# What a minor's prompt is made of cannot be weighed away.
+
+UNWANTED = ("nude", "naked", "nsfw", "underwear", "swimwear")
+
+
+def weights_of(prompt: str, piece: str) -> list[float | None]:
+    """The weights with which a whole piece stands in a prompt."""
+    return [weight for text, weight in parse(prompt) if piece in [part.strip() for part in text.split(",")]]
+
+
+def of_a_girl(positive=("{phrase}",), negative=(), phrase="smiling", minors=SPEC.minors) -> tuple[str, str]:
+    """A girl's prompts in a row with these pieces, by a table with these [minors]."""
+    pieces = ("a {age} y.o {subject}", "{ethnicity}", *positive)
+    row = changed("smile", positive=pieces, negative=("ugly", *negative))
+    return render(SPEC.changed(minors=minors), row, 8, "girl", "asian", phrase)
+
+
+@pytest.mark.parametrize(
+    "piece", ["a red hat", "(wearing everyday clothes:0)", "[wearing everyday clothes]", "(hat:0)", "everyday clothes"]
+)
+def test_clothes_are_built_in(piece):
+    """Whatever [minors] says, clothes and what is against nudity stand there with their full weight, once."""
+    minors = {"positive": (piece,), "negative": ("(nude:0)", "[naked]")}
+    positive, negative = of_a_girl(minors=minors)
+    assert weights_of(positive, "wearing everyday clothes").count(1.0) == 1 and piece in positive
+    assert [weights_of(negative, word).count(1.0) for word in UNWANTED] == [1] * 5
+
+
+WEIGHING = {
+    "an unclosed bracket": ({"positive": ("[{phrase}]",), "phrase": "hat\\"}, "brackets must not reach over `wearing"),
+    "unclosed in another": ({"positive": ("([{phrase}]:0.1)",), "phrase": "hat\\"}, "brackets must not reach over"),
+    "BREAK": ({"positive": ("{phrase}", "BREAK")}, "BREAK must not be used"),
+    "BREAK as a phrase": ({"phrase": "hat BREAK cap"}, "BREAK must not be used"),
+    "BREAK in the negative": ({"negative": ("BREAK",)}, "BREAK must not be used"),
+    "a weight that dwarfs": ({"phrase": "(hat:2.1)"}, "weights must be from 0 to 2"),
+    "a negative weight": ({"phrase": "(hat:-1)"}, "weights must be from 0 to 2"),
+    "nested weights": ({"phrase": "((hat:1.5):1.5)"}, "weights must be from 0 to 2"),
+    "a weight in [minors]": ({"minors": {**SPEC.minors, "positive": ("(hat:9)",)}}, "weights must be from 0 to 2"),
+    "weights of the negative": ({"negative": ("(cartoon:3)",)}, "weights must be from 0 to 2"),
+}
+
+
+@pytest.mark.parametrize(("pieces", "says"), WEIGHING.values(), ids=WEIGHING)
+def test_nothing_weighs_clothes_away(pieces, says):
+    """Not a bracket that runs on, not a chunk of their own, and not weights beside which they count for nothing."""
+    with pytest.raises(SpecError, match=f"^in a prompt that may show a minor, {says}"):
+        of_a_girl(**pieces)
+
+
+def test_weights_within_bounds_stay():
+    positive, negative = of_a_girl(phrase="(hat:2), [cap], (scarf:0)", negative=("(cartoon:1.4)",))
+    assert "(hat:2), [cap], (scarf:0)" in positive and weights_of(positive, "wearing everyday clothes") == [1.0]
+    assert "(cartoon:1.4)" in negative
+
+
+@pytest.mark.parametrize(
+    "piece", ["clothes", "(Clothing:1.3)", "text, wearing clothes", "dressed", "cl\u00f6thes", "a\\, shirt"]
+)
+def test_a_minors_negative_prompt_is_not_against_clothes(piece):
+    with pytest.raises(SpecError, match="the negative prompt of a minor must not be against clothes"):
+        of_a_girl(negative=(piece,))
+    assert piece in render(SPEC, changed("base", negative=(piece,)), 30, "man", "asian", "")[1]
+
+
+@pytest.mark.parametrize("piece", ["no clothes", "without clothes", "unclothed", "torn clothes", "dresses", "cloud"])
+def test_a_minors_negative_prompt_may_be_against_what_is_no_clothes(piece):
+    assert piece in of_a_girl(negative=(piece,))[1]
+
+
+@given(prompts.filter(lambda text: "\n" not in text and text.strip()))
+@settings(max_examples=300, deadline=None)
+def test_whatever_a_phrase_is_a_minor_wears_clothes(phrase):
+    """Every prompt that is made has them at full weight, and no weight beside them that makes them nothing."""
+    try:
+        positive, _ = of_a_girl(("({phrase}:1.1)",), phrase=phrase)
+    except SpecError:
+        return
+    assert max(weights_of(positive, "wearing everyday clothes")) >= 1
+    assert all(weight is not None and 0 <= weight <= 2 for _, weight in parse(positive))
+
+
+@pytest.mark.parametrize(("guidance", "age", "refused"), [(1.99, 8, True), (2, 8, False), (1, 18, False)])
+def test_a_minor_is_not_made_with_a_low_guidance_scale(guidance, age, refused):
+    """Near 1 a picture hardly follows its prompt, and the negative one not at all."""
+    row = changed("smile", guidance_scale=guidance)
+    if refused:
+        with pytest.raises(SpecError, match="`guidance_scale` must be at least 2 where a prompt may show a minor"):
+            render(SPEC, row, age, "person", "asian", "smiling")
+    else:
+        assert render(SPEC, row, age, "person", "asian", "smiling")
+
+
 @given(st.integers(0, 120))
 def test_age_of_a_minor(age):
     """Under 18 is a minor, whatever the words; 18 and above is not, without words of a child."""

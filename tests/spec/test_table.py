@@ -148,7 +148,7 @@ def test_a_table_of_ones_own(tmp_path):
         "height-small-female",
         "hat-crown-male",
     }
-    assert "toy, 3 y.o queen, Elf, wearing clothes, tiny, wood" in samples
+    assert "toy, 3 y.o queen, Elf, wearing everyday clothes, wearing clothes, tiny, wood" in samples
     crowns = [sample for sample in samples.values() if sample.feature == "crown"]
     assert {(sample.ethnicity, sample.age_group) for sample in crowns} == {("elf", "grown"), ("dwarf", "grown")}
     assert all(sample.prompt.endswith(f", {sample.phrase}, tin") for sample in crowns)
@@ -203,6 +203,7 @@ AGES, BRACKETS, PIECE = (
     "must have balanced brackets",
     "must name a piece of the template",
 )
+MIXED = "must not mix alphabets within a word"
 NAMES = ["only-mask", "a/b", "Hat", "all", "train", "_hat", "1hat", "", "h" * 65, "two\nlines", 7]
 WINDOWS = "must not be a name that Windows keeps for its devices"
 BROKEN = [
@@ -211,7 +212,7 @@ BROKEN = [
     bad("name", " ", f"`name` {TEXT}"),
     bad("release", 1, f"`release` {TEXT}"),
     bad("recipe", "preview", "`recipe` must be a table"),
-    bad("recipe.sampler", "euler", "unknown key in [recipe] (known: guidance_scale, ", "sampler"),
+    bad("recipe.sampler", "euler", "unknown key in [recipe] (known: file, guidance_scale, ", "sampler"),
     bad("recipe", {"steps": 9}, "[recipe] needs the key `model`", ["steps"]),
     bad("recipe.model", "", f"`recipe.model` {TEXT}"),
     bad("recipe.steps", 0, f"`recipe.steps` {WHOLE.format(1)}"),
@@ -284,6 +285,15 @@ BROKEN = [
     bad("feature.1.guidance_scale", 0.9, f"`guidance_scale` {SCALE}"),
     bad("feature.1.guidance_scale", 101, f"`guidance_scale` {SCALE}"),
     bad("feature.1.subjects", {"male": ["king"]}, "`subjects` needs the key `female`"),
+    bad("feature.1.phrases", ["a crown", "a t\u0456ara"], f"`phrases` {MIXED} ('t\u0456ara' does)", "a t\u0456ara"),
+    bad("ethnicities.elf", "\u0395lf", f"`ethnicities.elf` {MIXED} ('\u03b5lf' does)"),
+    bad("prompt.negative.0", "bl\u03c5rry", f"`prompt.negative` {MIXED}"),
+    bad("minors.positive.0", "dr\u0435ssed", f"`minors.positive` {MIXED}"),
+    bad("recipe.guidance_scale", 1.9, "`recipe.guidance_scale` must be at least 2 where a prompt may show a minor"),
+    bad(
+        "feature.0.guidance_scale", 1.5, "(small): `guidance_scale` must be at least 2 where a prompt may show a minor"
+    ),
+    bad("recipe.file", "unet/model.safetensors", "`recipe.file` must be the name of a .safetensors file at the top"),
 ]
 
 
@@ -294,6 +304,18 @@ def test_broken_rule(tmp_path, path, value, says, got):
     row = f": feature row {int(path[8]) + 1}" if path.startswith("feature.") else ": "
     assert row in message and says in message
     assert ", got [" in message if got is ... else message.endswith(f", got {shown(got)}")
+
+
+def test_a_low_guidance_scale_is_for_adults_alone(tmp_path):
+    """A row of adults may have it, from the recipe too, as long as every row of minors has a higher one of its own."""
+    path = tmp_path / "toys.toml"
+    for changes in (
+        {"feature.1.guidance_scale": 1},
+        {"recipe.guidance_scale": 1.0, "feature.0.guidance_scale": 2},
+        {"recipe.guidance_scale": 1, "feature.0.ages": [18]},
+    ):
+        path.write_text(tomli_w.dumps(changed(SMALL, changes)), encoding="utf-8")
+        assert len(Plan(table.load(path))) == 9
 
 
 def test_too_many_combinations(tmp_path):
