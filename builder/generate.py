@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -81,10 +82,11 @@ def generate(
 
     Run it again after a stop: it goes on. What changes pixels is in the table or noted in recipe.json.
     """
-    from builder.generation import advice
+    from builder.generation import advice, launcher
     from builder.generation.config import GenerateConfig
     from builder.spec import table
 
+    launcher.watch()
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     logging.basicConfig(format="%(message)s")
     config = GenerateConfig(
@@ -102,6 +104,8 @@ def generate(
         without=cli.words(without),
         cpu=cpu,
     )
+    if not dry_run:
+        _say_start(config)
     try:
         with advice.given():
             return _dry_run(config, out) if dry_run else _run(config, out, context.obj or {})
@@ -160,24 +164,44 @@ def _run(config: GenerateConfig, out: Path, stand_ins: dict[str, Callable]) -> i
     return _end(run.run(), run, out)
 
 
+def _say_start(config: GenerateConfig) -> None:
+    """Say what is made, by what and where, before what takes time; on each machine once."""
+    from builder.common.progress import counted
+    from builder.generation import launcher
+    from builder.raw.row_count import RowCount
+
+    if launcher.is_first_here():
+        plan = config.plan
+        left = plan.chosen - RowCount(config.raw)(plan.shards)
+        what = f"{counted(plan.chosen, 'picture')} by {plan.spec.recipe.model} in {config.raw}, {max(0, left):,} left"
+        print(f"making {what}", file=sys.stderr, flush=True)
+
+
 def _end(ended: Ended, run: Run, out: Path) -> int:
     """Say how it ended; where nothing is left to do, make the release. Returns the exit status."""
+    from builder.common.progress import heartbeat
     from builder.dataset import packing
 
     folder = run.raw.folder
     if ended.signal:
         print(f"stopped; all that was made is safe in {folder}: run the same command again to go on", file=sys.stderr)
         return 128 + ended.signal
-    alone = run.rank.count == 1
-    if ended.locked and (alone or not ended.worked):  # one of several may find that the others did its share
-        more = f" ({len(ended.locked)} shards)" if len(ended.locked) > 1 else ""
-        print(f"generate: {ended.locked[0]}{more}", file=sys.stderr)
-        return 2 if alone and not ended.worked else 0
-    if ended.complete:
-        statistics, is_new = packing.pack(run.raw, out)
-        if is_new or (run.rank.index == 0 and not ended.worked):
-            print(packing.summary(statistics, run.raw.recipe, out))
+    first = run.rank.index == 0 and not ended.worked
+    with heartbeat(lambda: f"making the release {out}"):
+        statistics = packing.pack(run.raw, out)[0] if first else packing.pack_stale(run.raw, out)
+    if statistics:
+        print(packing.summary(statistics, run.raw.recipe, out))
+        print(_next(out, run.raw.recipe.model.kind == "preview"))
     return 0
+
+
+def _next(out: Path, is_preview: bool) -> str:
+    """What to do with a release."""
+    release = shlex.quote(str(out))
+    upload = f"agfd30k upload {release} --repo-id you/AGFD-30K"
+    if is_preview:
+        upload += " --allow-preview --allow-incomplete --dry-run"
+    return f"look at it: agfd30k report {release}\npublish it: {upload}"
 
 
 COMMAND = cli.Command(

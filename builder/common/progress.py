@@ -1,10 +1,53 @@
-"""Progress bars where somebody looks: on a terminal and in a notebook; a log has none."""
+"""Progress bars where somebody looks, on a terminal and in a notebook; a log gets a line now and then."""
 
 from __future__ import annotations
 
 import sys
+import threading
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
+
+BEAT = 30.0
+"""Seconds between two lines of a log."""
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun.
+
+    >>> counted(1, "picture"), counted(1200, "picture"), counted(2, "try")
+    ('1 picture', '1,200 pictures', '2 tries')
+    """
+    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{number:,} {noun if number == 1 else plural}"
+
+
+def duration(seconds: float) -> str:
+    """Return a time as hours, minutes and seconds."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}"
+
+
+@contextmanager
+def heartbeat(line: Callable[[], str], pause: float | None = None) -> Iterator[None]:
+    """Print a line every BEAT seconds, where nobody looks at a bar: whoever reads the log sees that it goes on."""
+    ended = threading.Event()
+
+    def beat() -> None:
+        while not ended.wait(BEAT if pause is None else pause):
+            print(line(), file=sys.stderr, flush=True)
+
+    thread = threading.Thread(target=beat, daemon=True)
+    if not is_watched():
+        thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        if thread.is_alive():
+            thread.join()
 
 
 def is_watched() -> bool:

@@ -31,12 +31,16 @@ class Contents:
         statistics = Statistics.of(list(shards))
         if not statistics.made:
             raise UserError(f"{raw.folder}: {statistics.nothing()}")
-        info = BuildInfo(
-            rows=shards.digest,
-            recipe=raw.fingerprint,
-            kind=raw.recipe.model.kind,
-            table=table_digest(recipe_toml(raw.recipe)),
-            calibration=calibration.digest if calibration else "",
-            searched=raw.is_searched(shards),
-        )
-        return cls(raw.recipe, shards, statistics, calibration, info)
+        return cls(raw.recipe, shards, statistics, calibration, build_info(raw, shards, calibration))
+
+
+def build_info(raw: RawBuild, shards: Finished, calibration: Kept | None) -> BuildInfo:
+    """Return what a release of these shards says of itself; of them only the receipts are read."""
+    return BuildInfo(
+        rows=shards.digest,
+        recipe=raw.fingerprint,
+        kind=raw.recipe.model.kind,
+        table=table_digest(recipe_toml(raw.recipe)),
+        calibration=calibration.digest if calibration else "",
+        searched=raw.is_searched(shards),
+    )

@@ -15,7 +15,7 @@ from builder.common.files import atomic, sync_folder
 from builder.common.progress import progress_bar
 from builder.dataset import card, charts, contact_sheets
 from builder.dataset.build_info import BuildInfo, recipe_toml
-from builder.dataset.contents import Contents
+from builder.dataset.contents import Contents, build_info
 from builder.dataset.folder import IGNORED
 from builder.dataset.parquet import Config, ReleaseWriter
 from builder.dataset.statistics import CHECKS_FILE, Statistics
@@ -47,14 +47,34 @@ def pack(raw: RawBuild, out: Path, anew: bool = False) -> tuple[Statistics, bool
     with raw.lock():
         contents = Contents.of(raw)
         require_free(out, raw.recipe)
-        out.parent.mkdir(parents=True, exist_ok=True)
-        stale = anew or not _is_current(out, contents)
+        stale = anew or not _is_current(out, contents.info, raw.recipe)
         if stale:
-            temporary = out.parent / f".{out.name}.tmp"
-            shutil.rmtree(temporary, ignore_errors=True)
-            _write(temporary, out.name, contents)
-            _swap(temporary, out)
+            _make(out, contents)
     return contents.statistics, stale
+
+
+def pack_stale(raw: RawBuild, out: Path) -> Statistics | None:
+    """Make the release unless it is there already, which only the receipts are read for: None then.
+
+    For processes that have finished a build together: one makes its release, and the others lose no time with it.
+    """
+    out = out.resolve()
+    with raw.lock():
+        info = build_info(raw, raw.finished(), calibration_file.load(raw.folder, raw.fingerprint))
+        if _is_current(out, info, raw.recipe):
+            return None
+        contents = Contents.of(raw)
+        require_free(out, raw.recipe)
+        _make(out, contents)
+    return contents.statistics
+
+
+def _make(out: Path, contents: Contents) -> None:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = out.parent / f".{out.name}.tmp"
+    shutil.rmtree(temporary, ignore_errors=True)
+    _write(temporary, out.name, contents)
+    _swap(temporary, out)
 
 
 def require_free(out: Path, recipe: BuildRecipe) -> None:
@@ -119,11 +139,11 @@ def _require_unchanged(configs: dict[str, Config], contents: Contents) -> None:
             raise UserError(f"{folder}: was changed while it was read; wait for who writes there")
 
 
-def _is_current(out: Path, contents: Contents) -> bool:
+def _is_current(out: Path, info: BuildInfo, recipe: BuildRecipe) -> bool:
     """Return True where a release is already what its build info and its table shall say."""
-    if BuildInfo.read(out) != contents.info or not (out / "recipe.toml").is_file():
+    if BuildInfo.read(out) != info or not (out / "recipe.toml").is_file():
         return False
-    return (out / "recipe.toml").read_text(encoding="utf-8") == recipe_toml(contents.recipe)
+    return (out / "recipe.toml").read_text(encoding="utf-8") == recipe_toml(recipe)
 
 
 def write_parquet(folder: Path, labels: dict[str, list[str]], parts: dict[str, list[Path]]) -> dict[str, Config]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from builder.plan.plan import Plan, Shard
 from builder.plan.sample import Attempt, Sample
@@ -24,10 +24,20 @@ class Opened:
     writer: ShardWriter
     asked: list[Sample]
     stack: ExitStack
-    started: float = field(default_factory=time.monotonic)
+    started: float | None = None
 
     def __post_init__(self):
         self.rows, self.rejected = len(self.writer.rows), len(self.writer.rejected)
+
+    @property
+    def seconds(self) -> float:
+        """Since the first batch with something of it began."""
+        return time.monotonic() - self.started if self.started is not None else 0.0
+
+    def begin(self) -> None:
+        """A batch with something of it begins."""
+        if self.started is None:
+            self.started = time.monotonic()
 
     def close(self) -> None:
         """Let go of the lock."""
@@ -46,7 +56,7 @@ class Work:
     """The tries of some shards, batch by batch. Use it as a context manager: it lets go of every shard at its end.
 
     `open_shard` gives a shard's writer, not yet entered, or None for one that is done; `finish` is called for each
-    shard once nothing of it is left. `locked` collects the shards that another process is writing.
+    shard once nothing of it is left. A shard that another process is writing is left to it.
     """
 
     def __init__(
@@ -62,7 +72,6 @@ class Work:
         self.finish = finish
         self.open: list[Opened] = []
         self.busy: set[str] = set()
-        self.locked: dict[Shard, Locked] = {}
 
     def __enter__(self) -> Work:
         return self
@@ -81,8 +90,6 @@ class Work:
             chosen += [Try(opened, attempt) for attempt, _ in zip(left, range(size - len(chosen)))]
             if len(chosen) == size:
                 break
-        if not chosen:
-            self._finish()  # of what was opened just now nothing may be left but its receipt
         self.busy |= {each.attempt.sample.id for each in chosen}
         return chosen
 
@@ -94,21 +101,28 @@ class Work:
         """Yield the open shards, then those that are opened because more is wanted."""
         yield from list(self.open)
         for shard in self.waiting:
+            writer, stack = self.open_shard(shard), ExitStack()
+            if writer is None:
+                continue
             try:
-                writer = self.open_shard(shard)
-                if writer is not None:
-                    stack = ExitStack()
-                    stack.enter_context(writer)
-                    self.open.append(Opened(shard, writer, self.plan.asked(shard), stack))
-                    yield self.open[-1]
-            except Locked as error:
-                self.locked[shard] = error
+                stack.enter_context(writer)
+            except Locked:
+                continue
+            self.open.append(Opened(shard, writer, self.plan.asked(shard), stack))
+            if not self._finished(self.open[-1]):  # another process may have finished it just before
+                yield self.open[-1]
 
     def _finish(self) -> None:
         """Finish and close every open shard of which nothing is left."""
         for opened in list(self.open):
-            ids = {sample.id for sample in opened.asked}
-            if not ids & self.busy and not opened.writer.pending(opened.asked):
-                self.finish(opened)
-                opened.close()
-                self.open.remove(opened)
+            self._finished(opened)
+
+    def _finished(self, opened: Opened) -> bool:
+        """Finish and close a shard if nothing of it is left, and return True then."""
+        ids = {sample.id for sample in opened.asked}
+        if ids & self.busy or opened.writer.pending(opened.asked):
+            return False
+        self.finish(opened)
+        opened.close()
+        self.open.remove(opened)
+        return True

@@ -6,32 +6,44 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from builder.common.errors import UserError
+from builder.generation import launcher
 
 RANKS = {"RANK": 0, "WORLD_SIZE": 1, "LOCAL_RANK": 0}
 """Where a launcher says which process this is, and what holds where none does."""
 
 
+AGAIN = {signal.SIGINT: 1.0, signal.SIGTERM: 5.0}
+"""Seconds after which the same signal again ends the process at once; launchers repeat the first one."""
+
+
+class Interrupted(BaseException):
+    """The run was told to stop while nothing was under way that it could finish first."""
+
+
 class Stop:
     """True once SIGTERM or Ctrl-C came, in its `with`: the batch at hand is finished and committed, then the run ends.
 
-    The death of `accelerate launch` counts too, since it cannot pass on the signal that killed it.
+    The death of a launcher counts too, since it cannot pass on the signal that killed it.
     """
 
     def __init__(self):
         self.signal: int | None = None
         self.since = 0.0
-        self.launcher = os.getppid() if "ACCELERATE_MIXED_PRECISION" in os.environ else None
         self.before: dict[int, Any] = {}
+        self.is_idle = False
 
     def __enter__(self) -> Stop:
+        launcher.watch()
         if threading.current_thread() is threading.main_thread():  # nobody else may set handlers
-            self.before = {number: signal.signal(number, self._note) for number in (signal.SIGTERM, signal.SIGINT)}
+            self.before = {number: signal.signal(number, self._note) for number in AGAIN}
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -39,23 +51,40 @@ class Stop:
         for number, handler in self.before.items():
             signal.signal(number, handler)
 
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Within, nothing can be lost: a signal raises Interrupted, and so does one that came before."""
+        self.is_idle = True
+        try:
+            if self:
+                raise Interrupted
+            yield
+        finally:
+            self.is_idle = False
+
     def _note(self, number: int, frame: object) -> None:
         if self.signal is None:
             self.signal, self.since = number, time.monotonic()
+            if self.is_idle:
+                raise Interrupted
             os.write(2, b"\nstopping after this batch (Ctrl-C again: at once, which loses the batch)\n")
-        elif number == signal.SIGINT and time.monotonic() - self.since > 1:  # launchers repeat the first one
+        elif self._is_urgent(number):
             signal.signal(number, self.before[number])
             signal.raise_signal(number)
 
+    def _is_urgent(self, number: int) -> bool:
+        """True for a second signal; after Ctrl-C, which ends the launcher too, its death is no reason to hurry."""
+        if number == signal.SIGTERM == self.signal or number == signal.SIGINT:
+            return time.monotonic() - self.since > AGAIN[signal.Signals(number)]
+        return False
+
     def __bool__(self) -> bool:
-        if self.launcher is not None and os.getppid() != self.launcher:
-            self._note(signal.SIGTERM, None)
         return self.signal is not None
 
 
 @dataclass(frozen=True)
 class Rank:
-    """Which process this is, of how many, on this machine and in all, and the device it works on."""
+    """Which process this is, of how many, and the device it works on; `local` is its number on this machine."""
 
     index: int
     count: int
@@ -78,6 +107,19 @@ class Rank:
         if cpu or accelerator is None or os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true"):
             return cls(index, count, torch.device("cpu"), local)
         return cls(index, count, torch.device(accelerator.type, local % torch.accelerator.device_count()), local)
+
+    def use_cores(self) -> None:
+        """On a CPU, take this process's share of the machine's cores, unless the user has set OMP_NUM_THREADS.
+
+        accelerate allows one to each process where nobody says anything.
+        """
+        if self.device.type == "cpu" and launcher.chose_threads():
+            torch.set_num_threads(max(1, _cores() // _number("LOCAL_WORLD_SIZE", 1)))
+
+
+def _cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _number(name: str, alone: int) -> int:

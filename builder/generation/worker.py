@@ -1,6 +1,6 @@
 """One process's part of a build: take a share of the shards, make what is missing, commit batch by batch.
 
-There is no collective in here: ranks meet in the files alone.
+There is no collective in here: ranks meet in the files alone, and whoever has nothing left to do waits for the others.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ import itertools
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -23,8 +23,8 @@ from builder.generation import deduplication
 from builder.generation.batches import Opened, Try, Work
 from builder.generation.build_models import BuildModels
 from builder.generation.config import GenerateConfig
-from builder.generation.process import Rank, Stop
-from builder.generation.progress import Progress
+from builder.generation.process import Interrupted, Rank, Stop
+from builder.generation.progress import Holdup, Progress
 from builder.plan.plan import Shard
 from builder.plan.sample import Result
 from builder.raw.build import RawBuild, read_recipe
@@ -32,26 +32,26 @@ from builder.raw.layout import REJECTED
 from builder.raw.recipe import BuildRecipe, Settings
 from builder.raw.row_count import RowCount
 from builder.raw.rows import rejection
-from builder.raw.shard_writer import Locked, ShardWriter
+from builder.raw.shard_writer import Locked, ShardWriter, lock
 
 if TYPE_CHECKING:
     from builder.models.pipeline import Pipeline
 
 LIBRARIES = ("torch", "diffusers", "transformers", "accelerate", "datasets", "pillow", "numpy")
 THREADS = min(8, os.cpu_count() or 1)
+PAUSE = 1.0
+"""Seconds between two looks at what other processes are writing."""
 
 
 @dataclass(frozen=True)
 class Ended:
     """How a process's part of a build ended.
 
-    `signal` is what stopped it, None where it came to its end; `locked` are shards that another process is writing;
-    `complete` says that everything asked for is made and holds no duplicates; `worked` that this process made some.
+    `signal` is what stopped it; None where everything asked for is made, by whom ever, and holds no duplicates.
+    `worked` says that this process made some of it.
     """
 
     signal: int | None
-    locked: tuple[Locked, ...]
-    complete: bool
     worked: bool
 
 
@@ -78,7 +78,7 @@ class Run:
         self.rank = Rank.here(config.cpu)
         self.stop = Stop()
         self.pipeline: Pipeline | None = None
-        self.is_fetched = False
+        self.is_fetched = self.is_paced = False
         self.settings = Settings(image_format=config.image_format, shard_size=self.plan.shard_size)
         self.recorded = read_recipe(config.raw)
         self.raw = RawBuild(config.raw, self._finished_recipe() or self._recipe())
@@ -120,44 +120,78 @@ class Run:
             self.is_fetched = True
 
     def run(self) -> Ended:
-        """Make the pictures. Raises UserError where the folder is another build's, or a model cannot be loaded."""
+        """Make the pictures, and wait for what other processes are making.
+
+        Raises UserError where the folder is another build's, or a model cannot be loaded.
+        """
         with self.stop:
-            if self.recorded is None or self.recorded.fingerprint != self.raw.fingerprint:
-                self.pipeline = self._load()  # what cannot be loaded is not recorded
-            RawBuild.begin(self.config.raw, self.raw.recipe)
-            self.raw.note_asked(self.plan)
-            deduplication.resume(self.raw, self.plan)
-            with closing(self._progress()) as self.progress:
-                locked, duplicates = self._rounds()
-        complete = duplicates == 0 and not self.stop
-        return Ended(self.stop.signal, tuple(locked), complete, worked=self.pipeline is not None)
+            self.rank.use_cores()
+            with closing(self._progress()) as self.progress, suppress(Interrupted):
+                if self.recorded is None or self.recorded.fingerprint != self.raw.fingerprint:
+                    self._load()  # what cannot be loaded is not recorded
+                RawBuild.begin(self.config.raw, self.raw.recipe)
+                self.raw.note_asked(self.plan)
+                self._rounds()
+        return Ended(self.stop.signal, worked=self.pipeline is not None)
 
     def _progress(self) -> Progress:
         rows, rejected, shards = RowCount(self.config.raw), RowCount(self.config.raw, REJECTED), self.plan.shards
-        return Progress(self.plan.chosen, lambda: (rows(shards), rejected(shards)), self.rank.index == 0)
+        return Progress(self.plan.chosen, lambda: (rows(shards), rejected(shards)), self.rank.local == 0)
 
-    def _rounds(self) -> tuple[list[Locked], int | None]:
-        """Make everything, then again what turned out to be a duplicate; returns what is locked, and how many
-        duplicates the last search found (None where none was made).
+    def _rounds(self) -> None:
+        """Make everything, wait for what others make and finish what they leave; then make again what turned out to be
+        a duplicate. Returns when nothing is left, or after a signal.
+
+        Between rounds a process holds no lock, so that two never wait for each other.
         """
         shards = self.plan.shards
         mine = shards[self.rank.index :: self.rank.count]
         others = [shard for n, shard in enumerate(shards) if n % self.rank.count != self.rank.index]
-        locked, duplicates = self._build(mine, others), None
-        while not self.stop and self._all_done() and (duplicates := deduplication.take_back(self.raw, self.plan)):
-            locked = self._build(shards)  # whoever found the duplicates makes others, alone
-        return locked, duplicates
+        while not self.stop:
+            try:
+                with self.stop.at_once(), self.progress.during("looking for duplicates"):
+                    deduplication.resume(self.raw, self.plan)
+                self._build(itertools.chain(mine, reversed(others)))
+                if self._wait() and self._take_back() == 0:
+                    return
+            except Locked:  # another process has opened a shard from which duplicates are taken back
+                with self.stop.at_once():
+                    time.sleep(PAUSE)
+
+    def _wait(self) -> bool:
+        """Wait while other processes are writing all that is left; returns True when everything is done."""
+        left = self._left()
+        with self.stop.at_once(), self.progress.during("waiting for other processes", Holdup(left, self.raw)):
+            while left and all(map(self._is_locked, left)):
+                time.sleep(PAUSE)
+                left[:] = [shard for shard in left if not self._is_done(shard)]
+        return not left and not self._left()
+
+    def _take_back(self) -> int | None:
+        with self.stop.at_once(), self.progress.during("looking for duplicates"):
+            return deduplication.take_back(self.raw, self.plan)
+
+    def _left(self) -> list[Shard]:
+        return [shard for shard in self.plan.shards if not self._is_done(shard)]
+
+    def _is_locked(self, shard: Shard) -> bool:
+        """Return True where another process is writing a shard at this moment."""
+        folder = self.raw.shard_folder(shard)
+        try:
+            if folder.exists():
+                lock(folder).release()
+        except Locked:
+            return True
+        return False
 
     def _is_done(self, shard: Shard) -> bool:
         return self.raw.is_done(self.plan, shard)
 
-    def _build(self, mine: Sequence[Shard], others: Sequence[Shard] = ()) -> list[Locked]:
-        """Work through a share of the shards, then take what slower processes have not begun.
+    def _build(self, shards: Iterable[Shard]) -> None:
+        """Work through shards, but for those that other processes are writing.
 
-        A batch is checked and written while the next one is made. Returns what was left of the own share because
-        another process is writing there.
+        A batch is checked and written while the next one is made.
         """
-        shards = itertools.chain(mine, reversed(others))
         with Work(shards, self.plan, self._open, self._finish) as work, ThreadPoolExecutor(1) as behind:
             settling: Future | None = None
             while not self.stop:
@@ -170,7 +204,6 @@ class Run:
                 settling = behind.submit(self._settle, work, tries, results) if results else None
             if settling:
                 settling.result()
-        return [error for shard, error in work.locked.items() if shard in mine and not self._is_done(shard)]
 
     def _open(self, shard: Shard) -> ShardWriter | None:
         return None if self._is_done(shard) else self.raw.writer(self.plan, shard)
@@ -182,15 +215,20 @@ class Run:
         writer = opened.writer
         writer.finish(fingerprint=self.raw.fingerprint, versions=versions, finished=finished)
         rows, rejected = len(writer.rows) - opened.rows, len(writer.rejected) - opened.rejected
-        self.progress.shard(opened.shard.name, rows, rejected, time.monotonic() - opened.started)
+        if rows or rejected:
+            self.progress.shard(opened.shard.name, rows, rejected, opened.seconds)
 
     def _make(self, tries: list[Try]) -> list[Result]:
-        """The model's part: a result for each try; none if the run was told to stop while the model was loaded."""
+        """The model's part: a result for each try. Raises Interrupted if the run is told to stop meanwhile to load."""
         if not tries:
             return []
-        if self.pipeline is None:
-            self.pipeline = self._load()
-        return [] if self.stop else list(self.pipeline.generate([each.attempt for each in tries]))
+        pipeline = self.pipeline or self._load()
+        if not self.is_paced:
+            self.progress.begin()
+            self.is_paced = True
+        for each in tries:
+            each.opened.begin()
+        return [] if self.stop else list(pipeline.generate([each.attempt for each in tries]))
 
     def _settle(self, work: Work, tries: list[Try], results: list[Result]) -> None:
         """The rest of a batch: check what was made, write what is kept, and commit, shard by shard."""
@@ -223,11 +261,10 @@ class Run:
 
     def _load(self) -> Pipeline:
         """Load the checks' models and the model, downloaded where they are not here yet."""
-        self.fetch()
-        models, spec, device = self.models, self.plan.spec, self.rank.device
-        self.checks = self.build_checks(spec, models.checks, device)
-        options = {"safety_checker": models.safety_checker, "vae": models.vae}
-        return self.load(models.model, spec.recipe, device, **options)
-
-    def _all_done(self) -> bool:
-        return all(map(self._is_done, self.plan.shards))
+        with self.stop.at_once(), self.progress.during("loading the model"):
+            self.fetch()
+            models, spec, device = self.models, self.plan.spec, self.rank.device
+            self.checks = self.build_checks(spec, models.checks, device)
+            options = {"safety_checker": models.safety_checker, "vae": models.vae}
+            self.pipeline = self.load(models.model, spec.recipe, device, **options)
+        return self.pipeline

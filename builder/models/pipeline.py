@@ -1,8 +1,8 @@
 """Samples in, pictures out: the parts of diffusers' StableDiffusionPipeline, run as the web UI runs them.
 
-Prompt encodings follow the web UI (weights, chunks of 75 tokens, mean kept), the sampler is DPM++ 2M Karras as
-k-diffusion computes it, noise comes from one CPU generator a picture, and latents stay in float32 whatever the weights
-are.
+Prompt encodings follow the web UI (weights, chunks of 75 tokens, mean kept, each prompt at its own length), the sampler
+is DPM++ 2M Karras as k-diffusion computes it, noise comes from one CPU generator a picture, and latents stay in float32
+whatever the weights are.
 """
 
 from __future__ import annotations
@@ -81,13 +81,14 @@ class Pipeline:
     def denoise(self, attempts: list[Attempt]) -> torch.Tensor:
         """Latents of a batch, (batch, channels, height / factor, width / factor), float32.
 
-        A picture does not depend on its neighbours: prompts are padded to the longer of a sample's own two, and
-        only samples of one length go together.
+        A picture does not depend on its neighbours: nothing is padded, and only samples whose prompts are as long as
+        each other's, and whose negative prompts are too, go together.
         """
         encoded = [self.embeddings(attempt.sample.prompt, attempt.sample.negative_prompt) for attempt in attempts]
         latents = self.noise([attempt.seed for attempt in attempts])
-        for length in {len(pair[0]) for pair in encoded}:
-            chosen = [n for n, pair in enumerate(encoded) if len(pair[0]) == length]
+        lengths = [(len(prompt), len(negative)) for prompt, negative in encoded]
+        for pair in sorted(set(lengths)):
+            chosen = [n for n, own in enumerate(lengths) if own == pair]
             guidance = [attempts[n].sample.guidance_scale for n in chosen]
             prompt, negative = (torch.stack([encoded[n][part] for n in chosen]) for part in (0, 1))
             latents[chosen] = self._denoise(latents[chosen], prompt, negative, guidance)
@@ -96,16 +97,29 @@ class Pipeline:
     def _denoise(
         self, noise: torch.Tensor, prompt: torch.Tensor, negative: torch.Tensor, guidance: list[float]
     ) -> torch.Tensor:
-        encoded = torch.cat([negative, prompt])
         scale = torch.tensor(guidance, device=self.device).view(-1, 1, 1, 1)
         self.scheduler.set_timesteps(self.recipe.steps, device=self.device)
         latents = noise * self.scheduler.init_noise_sigma
         for timestep in self.scheduler.timesteps:
-            both = torch.cat([latents, latents]).to(self.unet.dtype)
-            without, with_prompt = self.unet(both, timestep, encoder_hidden_states=encoded).sample.float().chunk(2)
+            with_prompt, without = self._predictions(latents, timestep, prompt, negative)
             guided = without + scale * (with_prompt - without)
             latents = self.scheduler.step(guided, timestep, latents).prev_sample
         return latents
+
+    def _predictions(
+        self, latents: torch.Tensor, timestep: torch.Tensor, prompt: torch.Tensor, negative: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the UNet says with the prompt and with the negative one: in one call where they are equally long."""
+        noisy = latents.to(self.unet.dtype)
+        if prompt.shape == negative.shape:
+            both = self.unet(torch.cat([noisy, noisy]), timestep, encoder_hidden_states=torch.cat([prompt, negative]))
+            with_prompt, without = both.sample.float().chunk(2)
+        else:
+            with_prompt, without = (
+                self.unet(noisy, timestep, encoder_hidden_states=encoded).sample.float()
+                for encoded in (prompt, negative)
+            )
+        return with_prompt, without
 
     def noise(self, seeds: list[int]) -> torch.Tensor:
         """Unit noise, one CPU generator a picture, so that neither batch nor device changes it."""
@@ -116,11 +130,8 @@ class Pipeline:
         ).to(self.device)
 
     def embeddings(self, prompt: str, negative: str) -> tuple[torch.Tensor, torch.Tensor]:
-        """Encodings of both prompts, each (tokens, width); the shorter is padded with the empty prompt's encoding."""
-        encoded, empty = [self.encode(prompt), self.encode(negative)], self.encode("")
-        longest = max(map(len, encoded))
-        padded = [torch.cat([item] + [empty] * ((longest - len(item)) // len(empty))) for item in encoded]
-        return padded[0], padded[1]
+        """Encodings of both prompts, each (its own tokens, width): as the web UI by default pads neither of them."""
+        return self.encode(prompt), self.encode(negative)
 
     def _encode(self, text: str) -> torch.Tensor:
         """Return a prompt's encoding, (77 × chunks, width): weights applied per chunk, the chunk's mean kept."""

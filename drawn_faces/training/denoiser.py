@@ -38,7 +38,10 @@ def denoise(
     device: torch.device,
     on_save: Callable | None = None,
 ):
-    """Train the UNet to predict v at random timesteps, its prompts encoded as they are when pictures are made."""
+    """Train the UNet to predict v at random timesteps, its prompts encoded as they are when pictures are made.
+
+    A batch holds captions and negative prompts, so each caption is filled up to its negative prompt's length.
+    """
     latents, captions, centres = file.read()
     latents = even_out(latents.float(), vae)
     weights = face_weights(centres)
@@ -48,7 +51,7 @@ def denoise(
     net.requires_grad_(True).train()
     alphas = pipe.scheduler.alphas_cumprod.to(device)
     with torch.no_grad():
-        encoded = torch.stack([pipe.embeddings(c.prompt, c.negative_prompt)[0].half() for c in captions])
+        encoded = torch.stack([_padded(pipe, c.prompt, c.negative_prompt).half() for c in captions])
 
     def endless(step: int) -> Iterator[tuple[torch.Tensor, ...]]:
         rng = np.random.default_rng([1, step])
@@ -119,5 +122,11 @@ def face_weights(centres: torch.Tensor) -> torch.Tensor:
 def _dropped(pipe: Pipeline, caption: Caption, rng: np.random.Generator) -> torch.Tensor:
     """What stands in a dropped caption's place: mostly the negative prompt, as in use, else the empty one."""
     if rng.random() < 0.8:
-        return pipe.embeddings(caption.prompt, caption.negative_prompt)[1]
-    return pipe.embeddings("", caption.negative_prompt)[0]
+        return _padded(pipe, caption.negative_prompt, caption.prompt)
+    return _padded(pipe, "", caption.negative_prompt)
+
+
+def _padded(pipe: Pipeline, prompt: str, beside: str) -> torch.Tensor:
+    """A prompt's encoding, filled with the empty prompt's to the length of the one beside it."""
+    own, other, empty = pipe.encode(prompt), pipe.encode(beside), pipe.encode("")
+    return torch.cat([own] + [empty] * ((len(other) - len(own)) // len(empty)))

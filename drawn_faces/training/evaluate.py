@@ -116,7 +116,7 @@ class Generated:
         self.plan = Plan(self.spec)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         source = models_source.resolve(model, "main")
-        self.pipe = loading.load(source, self.spec.recipe, device, check_adults=False, minors=False)
+        self.pipe = loading.load(source, self.spec.recipe, device)
 
     def features(self, verifier: Verifier, each: int) -> Reading:
         """The verifier on `each` pictures a feature: what was asked for counts as shown, what was not as absent."""

@@ -60,7 +60,7 @@ def make(folder, plan, copies=COPIES):
 def row(writer, attempt, image):
     outcome = Outcome()
     outcome.add(HashCheck(), HashCheck().judge([attempt.sample], [image])[0])
-    return writer.write_picture(attempt, image, "", outcome.verified, outcome.checks)
+    return writer.write_picture(attempt, image, outcome.verified, outcome.checks)
 
 
 def begin(folder, plan, copies=COPIES):

@@ -9,6 +9,7 @@ import pytest
 import torch
 from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
 
+from builder.common.errors import UserError
 from builder.models.pipeline import Pipeline
 from builder.models.scheduler import KarrasScheduler
 from builder.plan.plan import Plan
@@ -18,7 +19,13 @@ from builder.spec.spec import Recipe
 from tests.fixtures import random_weights
 
 SD = {"num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
-TRAINED = {**SD, "trained_betas": [0.01] * 50, "prediction_type": "v_prediction", "num_train_timesteps": 50}
+TRAINED = {
+    **SD,
+    "trained_betas": [0.01] * 50,
+    "prediction_type": "v_prediction",
+    "num_train_timesteps": 50,
+    "rescale_betas_zero_snr": True,
+}
 SOLVER = {
     "algorithm_type": "dpmsolver++",
     "solver_type": "midpoint",
@@ -60,8 +67,7 @@ def training_sigmas():
     return np.sqrt((1 - kept) / kept)
 
 
-def karras_sigmas(steps, rho=7):
-    table = training_sigmas()
+def karras_sigmas(steps, table, rho=7):
     ramp = np.linspace(table.max() ** (1 / rho), table.min() ** (1 / rho), steps)
     return np.append(ramp**rho, 0)
 
@@ -71,13 +77,19 @@ def toy(x, timestep):
     return torch.tanh(1.5 * x + torch.cos(timestep / 300)) * (0.7 + timestep / 4000)
 
 
-def reference_sample(noise, steps):
-    """DPM++ 2M where the noise's variance explodes: x = picture + sigma × noise, in float64."""
-    table, sigmas = np.log(training_sigmas()), karras_sigmas(steps)
+def reference_sample(noise, steps, trained, velocity=False):
+    """DPM++ 2M where the noise's variance explodes: x = picture + sigma × noise, in float64.
+
+    The network predicts noise or `velocity`, and was trained on the sigmas `trained`.
+    """
+    table, sigmas = np.log(trained), karras_sigmas(steps, trained)
     x, before, width_before = noise.double() * sigmas[0], None, None
     for sigma, lower in itertools.pairwise(sigmas):
         timestep = torch.tensor(np.interp(np.log(sigma), table, np.arange(1000)))
-        picture = x - sigma * toy(x / (sigma**2 + 1) ** 0.5, timestep)
+        predicted = toy(x / (sigma**2 + 1) ** 0.5, timestep)
+        picture = x - sigma * predicted
+        if velocity:
+            picture = x / (sigma**2 + 1) - sigma / (sigma**2 + 1) ** 0.5 * predicted
         if lower == 0:
             return picture
         width = np.log(sigma / lower)  # of the step, in log signal-to-noise
@@ -98,7 +110,7 @@ def test_scheduler_sigmas():
     """Sigmas fall from the training schedule's highest to its lowest as Karras et al. give them, then to 0."""
     scheduler = KarrasScheduler.like(SD)
     scheduler.set_timesteps(20)
-    np.testing.assert_allclose(scheduler.sigmas.numpy(), karras_sigmas(20), rtol=2e-5)
+    np.testing.assert_allclose(scheduler.sigmas.numpy(), karras_sigmas(20, training_sigmas()), rtol=2e-5)
     assert scheduler.sigmas[-1] == 0
 
 
@@ -106,7 +118,7 @@ def test_scheduler_sigmas():
 def test_scheduler_equals_reference(steps):
     """Latents are k-diffusion's DPM++ 2M Karras to 1e-5; rounded timesteps and unit noise are over ten times worse."""
     noise = torch.randn(4, 4, 8, 8, generator=torch.Generator().manual_seed(1))
-    expected = reference_sample(noise, steps)
+    expected = reference_sample(noise, steps, training_sigmas())
 
     def error(scheduler):
         return float((sample(scheduler, noise, steps) - expected).norm() / expected.norm())
@@ -138,6 +150,33 @@ def test_scheduler_v_prediction():
 
     expected = sample(KarrasScheduler.like(SD), noise, 20)
     torch.testing.assert_close(sample(scheduler, noise, 20, velocity), expected, rtol=1e-4, atol=1e-4)
+
+
+def rescaled_sigmas():
+    """Lin et al. 2023, algorithm 1: the signal's root falls to 0; the last one is the web UI's."""
+    root = (1 + training_sigmas() ** 2) ** -0.5
+    root = (root - root[-1]) * root[0] / (root[0] - root[-1])
+    signal = np.append(root[:-1] ** 2, 4.8973451890853435e-08)
+    return np.sqrt((1 - signal) / signal)
+
+
+@pytest.mark.parametrize("steps", [3, 20])
+def test_scheduler_zero_terminal_snr(steps):
+    """A schedule that ends in pure noise is honoured, with k-diffusion's numbers on it."""
+    noise = torch.randn(4, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+    expected = reference_sample(noise, steps, rescaled_sigmas(), velocity=True)
+    config = {**SD, "prediction_type": "v_prediction"}
+
+    def error(**changes):
+        return float((sample(KarrasScheduler.like({**config, **changes}), noise, steps) - expected).norm())
+
+    assert error(rescale_betas_zero_snr=True) < 1e-5 * float(expected.norm()) < error()
+
+
+def test_scheduler_zero_terminal_snr_of_noise():
+    """A network that predicts noise says nothing of pure noise: refused in one line."""
+    with pytest.raises(UserError, match="rescale_betas_zero_snr needs prediction_type v_prediction"):
+        KarrasScheduler.like({**SD, "rescale_betas_zero_snr": True})
 
 
 # Encodings.
@@ -180,18 +219,17 @@ def test_weighted_prompt(pipe, pipeline):
     torch.testing.assert_close(encoded, torch.cat(expected), rtol=1e-4, atol=1e-5)
 
 
-def test_prompts_padded(pipeline):
-    """Positive and negative encodings of a sample are equally long, filled with the empty prompt's encoding."""
+def test_prompts_unpadded(pipeline):
+    """Positive and negative prompt of a sample are encoded at their own lengths, as the web UI does by default."""
     with torch.inference_mode():
-        empty = pipeline.encode("")
         for texts, chunks in [
             (("a man", ""), (1, 1)),
             (("a BREAK b BREAK c", "x BREAK y"), (3, 2)),
             (("", "x BREAK y"), (1, 2)),
         ]:
-            for padded, text, own in zip(pipeline.embeddings(*texts), texts, chunks):
-                assert padded.shape == (max(chunks) * 77, random_weights.WIDTH)
-                torch.testing.assert_close(padded, torch.cat([pipeline.encode(text)] + [empty] * (max(chunks) - own)))
+            for encoded, text, own in zip(pipeline.embeddings(*texts), texts, chunks):
+                assert encoded.shape == (own * 77, random_weights.WIDTH)
+                torch.testing.assert_close(encoded, pipeline.encode(text))
 
 
 def test_prompt_encoded_once(pipe, pipeline, monkeypatch):
@@ -201,7 +239,7 @@ def test_prompt_encoded_once(pipe, pipeline, monkeypatch):
     attempts = [attempt(n, prompt=f"a man, mask {n % 2}", negative_prompt="hat") for n in range(4)]
     for batch in (attempts, attempts[::-1]):
         assert len(list(pipeline.generate(batch))) == 4
-    assert len(calls) == 4  # two prompts, the negative one, and the empty one
+    assert len(calls) == 3  # two prompts and the negative one
 
 
 # Pictures.
@@ -210,7 +248,8 @@ def test_prompt_encoded_once(pipe, pipeline, monkeypatch):
 @pytest.mark.parametrize("output", ["latent", "pil"])
 def test_equals_diffusers(pipe, pipeline, output):
     """Given the same encodings, noise and scheduler, latents and pictures are those of diffusers' own pipeline."""
-    attempts = [attempt(seed, guidance_scale=7.5) for seed in (1, 2)]
+    equal = {"prompt": "a man BREAK mask", "negative_prompt": "hat BREAK (cap:1.3)"}  # diffusers knows nothing else
+    attempts = [attempt(seed, guidance_scale=7.5, **equal) for seed in (1, 2)]
     samples = [a.sample for a in attempts]
     with torch.inference_mode():
         encoded = [pipeline.embeddings(s.prompt, s.negative_prompt) for s in samples]
@@ -237,6 +276,29 @@ def test_equals_diffusers(pipe, pipeline, output):
             assert abs(ours - np.asarray(image, dtype=int)).max() <= 1
 
 
+@torch.inference_mode()
+@pytest.mark.parametrize(
+    ("prompt", "negative", "calls"), [("a man", "hat", [(2, 77)]), ("a man", "hat BREAK cap", [(1, 77), (1, 154)])]
+)
+def test_unet_at_own_lengths(pipe, pipeline, monkeypatch, prompt, negative, calls):
+    """Guidance compares what the UNet says to each prompt at its own length: two calls a step, or one where equal."""
+    seen, forward = [], pipe.unet.forward
+
+    def spy(x, timestep, encoder_hidden_states):
+        seen.append(tuple(encoder_hidden_states.shape[:2]))
+        return forward(x, timestep, encoder_hidden_states=encoder_hidden_states)
+
+    def guided(x, timestep):
+        own, other = (forward(x, timestep, pipeline.encode(text)[None]).sample for text in (prompt, negative))
+        return other + 7.5 * (own - other)
+
+    expected = sample(KarrasScheduler.like(pipe.scheduler.config), pipeline.noise([1]), RECIPE.steps, guided)
+    monkeypatch.setattr(pipe.unet, "forward", spy)
+    latents = pipeline.denoise([attempt(1, prompt=prompt, negative_prompt=negative, guidance_scale=7.5)])
+    assert seen == calls * RECIPE.steps
+    torch.testing.assert_close(latents, expected, rtol=1e-4, atol=1e-4)
+
+
 def alone(pipeline, attempts):
     return torch.cat([pipeline.denoise([one]) for one in attempts])
 
@@ -257,6 +319,8 @@ def test_batch_mixes_prompt_lengths(pipeline):
         attempt(1, prompt="a man, mask", negative_prompt="hat"),
         attempt(2, prompt="a man BREAK mask", negative_prompt="hat"),
         attempt(3, prompt="a man", negative_prompt="hat BREAK mask BREAK sunglasses"),
+        attempt(4, prompt="a man, mask", negative_prompt="hat BREAK mask"),
+        attempt(5, prompt="a man BREAK mask", negative_prompt="hat BREAK mask"),
     ]
     torch.testing.assert_close(pipeline.denoise(attempts), alone(pipeline, attempts), rtol=1e-4, atol=1e-4)
 
