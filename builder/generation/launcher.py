@@ -16,8 +16,10 @@ import threading
 import time
 from pathlib import Path
 
-STARTED_BY = ("ACCELERATE_MIXED_PRECISION", "TORCHELASTIC_RUN_ID")
-"""Variables that accelerate's and torch's launchers set for their workers."""
+STARTED_BY = ({"ACCELERATE_MIXED_PRECISION", "ACCELERATE_DYNAMO_BACKEND"}, {"TORCHELASTIC_RUN_ID"})
+"""Variables that accelerate's and torch's launchers set for their workers; one set by hand is no launcher."""
+REAPERS = {"systemd", "init", "tini", "dumb-init", "docker-init", "catatonit", "s6-svscan", "runsvdir"}
+"""Who adopts orphans, beside process 1."""
 GRACE = 8.0
 """Seconds that a process whose launcher has died has for the batch at hand."""
 PR_SET_PDEATHSIG = 1
@@ -25,7 +27,7 @@ PR_SET_PDEATHSIG = 1
 
 def is_launched() -> bool:
     """Return True where a launcher has started this process."""
-    return any(name in os.environ for name in STARTED_BY)
+    return any(names <= os.environ.keys() for names in STARTED_BY)
 
 
 def is_first_here() -> bool:
@@ -52,7 +54,8 @@ def watch() -> None:
 def is_adopted() -> bool:
     """Return True where the launcher is dead already: it is a Python process, and who adopts orphans is not."""
     command = _of_parent("cmdline")
-    return bool(command) and "python" not in Path(command[0]).name.lower()
+    name = Path(command[0]).name.lower() if command else ""
+    return "python" not in name and (os.getppid() == 1 or name in REAPERS)
 
 
 def chose_threads() -> bool:

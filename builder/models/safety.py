@@ -69,8 +69,8 @@ def load(weights: Path, processor: Path, device: torch.device, dtype: torch.dtyp
 def _fault(safety: Safety) -> str | None:
     """Return why a checker may let through what it is there to find, or None.
 
-    It must see pictures, and flag a picture whose embedding is that of one of its own concepts. What these concepts
-    are, nobody can tell from numbers.
+    It must see pictures, and flag a picture whose embedding is that of one of its own concepts. (What calls for
+    special care only lowers the threshold of these.) What the concepts are, nobody can tell from numbers.
     """
     checker = safety.checker
     if not all(value.isfinite().all() for value in checker.state_dict().values() if value.is_floating_point()):
@@ -82,13 +82,12 @@ def _fault(safety: Safety) -> str | None:
     grey, dark = checker.visual_projection(checker.vision_model(inputs)[1])
     if not grey.any() or not dark.any() or grey.equal(dark):
         return "it does not see pictures"
-    for kind, concepts in (
-        ("concepts", checker.concept_embeds),
-        ("special-care concepts", checker.special_care_embeds),
-    ):
-        missed = _flags_at(safety, concepts).count(False)
-        if missed or not concepts.any(1).all():
-            return f"it would not flag a picture of {missed or 'some'} of its {len(concepts)} {kind}"
+    concepts = checker.concept_embeds
+    missed = _flags_at(safety, concepts).count(False)
+    if missed or not concepts.any(1).all():
+        return f"it would not flag a picture of {missed or 'some'} of its {len(concepts)} concepts"
+    if not checker.special_care_embeds.any(1).all():
+        return "it cares for nothing in particular"
     return None
 
 

@@ -71,11 +71,7 @@ BROKEN = {
     "thresholds of 1": ({"concept_embeds_weights": fill(1.0)}, "would not flag a picture of 13 of its 17 concepts"),
     "a concept of zeros": ({"concept_embeds": fill(0.0, 5)}, "would not flag a picture of some of its 17 concepts"),
     "concepts of zeros": ({"concept_embeds": fill(0.0)}, "would not flag a picture of some of its 17 concepts"),
-    "care for nothing": ({"special_care_embeds": fill(0.0)}, "some of its 3 special-care concepts"),
-    "care unheard": (
-        {"concept_embeds": fill(torch.eye(8)[7]), "special_care_embeds": fill(torch.eye(8)[0])},
-        "would not flag a picture of 3 of its 3 special-care concepts",
-    ),
+    "care for nothing": ({"special_care_embeds": fill(0.0)}, "cares for nothing"),
     "NaN in a threshold": ({"concept_embeds_weights": fill(float("nan"), 0)}, "has weights that are not finite"),
     "NaN in a concept": ({"concept_embeds": fill(float("nan"), 0)}, "has weights that are not finite"),
     "infinite vision": ({"visual_projection__weight": fill(float("inf"), 0)}, "has weights that are not finite"),
@@ -92,6 +88,13 @@ def test_a_checker_that_can_flag_nothing_is_refused(tmp_path, changes, says):
     with pytest.raises(UserError, match=f"^safety checker .*odd: .*{re.escape(says)}") as caught:
         load(folder)
     assert "\n" not in str(caught.value)
+
+
+def test_what_calls_for_care_need_not_be_a_concept_itself(tmp_path):
+    """As in the real checker: it only lowers the thresholds of the concepts."""
+    folder = checkers.save(tmp_path / "real", True)
+    change(folder, special_care_embeds=fill(torch.ones(8) / 8**0.5))
+    assert load(folder).sha256
 
 
 def test_a_checker_that_is_the_same_for_all_pictures_is_refused(tmp_path):
