@@ -8,11 +8,12 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from builder.common.files import sha256
+from builder.common.files import atomic, sha256
 from builder.common.retry import is_passing, one_line, status, with_retries
 from builder.models.faults import Damaged, Gated, ModelError, NoRevision, NoSpace, NotThere, Unreachable, WrongToken
 
@@ -112,12 +113,29 @@ def on_hub(role: str, name: str, revision: str) -> Repository:
         return there
     if told.sha is None:
         raise NoRevision(role, name, f"the Hub names no commit of revision {revision!r}")
+    _note_revision(name, revision, told.sha)
     files = {}
     for each in told.siblings or ():
         if is_inside(each.rfilename):
             files[each.rfilename] = File(each.rfilename, each.size or 0, each.lfs.sha256 if each.lfs else "")
     read = functools.partial(_download, role, name, told.sha)
     return Repository(role, "hub", name, name, told.sha, files, read)
+
+
+def _note_revision(name: str, revision: str, commit: str) -> None:
+    """Let the client's cache know which commit a branch or tag stands for, so that it is found there without network.
+
+    The client notes this itself where it downloads by the name of the branch; here everything is asked for by commit.
+    """
+    from huggingface_hub.file_download import repo_folder_name
+
+    if revision == commit:
+        return
+    path = cache_folder() / repo_folder_name(repo_id=name, repo_type="model") / "refs" / revision
+    with suppress(OSError):  # a cache that cannot be written to is found out where it matters
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic(path) as file:
+            file.write(commit.encode())
 
 
 def is_inside(path: str) -> bool:
