@@ -51,10 +51,12 @@ class RawBuild:
 
     @classmethod
     def begin(cls, folder: Path, recipe: BuildRecipe) -> RawBuild:
-        """Make a folder this recipe's own, or make sure that it already is. Raises UserError telling what differs.
+        """Make a folder this recipe's own, or make sure that it already is. Raises UserError telling what differs, and
+        for pictures that no safety checker would have to pass.
 
         What changes no picture, the licence or a comment in the table, is taken over.
         """
+        _require_checked(folder, recipe)
         folder.mkdir(parents=True, exist_ok=True)
         with _recipe_lock(folder):
             for name in (RECIPE, ASKED):
@@ -178,15 +180,27 @@ class Finished(dict[Path, str]):
 
 
 def read_recipe(folder: Path) -> BuildRecipe | None:
-    """Return the recipe of a raw folder, None where there is none yet. Raises UserError for a damaged one."""
+    """Return the recipe of a raw folder, None where there is none yet. Raises UserError for one that is damaged, or
+    of pictures that no safety checker has to pass.
+    """
     try:
-        return BuildRecipe.parse((folder / RECIPE).read_text(encoding="utf-8"))
+        recipe = BuildRecipe.parse((folder / RECIPE).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     except ValueError:
         raise UserError(
             f"{folder / RECIPE}: damaged, or of another version; restore it, or choose another folder with --raw"
         ) from None
+    _require_checked(folder, recipe)
+    return recipe
+
+
+def _require_checked(folder: Path, recipe: BuildRecipe) -> None:
+    if not recipe.is_checked:
+        raise UserError(
+            f"{folder / RECIPE}: names no safety checker, and only the preview's drawings do without one; make these "
+            "pictures again in another folder (--raw)"
+        )
 
 
 def recorded_source(recipe: BuildRecipe | None, model: str, revision: str) -> Source | None:

@@ -7,6 +7,7 @@ different the pictures of one prompt are, compared with drawings of the same per
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import sys
 from collections.abc import Callable, Iterator
@@ -115,8 +116,8 @@ class Generated:
         self.spec = preview.fitted(table.load())
         self.plan = Plan(self.spec)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        source = models_source.resolve(model, "main")
-        self.pipe = loading.load(source, self.spec.recipe, device, check_adults=False, minors=False)
+        source = dataclasses.replace(models_source.resolve(model, "main"), kind="preview")  # drawings need no checker
+        self.pipe = loading.load(source, self.spec.recipe, device)
 
     def features(self, verifier: Verifier, each: int) -> Reading:
         """The verifier on `each` pictures a feature: what was asked for counts as shown, what was not as absent."""
