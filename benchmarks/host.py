@@ -53,10 +53,9 @@ def _steps(folder: Path, count: int) -> Table:
     images = [shifted_photo(attempt.seed) for attempt in attempts]
     files = [encode(image, "png", "benchmark") for image in images]
     criteria = plan.spec.checks
-    with ShardWriter(
-        folder / "shard", plan.whole(shard), plan, "png", {"model": SOURCE.name, "model_revision": SOURCE.revision}
-    ) as writer:
-        rows = [writer.write_picture(a, image, "", None, Outcome().checks) for a, image in zip(attempts, images)]
+    made_by = {"model": SOURCE.name, "model_revision": SOURCE.revision, "safety_checker": ""}
+    with ShardWriter(folder / "shard", plan.whole(shard), plan, "png", made_by) as writer:
+        rows = [writer.write_picture(a, image, None, Outcome().checks) for a, image in zip(attempts, images)]
         work = {
             "plan: samples, prompts, seeds": lambda: [plan.attempt(s, 0) for s in plan.asked(shard)[: len(samples)]],
             "check: integrity": lambda: IntegrityCheck(criteria.integrity).judge(samples, images),

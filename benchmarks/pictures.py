@@ -60,4 +60,4 @@ def raw_build(folder: Path, pictures: int) -> Plan:
 
 
 def _write(writer: ShardWriter, attempt) -> dict:
-    return writer.write_picture(attempt, shifted_photo(attempt.seed), "", None, Outcome().checks)
+    return writer.write_picture(attempt, shifted_photo(attempt.seed), None, Outcome().checks)

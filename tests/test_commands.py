@@ -234,7 +234,6 @@ def test_lint_tells_a_sound_release_from_one_with_faults_and_from_none(folder, t
 def test_lint_lets_features_lack_pictures_only_where_it_is_told_to(tmp_path, monkeypatch, capsys):
     model = Source("hub", "someone/model", "someone/model", "0123456789abcdef0123456789abcdef01234567")
     monkeypatch.setattr(builds, "SOURCE", model)
-    monkeypatch.setattr(builds, "MADE_BY", {"model": model.name, "model_revision": model.revision})
     table, spec = own_table(tmp_path)
     write_raw(tmp_path / "raw", spec, table.read_text(), scale=0.5)
     packing.pack(RawBuild.open(tmp_path / "raw"), tmp_path / "half")

@@ -6,6 +6,8 @@ import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote
 
 import tomlkit
 
@@ -17,7 +19,8 @@ from builder.spec.spec import fingerprint
 class BuildInfo:
     """What a release was built from: digests of its rows, of its recipe, of its table and of its calibration.
 
-    `kind` is the model's: preview, hub, folder or file. `table` is empty in releases of older versions, `calibration`
+    `kind` is the model's: preview, hub, folder or file. `checker` is the safety checker that every picture passed, as
+    the rows name it, empty for the preview. `table` is empty in releases of older versions, `calibration`
     where people have judged nothing. `searched` says that duplicates were looked for. As text it is a comment of one
     line, which `parse` finds in a README.
     """
@@ -28,6 +31,7 @@ class BuildInfo:
     table: str = ""
     calibration: str = ""
     searched: bool = True
+    checker: str = ""
 
     @classmethod
     def parse(cls, text: str) -> BuildInfo | None:
@@ -36,8 +40,8 @@ class BuildInfo:
         if match is None:
             return None
         facts = match.groupdict(default="")
-        searched = not facts.pop("searched")
-        return cls(**facts, searched=searched)
+        searched, checker = not facts.pop("searched"), unquote(facts.pop("checker"))
+        return cls(**facts, searched=searched, checker=checker)
 
     @classmethod
     def read(cls, release: Path) -> BuildInfo | None:
@@ -51,7 +55,8 @@ class BuildInfo:
         table = f"table {self.table}, " if self.table else ""
         calibration = f", calibration {self.calibration}" if self.calibration else ""
         unsearched = "" if self.searched else ", unsearched"
-        by = f"recipe {self.recipe}, {table}model {self.kind}{calibration}{unsearched}"
+        checker = f", checker {quote(self.checker, safe='/@:+')}" if self.checker else ""
+        by = f"recipe {self.recipe}, {table}model {self.kind}{checker}{calibration}{unsearched}"
         return f"<!-- built from {self.rows}, {by} -->"
 
     @property
@@ -62,7 +67,7 @@ class BuildInfo:
 
 _LINE = re.compile(
     r"<!-- built from (?P<rows>\S+), recipe (?P<recipe>\S+), (table (?P<table>\S+), )?model (?P<kind>\w+)"
-    r"(, calibration (?P<calibration>[^\s,]+))?(?P<searched>, unsearched)? -->"
+    r"(, checker (?P<checker>[^\s,]+))?(, calibration (?P<calibration>[^\s,]+))?(?P<searched>, unsearched)? -->"
 )
 
 
@@ -72,16 +77,28 @@ def recipe_toml(recipe: BuildRecipe) -> str:
     Of a local model it says the name, not where it lies. The line that tells editors of the schema beside the table
     stays behind.
     """
-    asked, model = recipe.spec.recipe, recipe.model
+    model = recipe.model
     document = tomlkit.parse(re.sub(r"\A#:schema .*\n", "", recipe.toml))
-    revision = model.revision if model.kind == "hub" else asked.revision
-    document.setdefault("recipe", tomlkit.table()).update({"model": asked.model, "revision": revision})
+    document.setdefault("recipe", tomlkit.table()).update(_models(recipe))
     for check in recipe.checks:
         if check.model and check.model.kind != "preview":
             pinned = {"revision": check.model.revision} if check.model.kind == "hub" else {}
             document["checks"][check.name].update({check.model_key: check.model.name, **pinned})
     note = f"built with {model.name}, revision {model.revision}"
     return f"# {note}; fingerprint {recipe.fingerprint}\n\n{tomlkit.dumps(document).rstrip()}\n"
+
+
+def _models(recipe: BuildRecipe) -> dict[str, Any]:
+    """Return what [recipe] says of the models that a build was made with, Hub models by their commit."""
+    asked, model = recipe.spec.recipe, recipe.model
+    keys = {"model": asked.model, "revision": model.revision if model.kind == "hub" else asked.revision}
+    if model.kind == "hub" and model.file:
+        keys["file"] = model.file
+    for key, other in (("vae", recipe.vae), ("safety_checker", recipe.safety_checker)):
+        if other and (other.kind, other.name) != (model.kind, model.name):  # the model's own is found with it
+            pinned = {f"{key}_revision": other.revision} if other.kind == "hub" else {}
+            keys.update({key: other.name, **pinned})
+    return keys
 
 
 def table_digest(toml: str) -> str:

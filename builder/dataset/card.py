@@ -53,6 +53,7 @@ def render(contents: Contents, configs: dict[str, Config], sheets: list[str], na
         build_info=contents.info,
         name=name,
         preview=recipe.is_preview,
+        checker=recipe.made_by["safety_checker"],
     )
 
 

@@ -25,12 +25,19 @@ class Contents:
 
     @classmethod
     def of(cls, raw: RawBuild) -> Contents:
-        """Count what is finished. Raises UserError where there is no picture, or a row is damaged."""
+        """Count what is finished. Raises UserError where there is no picture, or a row is damaged or names another
+        safety checker than the recipe.
+        """
         calibration = calibration_file.load(raw.folder, raw.fingerprint)
         shards = raw.finished()
         statistics = Statistics.of(list(shards))
         if not statistics.made:
             raise UserError(f"{raw.folder}: {statistics.nothing()}")
+        checker = raw.recipe.made_by["safety_checker"]
+        if others := {name: rows for name, rows in statistics.checkers.items() if name != checker}:
+            name, rows = next(iter(others.items()))
+            claim = f"rows that name {name or 'no safety checker'}: {rows:,}; the recipe names {checker or 'none'}"
+            raise UserError(f"{raw.folder}: {claim}; `agfd30k verify {raw.folder} --repair` has them made again")
         return cls(raw.recipe, shards, statistics, calibration, build_info(raw, shards, calibration))
 
 
@@ -43,4 +50,5 @@ def build_info(raw: RawBuild, shards: Finished, calibration: Kept | None) -> Bui
         table=table_digest(recipe_toml(raw.recipe)),
         calibration=calibration.digest if calibration else "",
         searched=raw.is_searched(shards),
+        checker=raw.recipe.made_by["safety_checker"],
     )

@@ -69,15 +69,15 @@ class Statistics:
     """What is counted, and by what.
 
     Pictures: `made` by (attribute, feature, split), `people` by (sex, ethnicity, age group), `verified` by (feature,
-    verified), `minors` by age group, `unchecked` without a safety checker, `unfilled` (given up) by feature. Tries:
-    `rejected` by (feature, reason), and their attribute `scores` by feature in SCORES bins. `versions` of what made
-    them, by name.
+    verified), `minors` by age group, `checkers` by the safety checker that they passed, `unfilled` (given up) by
+    feature. Tries: `rejected` by (feature, reason), and their attribute `scores` by feature in SCORES bins. `versions`
+    of what made them, by name.
     """
 
     made: Counter = field(default_factory=Counter)
     people: Counter = field(default_factory=Counter)
     minors: Counter = field(default_factory=Counter)
-    unchecked: int = 0
+    checkers: Counter = field(default_factory=Counter)
     versions: dict[str, set[str]] = field(default_factory=dict)
     verified: Counter = field(default_factory=Counter)
     rejected: Counter = field(default_factory=Counter)
@@ -94,7 +94,7 @@ class Statistics:
                 counts.made[row["attribute"], row["feature"], row["split"]] += 1
                 counts.people[row["sex"], row["ethnicity"], row["age_group"]] += 1
                 counts.minors[row["age_group"]] += row["age"] < ADULT
-                counts.unchecked += not row["safety_checker"]
+                counts.checkers[row["safety_checker"]] += 1
                 counts.verified[row["feature"], row["verified"]] += 1
             counts.unfilled.update(_feature(id) for id in facts["unfilled"])
             for name, version in facts["versions"].items():

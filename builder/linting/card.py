@@ -50,6 +50,12 @@ def readme(release: Release) -> Iterator[str]:
             yield f"README.md shows {link}, which is not there"
 
 
+def checker(release: Release) -> Iterator[str]:
+    """The card names the safety checker that every picture passed; drawings of the preview have none."""
+    if release.info and not release.info.is_preview and not release.info.checker:
+        yield "README.md names no safety checker, and these are no preview pictures: make them again with one"
+
+
 def configs(release: Release) -> Iterator[str]:
     """`all` and `metadata` are there, every config stands for files, every Parquet file belongs to a config, and the
     viewer can list them.

@@ -16,7 +16,7 @@ from builder.linting import card, files, parquet
 
 UNREADABLE = (OSError, pa.ArrowException, ValueError, LookupError, TypeError, AttributeError, NotImplementedError)
 """What reading a damaged file, or a card of another shape, can end in."""
-FILE_RULES = (files.names, files.sizes, card.readme, files.texts, files.recipe)
+FILE_RULES = (files.names, files.sizes, card.readme, card.checker, files.texts, files.recipe)
 DATA_RULES = (
     *[card.configs, parquet.counts, parquet.schema],
     *[parquet.row_groups, parquet.secrets],
@@ -65,6 +65,7 @@ def _of_data(release: Release, thorough: bool, incomplete: bool) -> Iterator[Fau
     for rule in DATA_RULES:
         yield from _found(rule.__name__, rule, release)
     yield from _found("rows", parquet.rows, release, made)
+    yield from _found("checked", parquet.checked, release)
     if made:
         yield from _found("listed", card.listed, release, made)
     yield from _found("pictures", parquet.pictures, release, thorough)

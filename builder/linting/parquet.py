@@ -157,6 +157,19 @@ def _rows(release: Release, features: Features, place: str, split: str) -> Itera
                 yield from batch.to_pylist()
 
 
+def checked(release: Release) -> Iterator[str]:
+    """Every row names the safety checker that the card names, or none in a preview."""
+    if release.info is None:  # `readme` says so
+        return
+    for name in release.parquet:
+        with _naming(name):
+            named = pc.unique(pq.read_table(release.folder / name, columns=["safety_checker"])[0]).to_pylist()
+        for other in named:
+            if other != release.info.checker:
+                claim = f"rows name {other or 'no safety checker'}, README.md {release.info.checker or 'none'}"
+                yield f"{name}: {claim}"
+
+
 @contextmanager
 def _naming(name: str) -> Iterator[None]:
     """Name the file in what its reader raises."""

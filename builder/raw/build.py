@@ -52,11 +52,13 @@ class RawBuild:
 
     @classmethod
     def begin(cls, folder: Path, recipe: BuildRecipe) -> RawBuild:
-        """Make a folder this recipe's own, or make sure that it already is. Raises UserError telling what differs.
+        """Make a folder this recipe's own, or make sure that it already is. Raises UserError telling what differs, and
+        for pictures that no safety checker would have to pass.
 
         What changes no picture, the licence or a comment in the table, is taken over. A folder in which another recipe
         has made nothing yet becomes this one's.
         """
+        _require_checked(folder, recipe)
         folder.mkdir(parents=True, exist_ok=True)
         with _recipe_lock(folder):
             for name in (RECIPE, ASKED):
@@ -177,15 +179,27 @@ class Finished(dict[Path, str]):
 
 
 def read_recipe(folder: Path) -> BuildRecipe | None:
-    """Return the recipe of a raw folder, None where there is none yet. Raises UserError for a damaged one."""
+    """Return the recipe of a raw folder, None where there is none yet. Raises UserError for one that is damaged, or
+    of pictures that no safety checker has to pass.
+    """
     try:
-        return BuildRecipe.parse((folder / RECIPE).read_text(encoding="utf-8"))
+        recipe = BuildRecipe.parse((folder / RECIPE).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     except ValueError:
         raise UserError(
             f"{folder / RECIPE}: damaged, or of another version; restore it, or choose another folder with --raw"
         ) from None
+    _require_checked(folder, recipe)
+    return recipe
+
+
+def _require_checked(folder: Path, recipe: BuildRecipe) -> None:
+    if not recipe.is_checked:
+        raise UserError(
+            f"{folder / RECIPE}: names no safety checker, and only the preview's drawings do without one; make these "
+            "pictures again in another folder (--raw)"
+        )
 
 
 def _require_free(folder: Path, recipe: BuildRecipe) -> BuildRecipe | None:

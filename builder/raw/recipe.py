@@ -55,6 +55,9 @@ class BuildRecipe:
         table = spec.as_dict()
         if source.kind in ("folder", "file"):
             table["recipe"].update(model=source.name, revision=source.revision)
+        for key, other in (("vae", vae), ("safety_checker", safety_checker)):
+            if other and other.kind == "folder" and other.name != source.name:
+                table["recipe"][key] = other.name
         for check in checks:
             if check.model and check.model.kind in ("folder", "file"):
                 table["checks"][check.name][check.model_key] = check.model.name
@@ -101,6 +104,11 @@ class BuildRecipe:
     def is_preview(self) -> bool:
         """True where the pictures are drawings of the built-in preview."""
         return self.model.kind == "preview"
+
+    @property
+    def is_checked(self) -> bool:
+        """True where every picture has to pass a safety checker; drawings of the preview need none."""
+        return self.safety_checker is not None or self.is_preview
 
     def differences(self, other: BuildRecipe) -> Iterator[str]:
         """Yield where another recipe differs, at most five places."""

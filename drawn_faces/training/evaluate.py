@@ -7,6 +7,7 @@ different the pictures of one prompt are, compared with drawings of the same per
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import sys
 from collections.abc import Callable, Iterator
@@ -115,7 +116,7 @@ class Generated:
         self.spec = preview.fitted(table.load())
         self.plan = Plan(self.spec)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        source = models_source.resolve(model, "main")
+        source = dataclasses.replace(models_source.resolve(model, "main"), kind="preview")  # drawings need no checker
         self.pipe = loading.load(source, self.spec.recipe, device)
 
     def features(self, verifier: Verifier, each: int) -> Reading:

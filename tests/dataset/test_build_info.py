@@ -15,6 +15,7 @@ INFOS = st.builds(
     table=st.just("") | DIGESTS,
     calibration=st.just("") | DIGESTS,
     searched=st.booleans(),
+    checker=st.just("") | st.text(min_size=1) | st.just("some/checker@c0ffee:model.safetensors sha256:0f --> ,"),
 )
 
 

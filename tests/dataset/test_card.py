@@ -12,7 +12,7 @@ from builder.checks.suite import Outcome
 from builder.dataset import packing
 from builder.dataset.card import SIZES, _metadata
 from builder.dataset.statistics import Statistics
-from builder.models.source import CheckVersion, ModelId
+from builder.models.source import CheckVersion, ModelId, Source
 from builder.raw.build import RawBuild
 from builder.spec import table
 from tests.fixtures import builds
@@ -86,13 +86,14 @@ def test_a_sex_that_is_not_asked_for_adds_no_words(tmp_path):
     assert "| tea | `bald man` |" in card(tmp_path, toml)
 
 
-def test_pictures_that_no_checker_has_passed_are_counted(tmp_path, monkeypatch):
-    assert "No safety checker has passed 40 of the pictures." in card(tmp_path / "unchecked")
-    write = builds.ShardWriter.write_picture
-    monkeypatch.setattr(
-        builds.ShardWriter, "write_picture", lambda self, *args: write(self, *args[:2], "checker", *args[3:])
-    )
-    assert "No safety checker" not in card(tmp_path / "checked")
+def test_the_safety_checker_is_told(tmp_path, monkeypatch):
+    """Which one passed every picture; the preview alone has none."""
+    text = card(tmp_path / "preview")
+    assert "No safety checker has passed the pictures: the preview has none" in text and "flagged" not in text
+    monkeypatch.setattr(builds, "SOURCE", Source("hub", "some/model", "some/model", "c0ffee"))
+    text = card(tmp_path / "real")
+    assert f"looked at every picture, and what it flagged was never saved: `{builds.CHECKER}`." in text
+    assert "No safety checker" not in text and "nothing: the preview" not in text
 
 
 NOTES = [
@@ -126,7 +127,7 @@ def checked(attempt):
 def test_checks_are_told_with_their_models_and_limits(tmp_path, monkeypatch):
     """And what they found, by feature: verified, not judged, and why tries were rejected."""
     write = builds.write
-    monkeypatch.setattr(builds, "write", lambda writer, attempt: write(writer, attempt, "", checked(attempt)))
+    monkeypatch.setattr(builds, "write", lambda writer, attempt: write(writer, attempt, checked(attempt)))
     own = 'phrases = ["a cup of tea"]\ncheck = { threshold = 0.7, sharp = false, face = "covered" }'
     toml = OWN_TABLE.replace("[people]", CHECKED, 1).replace('phrases = ["a cup of tea"]', own)
     text = card(tmp_path, toml, checks=NOTES)

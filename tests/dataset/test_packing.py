@@ -172,6 +172,22 @@ def test_the_table_names_the_exact_model_however_it_is_written(toml):
     assert text.startswith("# built with some/model, revision c0ffee; fingerprint f00\n\n") and text.endswith("\n")
 
 
+def test_the_table_names_the_exact_file_vae_and_safety_checker():
+    """Hub models by commit, local ones by name; the model's own checker is found with it, and not named."""
+    toml = '[recipe]\nmodel = "old"\nvae = "old"\nsafety_checker = "old"\nsafety_checker_revision = "old"\n'
+    own = ModelId("hub", "some/model", "c0ffee", "safety_checker/model.safetensors")
+    other, local = ModelId("hub", "some/checker", "c11f"), ModelId("folder", "vae", "sha256:0")
+    recipe = dataclasses.replace(recipe_of(toml, "some/model"), model=dataclasses.replace(own, file="v2.safetensors"))
+
+    def told(**models):
+        return tomllib.loads(build_info.recipe_toml(dataclasses.replace(recipe, **models)))["recipe"]
+
+    old = {**tomllib.loads(toml)["recipe"], "model": "some/model", "revision": "c0ffee", "file": "v2.safetensors"}
+    assert told(safety_checker=own) == old
+    pinned = {"safety_checker": "some/checker", "safety_checker_revision": "c11f", "vae": "vae"}
+    assert told(safety_checker=other, vae=local) == {**old, **pinned}
+
+
 def test_what_is_said_in_the_table_beside_its_values_stays():
     """Comments and order: of the default table only the lines of model and revision differ."""
     toml = table.DEFAULT.read_text()

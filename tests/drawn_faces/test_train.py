@@ -192,8 +192,9 @@ def test_every_stage_learns_a_little_and_the_model_loads(tmp_path, monkeypatch):
     )
     monkeypatch.setattr(train, "pictures", lambda *args: train.Image.new("RGB", (8, 8)))
     assert train.main(["--out", str(tmp_path), "--workers", "0"]) == 0
-    source = models_source.resolve(str(tmp_path / "weights" / "model"), "main")
-    made = loading.load(source, Recipe(model="preview", steps=2), torch.device("cpu"), check_adults=False, minors=False)
+    saved = models_source.resolve(str(tmp_path / "weights" / "model"), "main")
+    source = dataclasses.replace(saved, kind="preview")
+    made = loading.load(source, Recipe(model="preview", steps=2), torch.device("cpu"))
     plan = train.Plan(SPEC)
     (result,) = made.generate([plan.attempt(plan.sample(5000), 0)])
     assert result.image.size == (512, 512)

@@ -80,7 +80,7 @@ def folder(tmp_path_factory, reader):
     checks = versions(spec, {"attribute": source.resolve_reader(str(reader), "main")})
     write = builds.write
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(builds, "write", lambda writer, attempt: write(writer, attempt, "", outcome_of(attempt.sample)))
+        patch.setattr(builds, "write", lambda writer, attempt: write(writer, attempt, outcome_of(attempt.sample)))
         write_raw(path / "raw", spec, toml, checks=checks)
     packing.pack(RawBuild.open(path / "raw"), path / "out")
     return path

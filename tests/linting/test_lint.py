@@ -56,7 +56,6 @@ def make(folder, source=HUB, toml=builds.OWN_TABLE, **options):
     (folder / "table.toml").write_text(toml)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(builds, "SOURCE", source)
-        patch.setattr(builds, "MADE_BY", {"model": source.name, "model_revision": source.revision})
         builds.write_raw(folder / "raw", table.load(folder / "table.toml"), toml, **options)
     packing.pack(RawBuild.open(folder / "raw"), folder / "out")
     return folder / "out"
@@ -939,3 +938,41 @@ def test_no_flipped_bit_changes_what_is_read(hub_release, tmp_path_factory, data
     found = faults(out, thorough=True)
     assert found or pq.read_table(out / name).equals(pq.read_table(hub_release / name))
     shutil.rmtree(out)
+
+
+# The safety checker.
+
+LIE = "hub, checker someone/checker@c0ffee:model.safetensors%20sha256:" + "ab" * 32
+
+
+def test_a_release_that_names_no_safety_checker_has_a_fault(out):
+    """Only a preview does without one; the rows, which name one, contradict the card too."""
+    edit(out, LIE, "hub")
+    assert {fault.split(":")[0] for fault in faults(out)} == {"checker", "checked"}
+    assert (
+        "checker: README.md names no safety checker, and these are no preview pictures: make them again with one"
+        in (faults(out))
+    )
+
+
+@pytest.mark.parametrize("name", ["", "another/checker@1"])
+def test_every_row_names_the_cards_safety_checker(out, name):
+    """In `data` and in `metadata`: an empty one, or another than the recipe's, is a fault."""
+    for path in (TRAIN, LABELS, "data/drink/train-00000-of-00001.parquet"):
+        table = pq.read_table(out / path)
+        place = table.schema.get_field_index("safety_checker")
+        column = pa.array([name] + table["safety_checker"].to_pylist()[1:])
+        changed = table.set_column(place, table.schema.field(place), column)
+        (out / path).unlink()
+        pq.write_table(changed, out / path, write_page_index=True)
+    told = [fault for fault in faults(out) if fault.startswith("checked: ")]
+    assert told == [
+        f"checked: {path}: rows name {name or 'no safety checker'}, README.md {builds.CHECKER}"
+        for path in ("data/drink/train-00000-of-00001.parquet", TRAIN, LABELS)
+    ]
+
+
+def test_a_preview_names_no_safety_checker(preview):
+    assert not {"checker", "checked"} & by_rule(preview)
+    edit(preview, "model preview", "model preview, checker some/checker")
+    assert "checked" in by_rule(preview)

@@ -9,13 +9,13 @@ import pytest
 from builder import verify
 from builder.common.errors import UserError
 from builder.dataset import packing
-from builder.models.source import Source
+from builder.models.source import ModelId, Source
 from builder.plan.plan import Plan
 from builder.raw.build import RawBuild, read_recipe, recorded_source
 from builder.raw.recipe import BuildRecipe
 from builder.raw.row_count import RowCount
 from builder.spec import table
-from tests.fixtures.builds import SOURCE, own_table, recipe_of, write_raw, write_shard
+from tests.fixtures.builds import CHECKER, SOURCE, own_table, recipe_of, write_raw, write_shard
 
 SPEC = table.load()
 
@@ -174,3 +174,47 @@ def test_a_finished_shard_of_another_attribute_is_named(tmp_path):
     with pytest.raises(UserError, match=r"fruit-00000: not a shard of this table; move it away"):
         packing.pack(RawBuild.open(tmp_path / "raw"), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+HUB = Source("hub", "some/model", "some/model", "c0ffee")
+
+
+def test_only_a_preview_does_without_a_safety_checker(tmp_path):
+    """Nothing can be begun, made again or released of a recipe that has neither a checker nor drawings alone."""
+    unchecked = BuildRecipe.of(SPEC, HUB, "", recipe_of(SPEC).settings)
+    with pytest.raises(UserError, match=r"recipe.json: names no safety checker, and only the preview's"):
+        RawBuild.begin(tmp_path / "raw", unchecked)
+    assert not (tmp_path / "raw").exists()
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw/recipe.json").write_text(str(unchecked))
+    for open_again in (RawBuild.open, read_recipe, lambda folder: RawBuild.begin(folder, recipe_of(SPEC, HUB))):
+        with pytest.raises(UserError, match=r"recipe.json: names no safety checker"):
+            open_again(tmp_path / "raw")
+    assert RawBuild.begin(tmp_path / "preview", recipe_of(SPEC)).recipe.made_by["safety_checker"] == ""
+
+
+def test_another_checker_or_vae_is_another_recipe(tmp_path):
+    """Which pictures are there depends on both, and the folder says what differs."""
+    recipes = [
+        BuildRecipe.of(SPEC, HUB, "", recipe_of(SPEC).settings, (), checker, vae)
+        for checker, vae in [(CHECKER, None), (ModelId("folder", "mine", "sha256:1"), None), (CHECKER, CHECKER)]
+    ]
+    assert len({recipe.fingerprint for recipe in recipes}) == 3
+    assert [BuildRecipe.parse(str(recipe)) for recipe in recipes] == recipes
+    RawBuild.begin(tmp_path, recipes[0])
+    for recipe, part in zip(recipes[1:], ("safety_checker.name", "vae: null there")):
+        with pytest.raises(UserError, match=f"made by another recipe .*{part}"):
+            RawBuild.begin(tmp_path, recipe)
+
+
+def test_a_row_names_its_checker_with_commit_file_and_digest():
+    said = recipe_of(SPEC, HUB).made_by["safety_checker"]
+    assert said == f"someone/checker@c0ffee:model.safetensors sha256:{'ab' * 32}"
+
+
+def test_a_recipe_does_not_tell_where_a_local_checker_or_vae_lies():
+    places = {"safety_checker": "/home/ana/secret/checker", "vae": "/home/ana/secret/vae"}
+    spec = SPEC.changed(recipe=SPEC.recipe.changed(**places))
+    local = [ModelId("folder", name, "sha256:1") for name in ("checker", "vae")]
+    recipe = BuildRecipe.of(spec, HUB, "", recipe_of(SPEC).settings, (), *local)
+    assert "/home" not in str(recipe) and recipe.spec.recipe.vae == "vae"

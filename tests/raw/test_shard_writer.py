@@ -16,7 +16,7 @@ from builder.raw.receipts import Damaged, is_done, receipt
 from builder.raw.rows import KEYS, rejection
 from builder.raw.shard_writer import Locked, ShardWriter, encode
 from builder.spec import table
-from tests.fixtures.builds import MADE_BY, picture_of, write_shard
+from tests.fixtures.builds import made_by, picture_of, write_shard
 
 PLAN = Plan(table.load(), only=["occlusion"], scale=0.05, shard_size=16)
 SHARD = PLAN.shards[0]
@@ -24,7 +24,7 @@ IDS = PLAN.ids(SHARD)
 
 
 def opened(raw):
-    return ShardWriter(raw / "shards" / SHARD.name, PLAN.whole(SHARD), PLAN, "png", MADE_BY)
+    return ShardWriter(raw / "shards" / SHARD.name, PLAN.whole(SHARD), PLAN, "png", made_by(raw))
 
 
 def files(raw):
@@ -158,7 +158,7 @@ def test_a_picture_appears_whole_or_not_at_all(tmp_path, monkeypatch):
             "builder.common.files.os.fsync", lambda descriptor: (_ for _ in ()).throw(OSError(28, "full"))
         )
         with pytest.raises(OSError, match="full"):
-            writer.write_picture(attempt, picture_of(1), "", None, Outcome().checks)
+            writer.write_picture(attempt, picture_of(1), None, Outcome().checks)
     assert list((writer.folder / "images").iterdir()) == []
 
 

@@ -7,9 +7,12 @@ import pytest
 
 from builder import release, verify
 from builder.common.files import sha256
+from builder.models.source import Source
 from builder.plan.plan import Plan
 from builder.raw.build import RawBuild
+from builder.raw.recipe import BuildRecipe
 from builder.raw.shard_writer import lock
+from tests.fixtures import builds
 from tests.fixtures.builds import write_raw, write_shard
 
 
@@ -52,6 +55,7 @@ def change_row(build, **values):
         ({"id": ["base"]}, "['base'] does not belong to this shard"),
         ({"extra": 1}, "does not have the keys of a row"),
         ({"verified": "yes"}, "`verified` is 'yes', which its column cannot hold"),
+        ({"safety_checker": "some/checker@c0ffee"}, "`safety_checker` is 'some/checker@c0ffee', the plan says ''"),
         ({"sha256": "0" * 64}, "is not the picture that was committed"),
     ],
 )
@@ -224,3 +228,40 @@ def test_a_recipe_that_is_not_json_is_one_line(build, capsys):
     assert verify.main([str(build)]) == 2
     said = capsys.readouterr().err
     assert "recipe.json: damaged" in said and said.count("\n") == 1
+
+
+@pytest.fixture
+def checked(tmp_path, monkeypatch):
+    """A build by a model that is no preview."""
+    monkeypatch.setattr(builds, "SOURCE", Source("hub", "some/model", "some/model", "c0ffee"))
+    write_raw(tmp_path / "raw", only=["base"], scale=0.01)
+    return tmp_path / "raw"
+
+
+def test_a_row_without_a_safety_checker_is_neither_verified_nor_released(checked, capsys):
+    """Where the recipe names one; --repair has the picture made again."""
+    change_row(checked, safety_checker="")
+    shard = checked / "shards/base-00000"
+    facts = json.loads((shard / "receipt.json").read_text())
+    facts["sha256"] = sha256(shard / "metadata.jsonl")
+    (shard / "receipt.json").write_text(json.dumps(facts))
+    assert release.main(["--raw", str(checked), "--out", str(checked.parent / "out")]) == 2
+    said = capsys.readouterr().err
+    assert f"rows that name no safety checker: 1; the recipe names {builds.CHECKER}; `agfd30k verify" in said
+    assert not (checked.parent / "out").exists()
+    status, said = faults(checked, capsys)
+    assert status == 1 and "`safety_checker` is '', the plan says 'someone/checker@c0ffee" in said
+    assert faults(checked, capsys, "--repair")[0] == 0
+    assert RawBuild.open(checked).unfinished() == ["base-00000"]
+
+
+@pytest.mark.parametrize("command", [verify.main, lambda raw: release.main(["--raw", *raw, "--partial"])])
+def test_a_recipe_without_a_safety_checker_is_refused(checked, capsys, command):
+    """As long as the model is no preview: in one line, with status 2."""
+    recipe = RawBuild.open(checked).recipe
+    model = Source(location="", **vars(recipe.model))
+    unchecked = BuildRecipe.of(recipe.spec, model, recipe.toml, recipe.settings)
+    (checked / "recipe.json").write_text(str(unchecked))
+    assert command([str(checked)]) == 2
+    said = capsys.readouterr().err
+    assert "names no safety checker" in said and said.count("\n") == 1

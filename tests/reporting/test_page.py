@@ -252,10 +252,10 @@ def test_none_near_is_said(made, page):
 
 
 def test_pairs_stand_side_by_side_with_their_distance(tmp_path):
-    def write(writer, attempt, checker="", outcome=None):
+    def write(writer, attempt, outcome=None):
         image = builds.picture_of(attempt.sample.index)  # the same for both features and sexes
         outcome = reports.judged(attempt, image)
-        return writer.write_picture(attempt, image, checker, outcome.verified, outcome.checks)
+        return writer.write_picture(attempt, image, outcome.verified, outcome.checks)
 
     folder, out = reports.make(tmp_path / "x", write=write), tmp_path / "page.html"
     reporting_page.make(folder, out, thumbnails=0)
