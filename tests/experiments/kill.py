@@ -5,6 +5,12 @@
 prints a row for 1 and for 2 ranks. A build dies once it has begun to work, at a moment drawn at random, and starts
 again, until it was killed often enough: at first while pictures are made, then while duplicates are taken back and made
 again. Then it may finish, and is compared with a build that nobody disturbed.
+
+    python tests/experiments/kill.py --startup --kills 20
+
+kills builds at a moment between 0 and 15 s after their start, while launchers and workers import, load and begin: the
+launcher alone or its whole process group, with 1 and with 2 ranks. 10 s later no process may be left, and the next
+launch must end with status 0 and every row.
 """
 
 import argparse
@@ -17,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from collections import Counter
 from pathlib import Path
 
@@ -34,15 +41,24 @@ BUILD = [
     *["--model", "preview", "--only", "occlusion", "--scale", "0.2"],
     *["--shard-size", "16", "--batch-size", str(BATCH)],
 ]
+SMALL = ["--model", "preview", "--only", "occlusion", "--scale", "0.02", "--shard-size", "16", "--batch-size", "4"]
+"""A build of 72 pictures."""
 STARTED = 180
 """Seconds within which a build must have come to where it is killed."""
+STARTUP = 15.0
+"""Seconds after its start within which a build is killed by `startup`."""
+LEFT = 10.0
+"""Seconds after which no process of a killed build may be left."""
+MARK = "STANDIN_MARK"
+"""The variable by which the processes of a build are known."""
 
 
-def start(folder, ranks=1, delay=0.0, arguments=BUILD):
+def start(folder, ranks=1, delay=0.0, arguments=BUILD, **variables):
     """Start a build in `folder`, in a process group of its own."""
     folder.mkdir(exist_ok=True)
     environment = {
         **os.environ,
+        **variables,
         "STANDIN_LOG": str(folder / "tries.log"),
         "STANDIN_DELAY": str(delay),
         "OMP_NUM_THREADS": "1",
@@ -174,20 +190,96 @@ def trial(folder, ranks, kills, rng, undisturbed):
     }
 
 
+def processes(mark):
+    """Ids of all processes, whoever started them, that bear a mark in their environment."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            if f"{MARK}={mark}".encode() in path.read_bytes().split(b"\0"):
+                found.append(int(path.parent.name))
+    return found
+
+
+def end(process, mark, number=signal.SIGKILL, whole=False):
+    """Send a signal to a launcher or its process group; returns the processes that are left LEFT seconds later."""
+    with contextlib.suppress(ProcessLookupError):  # it may have come to its end
+        (os.killpg if whole else os.kill)(process.pid, number)
+    limit = time.monotonic() + LEFT
+    process.wait()
+    while (left := processes(mark)) and time.monotonic() < limit:
+        time.sleep(0.1)
+    return left
+
+
+def startup(folder, ranks, whole, kills, rng, undisturbed):
+    """Builds that are killed while they start: how many left a process behind, or were not made good by the next."""
+    began = ended = orphans = 0
+    statuses, same = Counter(), 0
+    for number in range(kills):
+        build, mark = folder / str(number), uuid.uuid4().hex
+        process = start(build, ranks, delay=0.1, arguments=SMALL, **{MARK: mark})
+        time.sleep(rng.uniform(0, STARTUP))
+        ended += process.poll() is not None
+        began += bool(tries(build))
+        left = end(process, mark, whole=whole)
+        orphans += len(left)
+        statuses[start(build, ranks, arguments=SMALL).wait()] += 1
+        same += content(build) == undisturbed
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+    return {
+        "ranks": ranks,
+        "killed": "group" if whole else "launcher",
+        "kills": kills,
+        "before the first try": kills - began,
+        "after the end": ended,
+        "left after 10 s": orphans,
+        "next ends with 0": statuses[0],
+        "as undisturbed": same,
+    }
+
+
+def print_table(rows):
+    """A line for each row, under the names of its columns."""
+    print("  ".join(rows[0]))
+    for row in rows:
+        print("  ".join(f"{value!s:>{len(name)}}" for name, value in row.items()), flush=True)
+
+
+def run_startup(folder, kills, rng):
+    """The table of builds that are killed while they start; returns whether all is well."""
+    finish(folder / "undisturbed", arguments=SMALL)
+    undisturbed = content(folder / "undisturbed")
+    cases = [(ranks, whole) for ranks in (1, 2) for whole in (False, True)]
+    shares = [len(range(n, kills, len(cases))) for n in range(len(cases))]
+    rows = []
+    for (ranks, whole), share in zip(cases, shares):
+        place = folder / f"ranks{ranks}-{whole}"
+        place.mkdir()
+        rows.append(startup(place, ranks, whole, share, rng, undisturbed))
+    print_table(rows)
+    return all(
+        row["left after 10 s"] == 0 and row["next ends with 0"] == row["as undisturbed"] == row["kills"] for row in rows
+    )
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=20, help="SIGKILLs for each number of ranks (default: 20)")
+    parser.add_argument(
+        "--kills", type=int, default=20, help="SIGKILLs for each number of ranks, or in all (default: 20)"
+    )
+    parser.add_argument("--startup", action="store_true", help="kill while processes start")
     parser.add_argument("--seed", type=int, default=0, help="of the moments (default: 0)")
     arguments = parser.parse_args()
     rng = random.Random(arguments.seed)
     with tempfile.TemporaryDirectory() as folder:
+        if arguments.startup:
+            return 0 if run_startup(Path(folder), arguments.kills, rng) else 1
         finish(Path(folder, "undisturbed"))
         undisturbed = content(Path(folder, "undisturbed"))
         rows = [trial(Path(folder, f"ranks{n}"), n, arguments.kills, rng, undisturbed) for n in (1, 2)]
-    for row in rows:
-        if row is rows[0]:
-            print("  ".join(row))
-        print("  ".join(f"{value!s:>{len(name)}}" for name, value in row.items()))
+    print_table(rows)
     good = all(r["as undisturbed"] and r["lost"] == r["doubled"] == r["torn"] == 0 for r in rows)
     return 0 if good and all(r["most redone"] <= r["allowed"] and r["kills"] == arguments.kills for r in rows) else 1
 
