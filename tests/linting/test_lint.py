@@ -961,7 +961,7 @@ def test_every_row_names_the_cards_safety_checker(out, name):
     for path in (TRAIN, LABELS, "data/drink/train-00000-of-00001.parquet"):
         table = pq.read_table(out / path)
         place = table.schema.get_field_index("safety_checker")
-        column = pa.array([name] + table["safety_checker"].to_pylist()[1:])
+        column = pa.array([name, *table["safety_checker"].to_pylist()[1:]])
         changed = table.set_column(place, table.schema.field(place), column)
         (out / path).unlink()
         pq.write_table(changed, out / path, write_page_index=True)

@@ -8,16 +8,18 @@ from huggingface_hub import constants
 
 from builder.checks import loading
 from builder.generate import main as generate
-from builder.models import source
 from builder.models.source import CheckVersion, ModelId
 from builder.raw.build import RawBuild
 from builder.spec import table
 from builder.spec.criteria import KINDS
 from tests.experiments.kill import lines
 from tests.fixtures import standin
+from tests.fixtures.client import turn_to
+from tests.fixtures.hub import Hub
+from tests.fixtures.inside import nominal_model
+from tests.fixtures.repositories import Repositories
 
 FEW = ["--only", "base", "--limit", "4", "--batch-size", "4"]
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 @pytest.fixture(autouse=True)
@@ -40,9 +42,7 @@ def offline(monkeypatch, tmp_path):
 @pytest.fixture
 def model(tmp_path):
     """A folder that can be named as a diffusers model; nothing loads it."""
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "model_index.json").write_text('{"safety_checker": ["its", "own"]}')
-    (tmp_path / "model" / "unet.safetensors").write_bytes(b"")
+    nominal_model(tmp_path)
     return ["--model", "model"]
 
 
@@ -52,9 +52,10 @@ def build(*arguments):
 
 
 def one_line(capsys):
-    said = capsys.readouterr().err
-    assert said.startswith("generate: ") and said.count("\n") == 1
-    return said
+    """The error, which is the last line; what was said before it tells how far it came."""
+    said = capsys.readouterr().err.splitlines()
+    assert said[-1].startswith("generate: ") and not any(line.startswith(("Traceback", " ")) for line in said)
+    return said[-1]
 
 
 def spec_file(tmp_path, *changes):
@@ -70,7 +71,7 @@ def test_a_missing_attribute_model_ends_the_run_at_the_start(offline, model, cap
     """Offline the default table's CLIP cannot be had: one line says so and how to go without; nothing was begun."""
     assert build(*model) == 2
     said = one_line(capsys)
-    assert "attribute check: openai/clip-vit-large-patch14: the Hub cannot be reached" in said
+    assert "attribute check openai/clip-vit-large-patch14: the Hub cannot be reached" in said
     assert "try again with network, give a local folder" in said and "--without attribute" in said
     assert not (tmp_path / "agfd30k-raw").exists()
 
@@ -80,24 +81,18 @@ def test_a_missing_face_detector_ends_the_run_at_the_start(offline, model, capsy
     yunet = spec_file(tmp_path, ('detector = "haar"', 'detector = "opencv/face_detection_yunet"'))
     assert build(*model, *yunet, "--without", "attribute") == 2
     said = one_line(capsys)
-    assert "face check: opencv/face_detection_yunet: the Hub cannot be reached" in said and "--without face" in said
-
-
-def test_a_detector_that_is_not_downloaded_is_told(offline, model, capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr(source, "_commit", lambda *_: COMMIT)
-    yunet = spec_file(tmp_path, ('detector = "haar"', 'detector = "opencv/face_detection_yunet"'))
-    assert build(*model, *yunet, "--without", "attribute") == 2
-    said = one_line(capsys)
-    assert "face_detection_yunet_2023mar.onnx of opencv/face_detection_yunet cannot be read" in said
-    assert 'detector = "haar"' in said and "--without face" in said
+    assert "face check opencv/face_detection_yunet: the Hub cannot be reached" in said and "--without face" in said
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (('"openai/clip-vit-large-patch14"', '"model"'), "attribute check: model is not a transformers folder"),
-        (('"openai/clip-vit-large-patch14"', '"no such folder"'), "attribute check: no such folder: no such folder"),
-        (('detector = "haar"', 'detector = "gone.onnx"'), "face check: gone.onnx: there is no such file; use detector"),
+        (
+            ('"openai/clip-vit-large-patch14"', '"model"'),
+            "attribute check model: holds no model.safetensors with its config.json",
+        ),
+        (('"openai/clip-vit-large-patch14"', '"no such folder"'), "attribute check no such folder: no such folder"),
+        (('detector = "haar"', 'detector = "gone.onnx"'), "face check gone.onnx: there is no such file"),
     ],
 )
 def test_a_local_model_that_is_not_there_is_told(offline, model, capsys, tmp_path, change, message):
@@ -106,17 +101,17 @@ def test_a_local_model_that_is_not_there_is_told(offline, model, capsys, tmp_pat
     assert message in one_line(capsys)
 
 
-def test_the_commit_of_a_checks_model_is_recorded_and_kept(offline, model, tmp_path, monkeypatch):
+def test_the_commit_of_a_checks_model_is_recorded_and_kept(model, tmp_path, monkeypatch):
     """The branch is asked about once; an interrupted build goes on offline with the very model it began with."""
-    asked = []
-    monkeypatch.setattr(source, "_commit", lambda *words: asked.append(words) or COMMIT)
-    assert build(*model) == 0
+    with Hub(tmp_path / "hub") as hub:
+        Repositories(tmp_path / "repositories").serve(hub, "clip")
+        turn_to(hub, tmp_path / "home", monkeypatch)
+        assert build(*model, "--limit", "2") == 0
+        commit = hub.commits("models/openai/clip-vit-large-patch14")[-1]["id"]
     checks = {check.name: check for check in RawBuild.open(tmp_path / "agfd30k-raw").recipe.checks}
-    clip = ModelId("hub", "openai/clip-vit-large-patch14", COMMIT)
+    clip = ModelId("hub", "openai/clip-vit-large-patch14", commit)
     assert checks["attribute"] == CheckVersion("attribute", loading.VERSIONS["attribute"], clip)
-    del asked[:]
     assert build(*model) == 0
-    assert [words for words in asked if "attribute check:" in words] == []
 
 
 def test_a_local_models_place_does_not_get_into_the_recipe(offline, model, tmp_path):
