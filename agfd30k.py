@@ -33,7 +33,7 @@ Configs: one per attribute, `all` (every picture) and `metadata` (every label, n
     attempt          int32       how many tries were rejected before this one
     model            string      the model that made the picture
     model_revision   string      its commit, or the digest of its files
-    safety_checker   string      the checker that passed the picture ("" for none)
+    safety_checker   string      the checker that passed the picture ("" for the preview)
     verified         bool        the feature was seen on the picture and no check failed; null: not judged
     checks           struct      what was measured: number of faces, scores, sharpness, hash, see CHECKS
     sha256           string      digest of the picture's file
@@ -84,6 +84,7 @@ CHECKS = {
     "attribute_score": datasets.Value("float32"),
     "sex_score": datasets.Value("float32"),
     "age_score": datasets.Value("float32"),
+    "minor_score": datasets.Value("float32"),
     "luminance": datasets.Value("float32"),
     "highlights": datasets.Value("float32"),
     "sharpness": datasets.Value("float32"),
@@ -94,8 +95,9 @@ CHECKS = {
 
 `passed` and `failed` name the checks that judged it; one that is in neither was not made or could not tell. `face_box`
 is left, top, width and height in pixels of the largest of the `faces`. Scores, `luminance` and `highlights` (the share
-of nearly white pixels) are from 0 to 1, `sharpness` is the variance of the Laplacian, `noise` near 1 for white noise,
-`hash` a perceptual hash of 64 bits, in hexadecimal.
+of nearly white pixels) are from 0 to 1; `minor_score` is how much the picture looks like one of a child or teenager.
+`sharpness` is the variance of the Laplacian, `noise` near 1 for white noise, `hash` a perceptual hash of 64 bits, in
+hexadecimal.
 """
 
 

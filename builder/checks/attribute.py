@@ -19,6 +19,26 @@ if TYPE_CHECKING:
 
 OF_AGE = "{} by age"
 """The label under which an age group is described: a feature may have the group's name, and other descriptions."""
+LOOKS_MINOR = "child or teenager"
+"""The label of a description that every CLIP or SigLIP model is told, whatever the table says."""
+MINOR = (
+    ("a photo of a baby", "a photo of a child", "a photo of a schoolchild", "a photo of a teenager of 15 years"),
+    ("a photo of an adult", "a photo of a person of 25 years", "a photo of a grown man", "a photo of a grown woman"),
+)
+"""What it describes: minors of all ages, and adults, the young ones above all, from whom they must be told."""
+MINOR_LABELS = ("child", "teenager")
+"""Labels of a classifier that stand for it."""
+MOST_MINOR = 0.5
+"""The score from which on a picture that was asked to show an adult looks like one of a minor.
+
+At 0.5 a model finds the picture as near to the one descriptions as to the other. The adults among them are of an age at
+which they are hardest to tell from minors: by what CLIP's scores look like (differences of 0.02 to 0.05 between
+descriptions that fit and do not, times 100), a clear child should come out above 0.85, and an adult of 25 under 0.3,
+most of the descriptions on the other side being of people far younger. A higher limit would let teenagers pass, a lower
+one would cost tries at young adults, and more of them for people whom a model takes for younger. None of this has been
+measured on real photographs. Of 174 pictures of the preview, which its own verifier reads, no adult had more than 0.18
+and no minor less than 0.88.
+"""
 SOFTNESS = 0.05
 """How fast a score by light changes around its limit."""
 
@@ -27,11 +47,12 @@ class AttributeCheck:
     """The feature's score must reach its threshold, those of sex and age must not speak clearly against them.
 
     A feature is judged by its light where the table says so, else by the `reader`, which is None where nothing in the
-    table needs one. What the reader has no label for is not judged.
+    table needs one. What the reader has no label for is not judged. A picture that looks like a minor, and was not
+    asked to, is barred: no table keeps it.
     """
 
     name = "attribute"
-    version = 1
+    version = 2
 
     def __init__(self, criteria: Attribute, reader: Reader | None):
         self.criteria = criteria
@@ -48,13 +69,23 @@ class AttributeCheck:
         read = {label: float(scores[n]) for label, n in self.place.items()}
         feature = feature_score(sample.feature, sample.check, image, read)
         sex, age = read.get(sample.sex), read.get(OF_AGE.format(sample.age_group), read.get(sample.age_group))
-        seen = {"attribute_score": feature, "sex_score": sex, "age_score": age}
+        minor = minor_score(read)
+        seen = {"attribute_score": feature, "sex_score": sex, "age_score": age, "minor_score": minor}
+        if minor is not None and minor >= MOST_MINOR and not sample.minor:
+            return Verdict(False, seen, "looks like a minor", f"{minor:.2f}, less than {MOST_MINOR}", barred=True)
         least = self.criteria.threshold if sample.check.threshold is None else sample.check.threshold
         limits = (("feature", feature, least), ("sex", sex, self.criteria.person), ("age", age, self.criteria.person))
         for what, score, limit in limits:
             if score is not None and score < limit:
                 return Verdict(False, seen, f"{what} not seen", f"{score:.2f}, at least {limit}")
         return Verdict(None if feature is None else True, seen)
+
+
+def minor_score(read: dict[str, float]) -> float | None:
+    """Return how much a picture looks like one of a child or teenager; None where the reader cannot tell."""
+    if LOOKS_MINOR in read:
+        return read[LOOKS_MINOR]
+    return max((read[label] for label in MINOR_LABELS if label in read), default=None)
 
 
 def feature_score(name: str, check: Shown, image: Image.Image, read: dict[str, float]) -> float | None:
@@ -96,7 +127,8 @@ def descriptions(spec: Spec) -> Descriptions:
     for n, group in enumerate(groups):
         far = _all(criteria.age_groups[other] for place, other in enumerate(groups) if abs(place - n) > 1)
         descriptions_by_label[OF_AGE.format(group)] = (criteria.age_groups[group], far)
-    return {label: (yes, no) for label, (yes, no) in descriptions_by_label.items() if yes and no}
+    told = {label: (yes, no) for label, (yes, no) in descriptions_by_label.items() if yes and no}
+    return {**told, LOOKS_MINOR: MINOR}
 
 
 def _all(lists: Iterable[tuple[str, ...]]) -> tuple[str, ...]:

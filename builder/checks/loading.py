@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builder.checks.attribute import AttributeCheck, descriptions
+from builder.checks.attribute import AttributeCheck, descriptions, minor_score
 from builder.checks.duplicates import HashCheck
 from builder.checks.face import FaceCheck, ReadFaceCheck
 from builder.checks.integrity import IntegrityCheck
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
     from builder.models.classifiers import Reader
 
+log = logging.getLogger("agfd30k")
+UNJUDGED = "no picture is judged for whether it looks like a minor"
 VERSIONS = {check.name: check.version for check in (IntegrityCheck, FaceCheck, AttributeCheck, HashCheck)}
 
 
@@ -65,6 +68,9 @@ def build(spec: Spec, sources: dict[str, Source], device: torch.device) -> Check
         batched.append(AttributeCheck(criteria.attribute, reader))
     if criteria.duplicates:
         single.append(HashCheck())
+    if minor_score(dict.fromkeys(reader.labels if reader else (), 0.0)) is None:
+        model = f"{sources['attribute'].name} has no label child or teenager" if reader else "there is none"
+        log.warning("attribute check: %s: %s", model, UNJUDGED)
     return Checks(single, batched)
 
 

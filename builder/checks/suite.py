@@ -32,7 +32,7 @@ class Outcome:
         self.checks.update(verdict.observed)
         if verdict.passed is not None:
             self.checks["passed" if verdict.passed else "failed"].append(check.name)
-        if verdict.passed is False and check.rejects:
+        if verdict.passed is False and (check.rejects or verdict.barred):
             self.reason, self.detail = verdict.reason, verdict.detail
 
 

@@ -15,13 +15,15 @@ class Verdict:
     """What a check says of a picture. `passed` is None where the check cannot judge it; that never counts as passed.
 
     `observed` holds what was measured, by the names of the column `checks`; `reason` says in few words, the same for
-    all pictures alike, why a picture failed, and `detail` with which numbers.
+    all pictures alike, why a picture failed, and `detail` with which numbers. `barred` says that one that failed must
+    not be kept, whatever the table says of this check.
     """
 
     passed: bool | None
     observed: dict[str, Any] = field(default_factory=dict)
     reason: str = ""
     detail: str = ""
+    barred: bool = False
 
 
 class Check(Protocol):

@@ -11,6 +11,7 @@ from huggingface_hub import DatasetCardData
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from agfd30k import SPLITS
+from builder.checks.attribute import MOST_MINOR
 from builder.dataset.contents import Contents
 from builder.dataset.parquet import Config
 from builder.dataset.statistics import Statistics
@@ -124,7 +125,8 @@ def _attribute(limits: Attribute, features: Sequence[Feature]) -> str:
     least = f"score of the feature at least {limits.threshold:g}" + (f" ({', '.join(other)})" if other else "")
     lit = f"; {', '.join([*dark, *light])}" if dark or light else ""
     fails = "made again" if limits.on_fail == "reject" else "kept and not verified"
-    return f"{least}, scores of sex and age at least {limits.person:g}{lit}; what fails is {fails}"
+    young = f"no adult is kept who looks like a minor (`minor_score` {MOST_MINOR:g} or more, where it could be read)"
+    return f"{least}, scores of sex and age at least {limits.person:g}{lit}; what fails is {fails}; {young}"
 
 
 def _duplicates(limits: Duplicates, features: Sequence[Feature]) -> str:

@@ -20,6 +20,7 @@ def lines(plan: Plan, tokenize: Callable[[str], list[int]] | None) -> Iterator[s
     yield f"{spec.name}: {plan.chosen:,} of {len(plan):,} pictures in {len(plan.shards):,} shards of {plan.shard_size}"
     yield f"model {spec.recipe.model}, {spec.recipe.steps} steps, guidance scale {spec.recipe.guidance_scale}"
     yield f"checks: {', '.join(_checks(plan.spec.checks)) or 'that a picture is neither black nor flat'}"
+    yield f"looks like a minor: {_minors(plan.spec.checks)}"
     yield "" if tokenize else "(tokens: no tokenizer of this model at hand)"
     yield f"{'attribute / feature':<26}{'pictures':>9}{'phrases':>9}{'tokens':>8}  example"
     for attribute, features in spec.attributes.items():
@@ -43,6 +44,13 @@ def _checks(criteria: Criteria) -> Iterator[str]:
         if values:
             model = {"face": "detector", "attribute": "model"}.get(name)
             yield f"{name} ({getattr(values, model)})" if model else name
+
+
+def _minors(criteria: Criteria) -> str:
+    """Return who tells whether a picture of an adult looks like a minor."""
+    if criteria.attribute is None:
+        return "nobody can tell, for there is no attribute check"
+    return f"rejected by {criteria.attribute.model}, unless it is a classifier without a label child or teenager"
 
 
 def _longest(plan: Plan, cells: list[Cell], tokenize: Callable[[str], list[int]]) -> str:

@@ -36,10 +36,12 @@ class Face(Model):
 
 
 class Attribute(Model):
-    """The feature, the sex and the age that were asked for can be seen."""
+    """The feature, the sex and the age that were asked for can be seen, and no picture that was asked to show an adult
+    looks like one of a child or teenager."""
 
     model: Text
-    """A CLIP or SigLIP model, or an image classifier whose labels are names of features, sexes and age groups."""
+    """A CLIP or SigLIP model, or an image classifier whose labels are names of features, sexes and age groups; without
+    a label `child` or `teenager` it cannot tell who looks like a minor."""
     revision: Text = "main"
     """Branch, tag or commit of a model on the Hub."""
     threshold: Share = 0.5
@@ -47,7 +49,8 @@ class Attribute(Model):
     person: Share = 0.2
     """Least score of sex and age: a low one rejects only what clearly contradicts."""
     on_fail: Annotated[Literal["reject", "keep"], OneOf()] = "reject"
-    """What becomes of a picture that fails: `reject` it, or `keep` it, marked as not verified."""
+    """What becomes of a picture that fails: `reject` it, or `keep` it, marked as not verified. An adult who looks like
+    a minor is never kept."""
     sexes: dict[SexLabel, Words] = Field(default={}, examples=[{"male": ["a portrait photo of a man"]}])
     """Descriptions by sex, for a CLIP or SigLIP model."""
     age_groups: dict[Label, Words] = Field(default={}, examples=[{"old": ["a photo of an old person"]}])

@@ -49,11 +49,13 @@ class Template(Model):
 
 
 class Minors(Model):
-    """Pieces for every prompt that may show a person under 18; a table with such people needs them. Words against
-    nudity are added whatever stands here."""
+    """Pieces for every prompt that may show a person under 18; a table with such people needs them. `wearing everyday
+    clothes` and words against nudity are added whatever stands here, and nothing may weigh them away: in such prompts
+    weights go from 0 to 2, there is no BREAK, and the guidance scale is 2 or more."""
 
     positive: Words | None = None
-    """Added behind the last positive piece that has a field."""
+    """Added behind the last positive piece that has a field, after `wearing everyday clothes` where that is not among
+    them."""
     negative: Words | None = None
     """Added to the negative pieces."""
 

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from builder.checks.attribute import OF_AGE, AttributeCheck, by_light, descriptions
+from builder.checks import loading
+from builder.checks.attribute import LOOKS_MINOR, MINOR, OF_AGE, AttributeCheck, by_light, descriptions
 from builder.checks.suite import Checks, Outcome
+from builder.models.source import Source
 from builder.spec import table
 from builder.spec.criteria import Attribute
 from builder.spec.spec import SEXES
@@ -15,7 +17,7 @@ from tests.fixtures.builds import picture_of
 from tests.fixtures.photos import sample
 
 SPEC = table.load()
-PERSON = {"feature": "smile", "sex": "female", "age_group": "old"}
+PERSON = {"feature": "smile", "sex": "female", "age_group": "old", "minor": False}
 
 
 class Reads:
@@ -49,6 +51,13 @@ def verdict(scores, check=None, image=None, **criteria):
         ({"female": 0.9, "old": 0.9}, None, "", ""),
         ({"female": 0.1, "old": 0.9}, False, "sex not seen", "0.10, at least 0.2"),
         ({"angry": 0.0, "male": 0.0, "child": 0.0}, None, "", ""),
+        ({"smile": 1, LOOKS_MINOR: 0.5}, False, "looks like a minor", "0.50, less than 0.5"),
+        ({"smile": 0, LOOKS_MINOR: 0.9}, False, "looks like a minor", "0.90, less than 0.5"),
+        ({"smile": 1, LOOKS_MINOR: 0.49}, True, "", ""),
+        ({"smile": 1, LOOKS_MINOR: 0.1, "child": 0.9}, True, "", ""),
+        ({"smile": 1, "child": 0.1, "teenager": 0.8}, False, "looks like a minor", "0.80, less than 0.5"),
+        ({"smile": 1, "child": 0.7}, False, "looks like a minor", "0.70, less than 0.5"),
+        ({"smile": 1, "child": 0.4, "teenager": 0.4}, True, "", ""),
     ],
 )
 def test_scores_must_reach_their_limits(scores, passed, reason, detail):
@@ -56,7 +65,9 @@ def test_scores_must_reach_their_limits(scores, passed, reason, detail):
     found = verdict(scores)
     assert (found.passed, found.reason, found.detail) == (passed, reason, detail)
     seen = {"attribute_score": "smile", "sex_score": "female", "age_score": "old"}
-    assert found.observed == {name: scores.get(label) for name, label in seen.items()}
+    own = [scores[label] for label in ("child", "teenager") if label in scores]
+    young = scores.get(LOOKS_MINOR, max(own, default=None))
+    assert found.observed == {name: scores.get(label) for name, label in seen.items()} | {"minor_score": young}
 
 
 def test_a_features_own_threshold_goes_before_the_tables():
@@ -78,6 +89,37 @@ def test_a_picture_that_fails_is_rejected_or_kept_as_not_verified(on_fail, rejec
     Checks([], [check]).read([asked()], [picture_of(1)], [outcome])
     assert bool(outcome.reason) == rejects
     assert outcome.verified is False and outcome.checks["failed"] == ["attribute"]
+
+
+@pytest.mark.parametrize("on_fail", ["reject", "keep"])
+def test_whoever_looks_like_a_minor_and_was_not_asked_to_is_never_kept(on_fail):
+    """Also where the table keeps what fails; one that was asked as a minor passes, and its score is written down."""
+    check = AttributeCheck(Attribute(model="a model", on_fail=on_fail), Reads(smile=1, **{LOOKS_MINOR: 0.7}))
+    samples, outcomes = [replace(asked(), minor=minor) for minor in (False, True)], [Outcome(), Outcome()]
+    Checks([], [check]).read(samples, [picture_of(1), picture_of(2)], outcomes)
+    assert [outcome.reason for outcome in outcomes] == ["looks like a minor", ""]
+    assert [outcome.verified for outcome in outcomes] == [False, True]
+    assert [outcome.checks["minor_score"] for outcome in outcomes] == [0.7, 0.7]
+
+
+@pytest.mark.parametrize("light", [{"darker_than": 1.0}, {"highlights_over": 0.0}])
+def test_a_feature_of_light_does_not_hide_a_minor(light):
+    """The model reads every picture, also where the feature is judged without it."""
+    assert verdict({LOOKS_MINOR: 0.9}, light).reason == "looks like a minor"
+    assert verdict({LOOKS_MINOR: 0.1}, light).passed is True
+
+
+def test_a_model_that_cannot_tell_minors_is_named(monkeypatch, caplog):
+    """One whose own labels are neither child nor teenager: nothing is read, and the run says so."""
+    sources = {"attribute": Source("folder", "mine", "/somewhere/mine", "sha256:1")}
+    for labels, said in (({"smile": 1}, 1), ({"smile": 1, "teenager": 1}, 0), ({LOOKS_MINOR: 1}, 0), ({"child": 1}, 0)):
+        caplog.clear()
+        monkeypatch.setattr(loading, "_reader", lambda *_, labels=labels: Reads(**labels))
+        loading.build(SPEC, sources, None)
+        assert len(caplog.messages) == said
+        assert all("mine has no label child or teenager: no picture is judged" in line for line in caplog.messages)
+    loading.build(SPEC.changed(checks=SPEC.checks.without(["attribute"])), {}, None)
+    assert "attribute check: there is none: no picture is judged for whether" in caplog.messages[-1]
 
 
 def test_every_picture_gets_its_own_verdict_in_order():
@@ -159,4 +201,16 @@ def test_what_has_no_description_or_nothing_to_be_held_against_is_not_judged():
     attribute = SPEC.checks.attribute.changed(sexes={"male": ("a man",)}, age_groups={"child": ("a child",)})
     features = tuple(feature.changed(check=feature.check.changed(shows=(), opposite=())) for feature in SPEC.features)
     spec = SPEC.changed(features=features, checks=SPEC.checks.changed(attribute=attribute))
-    assert descriptions(spec) == {}
+    assert descriptions(spec) == {LOOKS_MINOR: MINOR}
+
+
+def test_what_a_minor_looks_like_is_told_whatever_the_table_says():
+    """Children and teenagers against adults, and young adults among them."""
+    yes, no = descriptions(SPEC)[LOOKS_MINOR]
+    assert any("teenager" in text for text in yes) and any("child" in text for text in yes)
+    assert any("25 years" in text for text in no) and not set(yes) & set(no)
+
+
+def test_the_check_has_a_new_version():
+    """A picture may get another verdict than from the version before."""
+    assert AttributeCheck.version == loading.VERSIONS["attribute"] == 2

@@ -134,7 +134,8 @@ def test_checks_are_told_with_their_models_and_limits(tmp_path, monkeypatch):
     assert "| `integrity` | the right size, neither black nor one colour | none |" in text
     assert "at least 0.3 of the picture's height" in text and "for `tea` | OpenCV's Haar cascades |" in text
     scores = "score of the feature at least 0.4 (`tea` 0.7), scores of sex and age at least 0.2"
-    assert f"| `attribute` | {scores}; what fails is kept and not verified | some/clip, revision `c0ffee` |" in text
+    young = "no adult is kept who looks like a minor (`minor_score` 0.5 or more, where it could be read)"
+    assert f"| `attribute` | {scores}; what fails is kept and not verified; {young} | some/clip" in text
     assert "more than 2 of 64 bits from any other's, more than 2 within a feature and sex | none |" in text
     found = re.search(r"\| banana \| 20 \| 20 \| 7 \| 6 \| 0 \| (\S+) \| (\d) refused \|", text)
     assert float(found[1]) == (20 + int(found[2])) / 20

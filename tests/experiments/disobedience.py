@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import binom
 
-from builder.checks.attribute import AttributeCheck
+from builder.checks.attribute import MINOR_LABELS, AttributeCheck
 from builder.checks.suite import Checks
 from builder.common.intervals import wilson
 from builder.plan.plan import Plan
@@ -98,7 +98,8 @@ class Verifier:
         sample = attempt.sample
         rate = TRUE_POSITIVE if obeys(sample.sex, attempt.seed) else FALSE_POSITIVE
         passes = chance(attempt.seed, "verifier") < rate and sample.feature != self.never
-        return np.where(np.array(self.labels) == sample.feature, 0.9 if passes else 0.1, 1.0)
+        others = np.where(np.isin(self.labels, MINOR_LABELS), 0.0, 1.0)  # nobody looks like a minor who shall not
+        return np.where(np.array(self.labels) == sample.feature, 0.9 if passes else 0.1, others)
 
 
 def run(folder, *arguments, never="", attempts=ATTEMPTS):

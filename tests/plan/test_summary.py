@@ -56,3 +56,12 @@ def test_a_damaged_tokenizer_is_one_line(tmp_path, files):
 def test_a_home_folder_of_nobody_is_one_line():
     with pytest.raises(UserError, match="~nobody1/x: there is no such user here"):
         tokenizer.tokenizer("~nobody1/x", "main")
+
+
+def test_who_tells_minors_is_said(tmp_path):
+    """Before anything is made: the attribute check's model, or nobody."""
+    spec = table.load()
+    said = list(summary.lines(Plan(spec, limit=2), None))
+    assert "looks like a minor: rejected by openai/clip-vit-large-patch14, unless it is a classifier without" in said[3]
+    bare = spec.changed(checks=spec.checks.without(["attribute"]))
+    assert "looks like a minor: nobody can tell, for there is no attribute check" in summary.lines(Plan(bare), None)
