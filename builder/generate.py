@@ -7,6 +7,7 @@ import os
 import shlex
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -17,8 +18,12 @@ from builder.common import cli
 from builder.common.errors import UserError
 
 if TYPE_CHECKING:
+    from builder.dataset.statistics import Statistics
     from builder.generation.config import GenerateConfig
     from builder.generation.worker import Ended, Run
+
+RETRY = 10
+"""Seconds between two tries to make a release of a folder that others write in."""
 
 
 def generate(
@@ -174,25 +179,39 @@ def _say_start(config: GenerateConfig) -> None:
         plan = config.plan
         left = plan.chosen - RowCount(config.raw)(plan.shards)
         what = f"{counted(plan.chosen, 'picture')} by {plan.spec.recipe.model} in {config.raw}, {max(0, left):,} left"
-        print(f"making {what}", file=sys.stderr, flush=True)
+        print(f"making {what}", flush=True)
 
 
 def _end(ended: Ended, run: Run, out: Path) -> int:
     """Say how it ended; where nothing is left to do, make the release. Returns the exit status."""
+    from builder.dataset import packing
+
+    while not ended.signal:
+        try:
+            statistics = _release(out, run, tell=run.rank.index == 0 and not ended.worked)
+        except UserError as error:
+            if not run.others_write():
+                raise
+            print(f"no release yet: {error}; trying again in {RETRY} s", file=sys.stderr, flush=True)
+            time.sleep(RETRY)
+            ended = run.run()  # they may have opened again what was done
+            continue
+        if statistics:
+            print(packing.summary(statistics, run.raw.recipe, out))
+            print(_next(out, run.raw.recipe.model.kind == "preview"))
+        return 0
+    where = run.raw.folder
+    print(f"stopped; all that was made is safe in {where}: run the same command again to go on", file=sys.stderr)
+    return 128 + ended.signal
+
+
+def _release(out: Path, run: Run, tell: bool) -> Statistics | None:
+    """Make the release; None where it is there already, unless its statistics shall be told."""
     from builder.common.progress import heartbeat
     from builder.dataset import packing
 
-    folder = run.raw.folder
-    if ended.signal:
-        print(f"stopped; all that was made is safe in {folder}: run the same command again to go on", file=sys.stderr)
-        return 128 + ended.signal
-    first = run.rank.index == 0 and not ended.worked
     with heartbeat(lambda: f"making the release {out}"):
-        statistics = packing.pack(run.raw, out)[0] if first else packing.pack_stale(run.raw, out)
-    if statistics:
-        print(packing.summary(statistics, run.raw.recipe, out))
-        print(_next(out, run.raw.recipe.model.kind == "preview"))
-    return 0
+        return packing.pack(run.raw, out)[0] if tell else packing.pack_stale(run.raw, out)
 
 
 def _next(out: Path, is_preview: bool) -> str:

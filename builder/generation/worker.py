@@ -15,8 +15,10 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import agfd30k
 from builder.checks import loading
 from builder.checks.suite import Outcome
 from builder.generation import deduplication
@@ -134,6 +136,10 @@ class Run:
                 self._rounds()
         return Ended(self.stop.signal, worked=self.pipeline is not None)
 
+    def others_write(self) -> bool:
+        """Return True where another process is writing in this folder, whatever it was asked for."""
+        return any(map(_is_locked, agfd30k.shards(self.raw.folder)))
+
     def _progress(self) -> Progress:
         rows, rejected, shards = RowCount(self.config.raw), RowCount(self.config.raw, REJECTED), self.plan.shards
         return Progress(self.plan.chosen, lambda: (rows(shards), rejected(shards)), self.rank.local == 0)
@@ -162,7 +168,7 @@ class Run:
         """Wait while other processes are writing all that is left; returns True when everything is done."""
         left = self._left()
         with self.stop.at_once(), self.progress.during("waiting for other processes", Holdup(left, self.raw)):
-            while left and all(map(self._is_locked, left)):
+            while left and all(_is_locked(self.raw.shard_folder(shard)) for shard in left):
                 time.sleep(PAUSE)
                 left[:] = [shard for shard in left if not self._is_done(shard)]
         return not left and not self._left()
@@ -173,16 +179,6 @@ class Run:
 
     def _left(self) -> list[Shard]:
         return [shard for shard in self.plan.shards if not self._is_done(shard)]
-
-    def _is_locked(self, shard: Shard) -> bool:
-        """Return True where another process is writing a shard at this moment."""
-        folder = self.raw.shard_folder(shard)
-        try:
-            if folder.exists():
-                lock(folder).release()
-        except Locked:
-            return True
-        return False
 
     def _is_done(self, shard: Shard) -> bool:
         return self.raw.is_done(self.plan, shard)
@@ -268,3 +264,13 @@ class Run:
             options = {"safety_checker": models.safety_checker, "vae": models.vae}
             self.pipeline = self.load(models.model, spec.recipe, device, **options)
         return self.pipeline
+
+
+def _is_locked(shard: Path) -> bool:
+    """Return True where another process is writing a shard at this moment."""
+    try:
+        if shard.exists():
+            lock(shard).release()
+    except Locked:
+        return True
+    return False

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from tests.experiments.kill import content, finish, trial
+from tests.experiments.kill import SMALL, content, finish, startup, trial
 
 pytestmark = pytest.mark.process
 
@@ -23,3 +23,11 @@ def test_nothing_committed_is_lost_doubled_or_torn(tmp_path, undisturbed, ranks)
     assert found["kills"] == 3 and found["refilling"] >= 1 and found["as undisturbed"] and found["taken back"] > 20
     assert found["lost"] == found["doubled"] == found["torn"] == 0
     assert found["most redone"] <= found["allowed"]
+
+
+@pytest.mark.parametrize(("ranks", "whole"), [(1, False), (2, False), (2, True)])
+def test_no_worker_goes_on_alone_when_it_is_killed_while_it_starts(tmp_path, ranks, whole):
+    """Killed in its first seconds, a launch leaves no process that holds a lock, and the next one makes all."""
+    finish(tmp_path / "undisturbed", ranks=0, arguments=SMALL)
+    found = startup(tmp_path, ranks, whole, 2, random.Random(ranks), content(tmp_path / "undisturbed"))
+    assert found["left after 10 s"] == 0 and found["next ends with 0"] == found["as undisturbed"] == 2

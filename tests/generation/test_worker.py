@@ -17,11 +17,10 @@ import pytest
 from builder import verify
 from builder.generate import main as generate
 from builder.spec import table
-from tests.experiments.kill import BUILD, STANDIN, content, finish, lines, settled, start, tries, wait_for_tries
+from tests.experiments.kill import MARK, SMALL, STANDIN, content, end, finish, lines, start, tries, wait_for_tries
 
 pytestmark = pytest.mark.process
 PLAIN = [sys.executable, str(STANDIN)]
-SMALL = ["--model", "preview", "--only", "occlusion", "--scale", "0.02", "--shard-size", "16", "--batch-size", "4"]
 
 
 def run(folder, *arguments, command=PLAIN, **options):
@@ -98,17 +97,18 @@ def test_a_signal_ends_the_run_after_the_batch_with_everything_durable(calm, tmp
     assert content(tmp_path) == content(calm)
 
 
-def test_the_launchers_death_ends_the_run_too(tmp_path):
-    """`accelerate launch` does not pass on the SIGTERM that kills it: the orphan notices and stops after its batch."""
-    process = start(tmp_path, 1, delay=0.02, arguments=BUILD)
+@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_the_launchers_death_ends_the_run_too(calm, tmp_path, ranks, number):
+    """Whatever the launcher alone is killed with: 10 s later nobody is at work, and what was begun is committed."""
+    mark = str(tmp_path)
+    process = start(tmp_path, ranks, delay=0.1, arguments=SMALL, **{MARK: mark})
     wait_for_tries(process, tmp_path, 8)
-    process.terminate()
-    process.wait()
-    until, made = time.monotonic() + 60, -1
-    while made != (made := sum(tries(tmp_path).values())) or len(settled(tmp_path)) < made:
-        assert time.monotonic() < until
-        time.sleep(2)
-    assert made < 300
+    assert end(process, mark, number) == []
+    assert len(lines(tmp_path, "metadata.jsonl")) < 72
+    finish(tmp_path, ranks, arguments=SMALL)
+    assert content(tmp_path) == content(calm)
+    assert all(count == 1 for count in tries(tmp_path).values())
 
 
 def test_a_finished_build_loads_no_model(calm):
@@ -184,14 +184,58 @@ def test_a_lost_picture_ends_in_one_line_and_can_be_repaired(calm, tmp_path):
     assert content(tmp_path) == content(calm)
 
 
-def test_a_shard_that_another_run_is_writing_is_left_to_it(tmp_path):
-    """The second run makes the other shards; with nothing else to do it ends in one line."""
-    single = [*SMALL, "--shard-size", "100"]
-    first = start(tmp_path, 0, delay=0.2, arguments=single)
+SINGLE = [*SMALL, "--shard-size", "100"]
+"""One shard, so that a second run finds nothing but its lock."""
+
+
+def test_a_run_whose_work_another_has_waits_for_it(tmp_path):
+    """It makes nothing that the other makes, and status 0 means that all is there."""
+    first = start(tmp_path, 0, delay=0.1, arguments=SINGLE)
     wait_for_tries(first, tmp_path, 5)
-    assert "another process is writing here" in one_line(run(tmp_path, *single))
+    second = start(tmp_path, 0, arguments=SINGLE)
+    assert second.wait() == 0
+    assert len(lines(tmp_path, "metadata.jsonl")) == 72 and (tmp_path / "agfd30k" / "README.md").exists()
     assert first.wait() == 0
-    assert len(lines(tmp_path, "metadata.jsonl")) == 72
+    assert all(count == 1 for count in tries(tmp_path).values())
+
+
+def test_a_run_that_waits_finishes_what_the_other_leaves(tmp_path):
+    first = start(tmp_path, 0, delay=0.2, arguments=SINGLE)
+    wait_for_tries(first, tmp_path, 5)
+    second = start(tmp_path, 0, arguments=SINGLE)
+    time.sleep(6)
+    before = len(lines(tmp_path, "metadata.jsonl"))
+    first.kill()
+    first.wait()
+    assert second.wait() == 0
+    assert before < len(lines(tmp_path, "metadata.jsonl")) == 72
+
+
+def test_what_a_stopped_process_holds_is_waited_for_until_ctrl_c(tmp_path):
+    """It may go on, so its work is not taken from it; ^C while waiting ends at once."""
+    first = start(tmp_path, 0, delay=0.1, arguments=SINGLE)
+    wait_for_tries(first, tmp_path, 5)
+    first.send_signal(signal.SIGSTOP)
+    second = start(tmp_path, 0, arguments=SINGLE)
+    with pytest.raises(subprocess.TimeoutExpired):
+        second.wait(timeout=8)
+    second.send_signal(signal.SIGINT)
+    assert second.wait(timeout=4) == 128 + signal.SIGINT
+    assert "Traceback" not in (tmp_path / "errors.log").read_text()
+    first.send_signal(signal.SIGCONT)
+    assert first.wait() == 0 and len(lines(tmp_path, "metadata.jsonl")) == 72
+
+
+def test_runs_whose_choices_overlap_share_a_folder(calm, tmp_path):
+    """Each ends well when its own choice is there; the release holds both."""
+    part = [*SMALL, "--only", "occlusion/only_mask"]
+    part.remove("occlusion")
+    part.remove("--only")
+    runs = [start(tmp_path, 0, delay=0.05, arguments=choice) for choice in (SMALL, part, SMALL)]
+    assert [process.wait() for process in runs] == [0, 0, 0], (tmp_path / "errors.log").read_text()
+    assert all(count == 1 for count in tries(tmp_path).values())
+    finish(tmp_path, 0, arguments=SMALL)
+    assert len(lines(tmp_path, "metadata.jsonl")) == 72 and verify.main([str(tmp_path / "agfd30k-raw")]) == 0
 
 
 def test_two_runs_in_one_folder_share_it_and_whoever_ends_last_releases(calm, tmp_path):
@@ -247,7 +291,21 @@ def test_what_is_no_number_is_told_in_words(capsys, option, value):
 
 def test_progress_is_a_line_a_shard_where_there_is_no_terminal(tmp_path):
     said = run(tmp_path, *SMALL).stderr
-    assert "occlusion-00000: 16 pictures, " in said and "pictures/s | 72/72 in all" in said
+    assert "occlusion-00000: 16 pictures, " in said and "pictures/s | 72/72 in all; in this run 72, " in said
+
+
+def test_the_first_line_comes_before_anything_heavy(tmp_path):
+    """It says what is made, by what, where, and how much is left; the last ones what to do with it."""
+    assert run(tmp_path, *SMALL, "--limit", "1").stdout.startswith("making 1 picture by preview in agfd30k-raw, 1 left")
+    heavy = "import sys, builder.generate as g; g._say_start = lambda config: print(*sys.modules) or sys.exit()"
+    done = run(tmp_path, command=[sys.executable, "-c", f"{heavy}; sys.modules['builder.generate'].main({SMALL})"])
+    assert "builder.generate" in done.stdout and not {"torch", "cv2", "diffusers"} & set(done.stdout.split())
+    said = run(tmp_path, *SMALL).stdout
+    assert said.startswith("making 72 pictures by preview in agfd30k-raw, 71 left\n")
+    assert said.splitlines()[-2:] == [
+        "look at it: agfd30k report agfd30k",
+        "publish it: agfd30k upload agfd30k --repo-id you/AGFD-30K --allow-preview --allow-incomplete --dry-run",
+    ]
 
 
 def test_progress_is_one_bar_on_a_terminal(tmp_path):

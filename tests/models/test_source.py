@@ -72,7 +72,7 @@ def test_a_missing_attribute_model_ends_the_run_at_the_start(offline, model, cap
     assert build(*model) == 2
     said = one_line(capsys)
     assert "attribute check openai/clip-vit-large-patch14: the Hub cannot be reached" in said
-    assert "try again with network, give a local folder" in said and "--without attribute" in said
+    assert "try again with network, or give a local folder" in said and "--without attribute" in said
     assert not (tmp_path / "agfd30k-raw").exists()
 
 
