@@ -132,6 +132,7 @@ class Run:
                 if self.recorded is None or self.recorded.fingerprint != self.raw.fingerprint:
                     self._load()  # what cannot be loaded is not recorded
                 RawBuild.begin(self.config.raw, self.raw.recipe)
+                self.recorded = self.raw.recipe
                 self.raw.note_asked(self.plan)
                 self._rounds()
         return Ended(self.stop.signal, worked=self.pipeline is not None)
