@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builder.common.errors import UserError
+from builder.common.progress import duration
 from builder.generation.build_models import BuildModels
 from builder.generation.config import GenerateConfig
+from builder.generation.pace import Pace
 from builder.generation.process import Rank
 from builder.generation.worker import Run
 from builder.models import download
@@ -58,7 +60,7 @@ class Preflight:
         dtype = "float16" if self.rank.device.type == "cuda" else "float32"
         processes = "1 process" if self.rank.count == 1 else f"{self.rank.count} processes"
         yield f"device    {self.rank.device}, {dtype}, {processes}, {self.config.batch_size} pictures at once on each"
-        yield f"left      {self.left:,} of {self.plan.chosen:,} pictures"
+        yield f"left      {self.left:,} of {self.plan.chosen:,} pictures{self._time}"
         yield from (f"not seen  {line}" for line in self._unseen())
 
     def require(self) -> None:
@@ -80,6 +82,15 @@ class Preflight:
     def left(self) -> int:
         """Pictures that are not there yet."""
         return max(0, self.plan.chosen - RowCount(self.config.raw)(self.plan.shards))
+
+    @property
+    def _time(self) -> str:
+        """How long it will take, once that was measured."""
+        pace = Pace.last(self.config.raw, self.rank)
+        if pace is None or not self.left:
+            return ""
+        rate = pace.pictures_per_second
+        return f", {duration(self.left / rate)} at {rate:.2f} pictures/s, as measured in the last run"
 
     @property
     def _to_download(self) -> int:
@@ -105,7 +116,7 @@ class Preflight:
         release = picture * self.plan.chosen if self.left else 0
         needs: Counter[int] = Counter()
         places: dict[int, Path] = {}
-        wanted = ((cache_folder(), self._to_download), (self.config.raw, picture * self.left), (self.out, release))
+        wanted = ((self.config.raw, picture * self.left), (self.out, release), (cache_folder(), self._to_download))
         for place, need in wanted:
             disk = _there(place).stat().st_dev
             needs[disk] += int(need)

@@ -120,10 +120,16 @@ class Progress:
     def close(self) -> None:
         """Draw the bar for the last time; other processes may still be at work."""
         self.beating.close()
-        if self.bar is not None:
+        if self.main:
             self._look(now=True)
+        if self.bar is not None:
             self._draw(self.bar)
             self.bar.close()
+
+    @property
+    def pace(self) -> float:
+        """Kept pictures a second since the first batch of this run began."""
+        return max(0, self.done - self.paced) / max(time.monotonic() - self.started, 1e-9)
 
     def _all(self) -> str:
         """How much is there, and what this run has made of it."""
@@ -131,7 +137,7 @@ class Progress:
         new, rejected = self.done - self.before[0], self.rejected - self.before[1]
         if new <= 0 and rejected <= 0:
             return line
-        pace = max(0, self.done - self.paced) / max(time.monotonic() - self.started, 1e-9)
+        pace = self.pace
         left = f", {duration((self.total - self.done) / pace)} left" if pace > 0 and self.done < self.total else ""
         return f"{line}; in this run {new:,}, {rejected:,} rejected, {pace:.2f} pictures/s{left}"
 

@@ -25,6 +25,7 @@ from builder.generation import deduplication
 from builder.generation.batches import Opened, Try, Work
 from builder.generation.build_models import BuildModels
 from builder.generation.config import GenerateConfig
+from builder.generation.pace import Pace
 from builder.generation.process import Interrupted, Rank, Stop
 from builder.generation.progress import Holdup, Progress
 from builder.plan.plan import Shard
@@ -135,6 +136,8 @@ class Run:
                 self.recorded = self.raw.recipe
                 self.raw.note_asked(self.plan)
                 self._rounds()
+        if self.rank.index == 0 and self.pipeline is not None:
+            Pace.note(self.config.raw, self.rank, self.progress.pace)
         return Ended(self.stop.signal, worked=self.pipeline is not None)
 
     def others_write(self) -> bool:

@@ -152,7 +152,7 @@ def content(folder):
     """Every file of a raw build and its release, but what tells the time or guards a folder."""
     found = {}
     for path in sorted([*folder.glob("agfd30k-raw/**/*"), *folder.glob("agfd30k/**/*")]):
-        if path.is_file() and not path.name.endswith("lock"):
+        if path.is_file() and not path.name.endswith("lock") and path.name != ".pace.json":
             data = path.read_bytes()
             if path.name == "receipt.json":
                 data = {key: value for key, value in json.loads(data).items() if key != "finished"}

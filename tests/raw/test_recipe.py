@@ -11,9 +11,10 @@ from builder.common.errors import UserError
 from builder.dataset import packing
 from builder.models.source import ModelId, Source
 from builder.plan.plan import Plan
-from builder.raw.build import RawBuild, read_recipe, recorded_source
+from builder.raw.build import RawBuild, read_recipe
 from builder.raw.recipe import BuildRecipe
 from builder.raw.row_count import RowCount
+from builder.raw.shard_writer import lock
 from builder.spec import table
 from tests.fixtures.builds import CHECKER, SOURCE, own_table, recipe_of, write_raw, write_shard
 
@@ -41,17 +42,55 @@ def test_a_local_model_is_known_by_its_content_not_its_place():
 def test_a_hub_model_keeps_the_commit_the_build_began_with(tmp_path):
     source = Source("hub", SPEC.recipe.model, SPEC.recipe.model, "c0ffee")
     recipe = RawBuild.begin(tmp_path, recipe_of(SPEC, source)).recipe
-    assert read_recipe(tmp_path) == recipe
-    assert recorded_source(recipe, SPEC.recipe.model, "main") == source
-    assert recorded_source(recipe, SPEC.recipe.model, "v2") is None
-    assert recorded_source(recipe, "other/model", "main") is None
-    assert recorded_source(None, SPEC.recipe.model, "main") is None
+    assert read_recipe(tmp_path) == recipe and recipe.model == source.id
+
+
+def begun(folder, revision="1111"):
+    """A recipe, and a raw folder that it began."""
+    recipe = recipe_of(SPEC, Source("hub", "a/b", "a/b", revision))
+    return recipe, RawBuild.begin(folder, recipe)
 
 
 def test_another_commit_of_the_model_is_another_recipe(tmp_path):
-    RawBuild.begin(tmp_path, recipe_of(SPEC, Source("hub", "a/b", "a/b", "1111")))
+    """Once anything was made: one line of a shard is enough, also one of what was rejected."""
+    begun(tmp_path)
+    (tmp_path / "shards" / "base-00000").mkdir(parents=True)
+    (tmp_path / "shards" / "base-00000" / "rejected.jsonl").write_text("{}\n")
     with pytest.raises(UserError, match=r'model.revision: "1111" there, "2222" here'):
-        RawBuild.begin(tmp_path, recipe_of(SPEC, Source("hub", "a/b", "a/b", "2222")))
+        begun(tmp_path, "2222")
+
+
+def test_a_folder_in_which_nothing_was_made_takes_another_recipe(tmp_path):
+    """As after a first run that was stopped before its first picture; empty shards and locks are no pictures."""
+    begun(tmp_path)
+    shard = tmp_path / "shards" / "base-00000"
+    (shard / "images").mkdir(parents=True)
+    for name in ("metadata.jsonl", ".lock"):
+        (shard / name).touch()
+    recipe, _ = begun(tmp_path, "2222")
+    assert read_recipe(tmp_path) == recipe and not shard.exists()
+
+
+def test_a_folder_that_another_run_is_working_in_does_not(tmp_path):
+    begun(tmp_path)
+    (tmp_path / "shards" / "base-00000").mkdir(parents=True)
+    taken = lock(tmp_path / "shards" / "base-00000")
+    with pytest.raises(UserError, match="was made by another recipe"):
+        begun(tmp_path, "2222")
+    taken.release()
+    begun(tmp_path, "2222")
+
+
+def test_a_folder_of_something_else_is_not_taken(tmp_path):
+    """Nothing is written beside what the user keeps there; an empty folder, and one with hidden files alone, are."""
+    (tmp_path / ".DS_Store").touch()
+    begun(tmp_path)
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "holiday.jpg").write_bytes(b"")
+    with pytest.raises(UserError, match=r"other: is not empty \(holiday\.jpg\) and no raw build"):
+        begun(other)
+    assert [path.name for path in other.iterdir() if not path.name.endswith(".lock")] == ["holiday.jpg"]
 
 
 def test_shards_without_a_recipe_are_not_adopted(tmp_path):
@@ -202,6 +241,8 @@ def test_another_checker_or_vae_is_another_recipe(tmp_path):
     assert len({recipe.fingerprint for recipe in recipes}) == 3
     assert [BuildRecipe.parse(str(recipe)) for recipe in recipes] == recipes
     RawBuild.begin(tmp_path, recipes[0])
+    (tmp_path / "shards" / "base-00000").mkdir(parents=True)
+    (tmp_path / "shards" / "base-00000" / "rejected.jsonl").write_text("{}\n")
     for recipe, part in zip(recipes[1:], ("safety_checker.name", "vae: null there")):
         with pytest.raises(UserError, match=f"made by another recipe .*{part}"):
             RawBuild.begin(tmp_path, recipe)
