@@ -6,6 +6,7 @@ import pytest
 
 from builder.common.errors import UserError
 from builder.models import tokenizer
+from builder.plan import summary
 from builder.plan.plan import Plan
 from builder.spec import table
 from builder.spec.prompt_syntax import count_tokens
