@@ -49,15 +49,22 @@ style: $(VENV)/ready
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
+# pip says nothing for a minute or more; a line of the log in its place, now and then.
+define quietly
+@echo "$(1) ..."; (n=0; while sleep 15 >&- 2>&-; do n=$$((n + 15)); echo "  $$n s: $(1)"; done) & beat=$$!; \
+	$(2); status=$$?; kill $$beat; exit $$status
+endef
+PIP := pip install --quiet --disable-pip-version-check
+
 $(VENV)/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
-	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	$(call quietly,making the environment $(VENV),$(PYTHON) -m venv $(VENV))
+	$(call quietly,installing torch and the rest into $(VENV) (some 2 GB),$(VENV)/bin/$(PIP) -c constraints.txt -e ".[dev]")
 	@touch $@
 
 # The last datasets that runs loading scripts, with what the loader and the release need.
 $(OLD)/ready: pyproject.toml constraints-datasets3.txt
-	$(PYTHON) -m venv $(OLD)
-	$(OLD)/bin/pip install --quiet --disable-pip-version-check -r constraints-datasets3.txt
-	$(OLD)/bin/pip install --quiet --disable-pip-version-check --no-deps -e .
+	$(call quietly,making the environment $(OLD),$(PYTHON) -m venv $(OLD))
+	$(call quietly,installing the older datasets into $(OLD),$(OLD)/bin/$(PIP) -r constraints-datasets3.txt)
+	$(call quietly,installing this project into $(OLD),$(OLD)/bin/$(PIP) --no-deps -e .)
 	@touch $@

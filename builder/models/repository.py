@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 from builder.common.files import atomic, sha256
 from builder.common.retry import is_passing, one_line, status, with_retries
 from builder.models.faults import Damaged, Gated, ModelError, NoRevision, NoSpace, NotThere, Unreachable, WrongToken
@@ -172,6 +174,13 @@ def cache_folder() -> Path:
     return Path(constants.HF_HUB_CACHE)
 
 
+class _Silent(tqdm):
+    """A bar that draws nothing: small files are looked into before anything is said."""
+
+    def __init__(self, *_: object, **__: object):
+        super().__init__(disable=True)
+
+
 def _has_token() -> bool:
     from huggingface_hub import get_token
 
@@ -211,7 +220,8 @@ def _download(role: str, name: str, commit: str, path: str) -> bytes:
 def _downloaded(role: str, name: str, commit: str, path: str) -> Path:
     from huggingface_hub import hf_hub_download
 
+    call = functools.partial(hf_hub_download, name, path, revision=commit, tqdm_class=_Silent)
     try:
-        return Path(with_retries(f"{role} {name}", lambda: hf_hub_download(name, path, revision=commit)))
+        return Path(with_retries(f"{role} {name}", call))
     except Exception as error:
         raise fault_of(role, name, commit, error) from error
