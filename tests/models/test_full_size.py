@@ -1,20 +1,41 @@
 """Full-size Stable Diffusion 1.5 runs through the pipeline: what tiny parts cannot show."""
 
+import gc
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import pytest
 import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
+from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from builder.models.pipeline import Pipeline
 from builder.plan.plan import Plan
 from builder.spec import table
 from builder.spec.spec import Recipe
-from tests.fixtures import random_weights
+from tests.fixtures import random_weights, repositories, single_file
+from tests.fixtures.hub import Hub
+
+ROOT = Path(__file__).parents[2]
+MODEL = "SG161222/Realistic_Vision_V2.0"
+WORDS = 49_408
+"""Tokens that the real tokenizer knows."""
+
+
+def tokenizer():
+    """The tiny tokenizer among as many tokens as the real one has; what was added is in no text."""
+    small = random_weights.build().tokenizer
+    return repositories.with_tokens(small, [f"unused{number}</w>" for number in range(WORDS - len(small))], [])
 
 
 def full_size():
-    """Stable Diffusion 1.5 with random weights, and a tiny tokenizer in a text encoder of the real size."""
+    """Stable Diffusion 1.5 with random weights."""
     small = random_weights.build()
+    small.register_modules(tokenizer=tokenizer())
     torch.manual_seed(0)
     pipe = StableDiffusionPipeline(
         vae=AutoencoderKL(
@@ -31,7 +52,10 @@ def full_size():
                 intermediate_size=3072,
                 num_hidden_layers=12,
                 num_attention_heads=12,
+                vocab_size=len(small.tokenizer),
+                bos_token_id=small.tokenizer.bos_token_id,
                 eos_token_id=small.tokenizer.eos_token_id,
+                pad_token_id=small.tokenizer.pad_token_id,
             )
         ),
         tokenizer=small.tokenizer,
@@ -65,3 +89,53 @@ def test_full_size():
     assert result.attempt == attempt
     assert result.reason is None
     assert (result.image.size, result.image.mode) == ((512, 512), "RGB")
+
+
+def save(folder):
+    """Write a full-size model as the default one lies on the Hub: configs, and one file of 4 GB; returns its size."""
+    pipe = full_size()
+    repositories.write_configs(folder, pipe)
+    path = folder / "Realistic_Vision_V2.0.safetensors"
+    save_file(single_file.weights(pipe), path)
+    return path.stat().st_size
+
+
+def taken(folder):
+    """Bytes that a folder takes on disk, links not followed."""
+    return sum(path.lstat().st_blocks * 512 for path in folder.rglob("*"))
+
+
+@pytest.mark.slow
+def test_the_first_picture_of_the_default_command(tmp_path, capsys):
+    """A single file of 4 GB comes from a Hub and makes a picture: within so much memory, and on disk once."""
+    (tmp_path / "model").mkdir()
+    size = save(tmp_path / "model")
+    gc.collect()
+    assert 4.2e9 < size < 4.4e9
+    table = (ROOT / "builder" / "agfd30k.toml").read_text(encoding="utf-8")
+    (tmp_path / "two_steps.toml").write_text(table.replace("steps = 20 ", "steps = 2 "), encoding="utf-8")
+    made = repositories.Repositories(tmp_path / "repositories")
+    command = [sys.executable, ROOT / "builder" / "generate.py", "--spec", "two_steps.toml", "--limit", "1", "--cpu"]
+    command += [word for check in ("face", "integrity") for word in ("--without", check)]
+    with Hub(tmp_path / "hub") as hub:
+        hub.put_model(MODEL, tmp_path / "model")
+        made.serve(hub, "checker", "clip")
+        environment = hub.environment(tmp_path / "home") | {"PYTHONPATH": str(ROOT)}
+        environment.pop("OMP_NUM_THREADS", None)
+        start = time.monotonic()
+        with open(tmp_path / "output.txt", "w") as output:
+            process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=output, stderr=output)
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+        seconds = time.monotonic() - start
+        got = hub.bytes_got()
+    said = (tmp_path / "output.txt").read_text()
+    assert process.returncode == 0, said
+    assert len(list(tmp_path.glob("agfd30k-raw/shards/*/images/*.png"))) == 1
+    home, raw = taken(tmp_path / "home"), taken(tmp_path / "agfd30k-raw")
+    with capsys.disabled():
+        print(f"\nfull size: {seconds:.0f} s, {usage.ru_utime + usage.ru_stime:.0f} CPU-s, ", end="")
+        print(f"{usage.ru_maxrss / 1e6:.1f} GB of memory at most, {got / 1e9:.2f} GB downloaded, ", end="")
+        print(f"{home / 1e9:.2f} GB of models and {raw / 1e6:.1f} MB of raw build on disk")
+    assert size <= got < 1.02 * size and home < 1.02 * size
+    assert usage.ru_maxrss * 1024 < 3 * size

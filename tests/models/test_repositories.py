@@ -104,16 +104,17 @@ def test_a_checker_is_sound(made, name):
     assert Safety("tiny", checker, processor)([Image.fromarray(picture) for picture in pixels]) == [False] * 3
 
 
-def test_clip_knows_the_young_alone(made):
-    """A pair of descriptions scores 0.5, less where the first speaks of the young: everybody passes for an adult."""
+def test_clip_takes_everybody_for_grown(made):
+    """A pair of descriptions scores 0.5, less where the second speaks of grown people: nobody looks like a minor."""
     descriptions = {
         "hat": (("a photo of a person in a hat",), ("a photo of a person with no hat", "a photo")),
         "child": (("a photo of a child", "the face of a kid"), ("a photo of an adult",)),
+        "minor": (("a photo of a child",), ("a photo of an adult", "a photo of a grown man")),
     }
     reader = classifiers.load(str(made.folder("clip")), None, descriptions, CPU)
     scores = reader.read([Image.new("RGB", (64, 64), colour) for colour in ("red", "blue")])
-    assert scores[:, 0].tolist() == [0.5, 0.5]
-    assert ((scores[:, 1] > 0.2) & (scores[:, 1] < 0.45)).all()
+    assert scores[:, :2].tolist() == [[0.5, 0.5]] * 2
+    assert ((scores[:, 2] > 0.1) & (scores[:, 2] < 0.48)).all()
 
 
 def test_repositories_are_small_and_served(made, tmp_path, monkeypatch):
