@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-BEAT = 30.0
-"""Seconds between two lines of a log."""
+BEAT, TICK = 30.0, 1.0
+"""Seconds between two lines of a log, and between two looks of a bar at the clock."""
 
 
 def counted(number: int, noun: str) -> str:
@@ -19,7 +19,7 @@ def counted(number: int, noun: str) -> str:
     >>> counted(1, "picture"), counted(1200, "picture"), counted(2, "try")
     ('1 picture', '1,200 pictures', '2 tries')
     """
-    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}es" if noun.endswith("s") else f"{noun}s"
     return f"{number:,} {noun if number == 1 else plural}"
 
 
@@ -33,21 +33,29 @@ def duration(seconds: float) -> str:
 @contextmanager
 def heartbeat(line: Callable[[], str], pause: float | None = None) -> Iterator[None]:
     """Print a line every BEAT seconds, where nobody looks at a bar: whoever reads the log sees that it goes on."""
+    if is_watched():
+        yield
+        return
+    with repeated(lambda: print(line(), file=sys.stderr, flush=True), BEAT if pause is None else pause):
+        yield
+
+
+@contextmanager
+def repeated(action: Callable[[], object], pause: float) -> Iterator[None]:
+    """Do something every `pause` seconds, in a thread of its own."""
     ended = threading.Event()
 
-    def beat() -> None:
-        while not ended.wait(BEAT if pause is None else pause):
-            print(line(), file=sys.stderr, flush=True)
+    def repeat() -> None:
+        while not ended.wait(pause):
+            action()
 
-    thread = threading.Thread(target=beat, daemon=True)
-    if not is_watched():
-        thread.start()
+    thread = threading.Thread(target=repeat, daemon=True)
+    thread.start()
     try:
         yield
     finally:
         ended.set()
-        if thread.is_alive():
-            thread.join()
+        thread.join()
 
 
 def is_watched() -> bool:

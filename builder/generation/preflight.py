@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builder.common.errors import UserError
-from builder.common.progress import duration
+from builder.common.progress import counted, duration
 from builder.generation.build_models import BuildModels
 from builder.generation.config import GenerateConfig
 from builder.generation.pace import Pace
@@ -53,13 +53,15 @@ class Preflight:
             yield f"safety    {checker.id}"
         missing = download.missing(self.models)
         count = sum(map(len, missing.values()))
-        what = f"{count} files, {download.size(self._to_download)}, to {cache_folder()}" if count else "nothing"
+        what = (
+            f"{counted(count, 'file')}, {download.size(self._to_download)}, to {cache_folder()}" if count else "nothing"
+        )
         yield f"download  {what}"
         places = ", ".join(f"{download.size(need)} at {place}" for place, need, _ in self._disk())
         yield f"disk      {places or 'nothing more'}"
         dtype = "float16" if self.rank.device.type == "cuda" else "float32"
-        processes = "1 process" if self.rank.count == 1 else f"{self.rank.count} processes"
-        yield f"device    {self.rank.device}, {dtype}, {processes}, {self.config.batch_size} pictures at once on each"
+        processes, batch = counted(self.rank.count, "process"), counted(self.config.batch_size, "picture")
+        yield f"device    {self.rank.device}, {dtype}, {processes}, {batch} at once on each"
         yield f"left      {self.left:,} of {self.plan.chosen:,} pictures{self._time}"
         yield from (f"not seen  {line}" for line in self._unseen())
 

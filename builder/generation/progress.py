@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from builder.common.progress import counted, duration, heartbeat, is_watched, progress_bar
+from builder.common.progress import TICK, counted, duration, heartbeat, is_watched, progress_bar, repeated
 from builder.plan.plan import Shard
 from builder.raw.build import RawBuild
 from builder.raw.layout import REJECTED, ROWS
@@ -71,7 +71,9 @@ class Progress:
         watched = main and is_watched()
         self.bar = progress_bar(total=total, initial=self.done, unit="picture", smoothing=0.05) if watched else None
         self.beating = ExitStack()
-        if main:
+        if self.bar is not None:
+            self.beating.enter_context(repeated(self.bar.refresh, TICK))
+        elif main:
             self.beating.enter_context(heartbeat(self.line))
 
     def begin(self) -> None:

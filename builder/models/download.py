@@ -22,14 +22,11 @@ from tqdm import tqdm
 
 from builder.common.errors import UserError
 from builder.common.files import sha256
-from builder.common.progress import progress_bar
+from builder.common.progress import counted, duration, heartbeat, progress_bar
 from builder.common.retry import is_passing, with_retries
 from builder.models.faults import Damaged, Interrupted, Unreachable
 from builder.models.repository import File, cache_folder, fault_of
 from builder.models.source import Source
-
-EVERY = 30
-"""Seconds from line to line where nobody looks at a bar."""
 
 
 class Received:
@@ -37,18 +34,19 @@ class Received:
 
     def __init__(self, total: int, title: str):
         self.total, self.title, self.done = total, title, 0
-        self.started = self.told = time.monotonic()
+        self.started = time.monotonic()
         self.bar = progress_bar(total=total, unit="B", unit_scale=True, desc=title, smoothing=0.05)
 
     def add(self, count: float) -> None:
         """So many more bytes have come; fewer than none where a file begins anew."""
         self.done += int(count)
         self.bar.update(count)
-        if self.bar.disable and time.monotonic() - self.told >= EVERY:
-            self.told = time.monotonic()
-            pace = self.done / (self.told - self.started)
-            left = f", {(self.total - self.done) / pace / 60:.0f} min left" if pace > 0 else ""
-            print(f"{self.title}: {size(self.done)} of {size(self.total)}, {size(pace)}/s{left}", file=sys.stderr)
+
+    def line(self) -> str:
+        """What is said of it where nobody looks at a bar."""
+        pace = self.done / max(time.monotonic() - self.started, 1e-9)
+        left = f", {duration((self.total - self.done) / pace)} left" if pace > 0 else ""
+        return f"{self.title}: {size(self.done)} of {size(self.total)}, {size(pace)}/s{left}"
 
     def close(self) -> None:
         self.bar.close()
@@ -136,10 +134,10 @@ def _cached(source: Source, file: File) -> str | None:
 
 def _fetch(source: Source, files: list[File], loud: bool) -> None:
     total = sum(file.size for file in files)
-    count = "1 file" if len(files) == 1 else f"{len(files)} files"
     if loud:
+        count = counted(len(files), "file")
         print(f"downloading {source.name}: {count}, {size(total)}, to {cache_folder()}", file=sys.stderr, flush=True)
-    with closing(Received(total, f"downloading {source.name}")) as received:
+    with closing(Received(total, f"downloading {source.name}")) as received, heartbeat(received.line):
         for file in files:
             try:
                 _persistently(source, file, received)

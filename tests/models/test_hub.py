@@ -4,6 +4,7 @@ import errno
 import hashlib
 import math
 import os
+import re
 import shutil
 
 import pytest
@@ -256,3 +257,12 @@ def test_sixteen_bits_for_a_gpu(hub, made):
 def test_the_recipe_of_the_rehearsal_is_the_shipped_one():
     assert Recipe(model="preview").safety_checker == CHECKER == REPOSITORIES["checker"].repo
     assert REPOSITORIES["realistic_vision"].repo == VISION.model and repositories.INDEX["safety_checker"]
+
+
+def test_a_log_is_told_how_a_download_goes():
+    """How much of how much, how fast, and how long it will take."""
+    received = download.Received(4_000_000_000, "downloading owner/name")
+    received.started -= 10
+    received.add(1_000_000_000)
+    assert re.fullmatch(r"downloading owner/name: 1\.0 GB of 4\.0 GB, \d+ MB/s, 0:00:3\d left", received.line())
+    received.close()
