@@ -22,6 +22,8 @@ CLASSES = {
 }
 """The parts of a model, the library each is of, and the classes that fit."""
 CHANNELS = 4
+WIDTH_OF_2 = 1024
+"""Of the text encoder of Stable Diffusion 2, whose prompts the web UI reads in another way."""
 MOST_HEADER = 100 << 20
 INPUT = "model.diffusion_model.input_blocks.0.0.weight"
 """The first weight of a single file's UNet, (width, channels, 3, 3)."""
@@ -65,6 +67,8 @@ def _misfits(repository: Repository) -> Iterator[str]:
     unet, text = repository.document("unet/config.json"), repository.document("text_encoder/config.json")
     if unet.get("in_channels", CHANNELS) != CHANNELS:
         yield _channels(unet["in_channels"])
+    if text.get("hidden_size") == WIDTH_OF_2:
+        yield f"it is a Stable Diffusion 2, whose prompts are {WIDTH_OF_2} wide"
     if unet.get("addition_embed_type"):
         yield "its UNet wants more than a prompt, as Stable Diffusion XL's"
     if unet.get("cross_attention_dim") != text.get("hidden_size"):

@@ -32,6 +32,7 @@ def test_stable_diffusion_runs(tmp_path):
         ({INDEX: {"_class_name": "StableDiffusionInpaintPipeline"}}, "it is a StableDiffusionInpaintPipeline"),
         ({UNET: {"in_channels": 9}}, "its UNet takes 9 channels"),
         ({UNET: {"cross_attention_dim": 2048}}, "its UNet and its text encoder do not fit (2048 wide)"),
+        ({UNET: {"cross_attention_dim": 1024}, TEXT: {"hidden_size": 1024}}, "it is a Stable Diffusion 2"),
         ({UNET: {"addition_embed_type": "text_time"}}, "its UNet wants more than a prompt"),
         ({TEXT: {"vocab_size": 49408}}, "its tokenizer knows 1 tokens, its text encoder 49408"),
         ({INDEX: {"unet": ["my_unet", "MyUNet"]}}, "its unet is code of its own (my_unet), which is not run"),
