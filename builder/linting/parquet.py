@@ -162,9 +162,11 @@ def checked(release: Release) -> Iterator[str]:
     if release.info is None:  # `readme` says so
         return
     for name in release.parquet:
-        with _naming(name):
-            named = pc.unique(pq.read_table(release.folder / name, columns=["safety_checker"])[0]).to_pylist()
-        for other in named:
+        named: set[Any] = set()
+        with _naming(name), pq.ParquetFile(release.folder / name) as file:
+            for batch in file.iter_batches(5000, columns=["safety_checker"]):
+                named.update(pc.unique(batch.column(0)).to_pylist())
+        for other in sorted(named, key=str):
             if other != release.info.checker:
                 claim = f"rows name {other or 'no safety checker'}, README.md {release.info.checker or 'none'}"
                 yield f"{name}: {claim}"

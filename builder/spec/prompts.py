@@ -38,7 +38,7 @@ def render(spec: Spec, feature: Feature, age: int, subject: str, ethnicity: str,
     fields = {"age": str(age), "subject": subject, "ethnicity": spec.ethnicities[ethnicity], "phrase": phrase}
     positive, negative = _fill(feature.positive, fields), list(feature.negative)
     broken: list[Fault] = []
-    if is_minor(age, ", ".join(positive)):
+    if is_minor(age, ", ".join(filter(None, positive))):
         place = max(n for n, piece in enumerate(feature.positive, 1) if "{" in piece)
         positive[place:place] = _clothes(spec)
         unwanted = [*spec.minors["negative"], *NUDITY]

@@ -295,7 +295,7 @@ def test_dry_run():
     """A dry run shows the pictures of each config and in all, and each feature with an example."""
     lines = list(summary.lines(PLAN, str.split))
     assert lines[0].startswith("AGFD-30K: 30,000 of 30,000 pictures in ")
-    shown = {line.split()[0]: line.split()[1] for line in lines[5:] if not line.startswith(" ")}
+    shown = {line.split()[0]: line.split()[1] for line in lines[6:] if not line.startswith(" ")}
     assert shown == {
         **{"age": "4,200", "emotion": "2,400", "occlusion": "3,600", "illumination": "1,800", "pose": "4,600"},
         **{"hair": "4,200", "others": "7,600", "base": "1,600", "all": "30,000"},

@@ -279,7 +279,7 @@ def test_a_preview_says_so_at_the_top(out, tmp_path, sign):
     """Its mark or its tag alone is enough, and so is the mark of a card whose YAML is broken."""
     card = (out / "README.md").read_text()
     card = (
-        card.replace("model hub -->", "model preview -->")
+        card.replace("model hub, ", "model preview, ")
         if sign == "mark"
         else card.replace("tags:\n", "tags:\n- preview\n", 1)
     )

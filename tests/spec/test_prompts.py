@@ -419,6 +419,14 @@ def test_a_minors_negative_prompt_may_be_against_what_is_no_clothes(piece):
     assert piece in of_a_girl(negative=(piece,))[1]
 
 
+def test_an_age_that_pieces_put_together_makes_a_minor():
+    """Pieces that are empty are gone before it is judged, as they are from the prompt."""
+    row = changed("base", positive=("{age} y.o {subject}", "{ethnicity}", "aged", "{phrase}", "12 and smiling"))
+    positive, negative = render(SPEC, row, 30, "man", "asian", "")
+    assert "aged, 12" in positive.replace("wearing everyday clothes, ", "") and "nsfw" in negative
+    assert "wearing everyday clothes" in positive
+
+
 @given(prompts.filter(lambda text: "\n" not in text and text.strip()))
 @settings(max_examples=300, deadline=None)
 def test_whatever_a_phrase_is_a_minor_wears_clothes(phrase):
