@@ -30,8 +30,8 @@ from builder.plan.plan import Shard
 from builder.plan.sample import Result
 from builder.raw.build import RawBuild, read_recipe, recorded_checks, recorded_source
 from builder.raw.layout import REJECTED
-from builder.raw.recipe import BuildRecipe, Settings
 from builder.raw.receipts import Reopened
+from builder.raw.recipe import BuildRecipe, Settings
 from builder.raw.row_count import RowCount
 from builder.raw.rows import rejection
 from builder.raw.shard_writer import Locked, ShardWriter, lock
