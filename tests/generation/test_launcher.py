@@ -39,7 +39,7 @@ def gone(mark, seconds):
 @pytest.mark.parametrize(
     ("before", "seconds"),
     [
-        ("", 5),
+        ("launcher._outlive = lambda *_: None", 5),
         ("sys.platform = 'other'", 5),
         ("import signal; signal.signal(signal.SIGTERM, lambda *_: sys.platform)", 60),
     ],
