@@ -36,19 +36,25 @@ def is_first_here() -> bool:
 
 
 @functools.cache
-def watch() -> None:
-    """Send SIGTERM to this process when its launcher dies, and once more after GRACE seconds.
+def watch() -> int | None:
+    """Send SIGTERM to this process when its launcher dies, and once more after GRACE seconds; returns its id.
 
     To be called as early as possible. Does nothing where no launcher has started this process.
     """
     if not is_launched():
-        return
+        return None
     launcher = os.getppid()
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != launcher or is_adopted():  # it died before the kernel was asked
         os.kill(os.getpid(), signal.SIGTERM)
     threading.Thread(target=_outlive, args=[launcher], daemon=True).start()
+    return launcher
+
+
+def is_dead() -> bool:
+    """Return True where a launcher has started this process, and is dead."""
+    return watch() not in (None, os.getppid())
 
 
 def is_adopted() -> bool:

@@ -21,7 +21,7 @@ RANKS = {"RANK": 0, "WORLD_SIZE": 1, "LOCAL_RANK": 0}
 
 
 AGAIN = {signal.SIGINT: 1.0, signal.SIGTERM: 5.0}
-"""Seconds after which the same signal again ends the process at once; launchers repeat the first one."""
+"""Seconds after which a signal is taken for a second one; launchers repeat the first."""
 
 
 class Interrupted(BaseException):
@@ -73,10 +73,12 @@ class Stop:
             signal.raise_signal(number)
 
     def _is_urgent(self, number: int) -> bool:
-        """True for a second signal; after Ctrl-C, which ends the launcher too, its death is no reason to hurry."""
-        if number == signal.SIGTERM == self.signal or number == signal.SIGINT:
-            return time.monotonic() - self.since > AGAIN[signal.Signals(number)]
-        return False
+        """True for a second Ctrl-C, and for a second SIGTERM of a launcher that is dead.
+
+        After Ctrl-C, which ends the launcher too, its death is no reason to hurry.
+        """
+        hurries = number == signal.SIGINT or (number == self.signal and launcher.is_dead())
+        return hurries and time.monotonic() - self.since > AGAIN[signal.Signals(number)]
 
     def __bool__(self) -> bool:
         return self.signal is not None

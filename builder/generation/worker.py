@@ -32,6 +32,7 @@ from builder.plan.plan import Shard
 from builder.plan.sample import Result
 from builder.raw.build import RawBuild, read_recipe
 from builder.raw.layout import REJECTED
+from builder.raw.receipts import Reopened
 from builder.raw.recipe import BuildRecipe, Settings
 from builder.raw.row_count import RowCount
 from builder.raw.rows import rejection
@@ -164,7 +165,7 @@ class Run:
                 self._build(itertools.chain(mine, reversed(others)))
                 if self._wait() and self._take_back() == 0:
                     return
-            except Locked:  # another process has opened a shard from which duplicates are taken back
+            except (Locked, Reopened):  # another process has opened a shard that was done, for choices of its own
                 with self.stop.at_once():
                     time.sleep(PAUSE)
 
@@ -206,7 +207,7 @@ class Run:
                 settling.result()
 
     def _open(self, shard: Shard) -> ShardWriter | None:
-        return None if self._is_done(shard) else self.raw.writer(self.plan, shard)
+        return None if self._is_done(shard) else self.raw.writer(self.plan, shard, anew=False)
 
     def _finish(self, opened: Opened) -> None:
         """Write the receipt of a shard of which nothing is left, and say so."""

@@ -117,10 +117,11 @@ class RawBuild:
         """Return where a shard lies."""
         return self.folder / SHARDS / shard.name
 
-    def writer(self, plan: Plan, shard: Shard, patience: float = 0) -> ShardWriter:
-        """Return the writer of a shard, not yet entered."""
+    def writer(self, plan: Plan, shard: Shard, patience: float = 0, anew: bool = True) -> ShardWriter:
+        """Return the writer of a shard, not yet entered; unless `anew`, it does not open a shard that is done."""
         ending, made_by = self.recipe.settings.image_format, self.recipe.made_by
-        return ShardWriter(self.shard_folder(shard), plan.whole(shard), plan, ending, made_by, patience)
+        is_done = (lambda: False) if anew else (lambda: self.is_done(plan, shard))
+        return ShardWriter(self.shard_folder(shard), plan.whole(shard), plan, ending, made_by, patience, is_done)
 
     def is_done(self, plan: Plan, shard: Shard) -> bool:
         """Return True when everything that a plan asks of a shard is accounted for."""

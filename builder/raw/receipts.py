@@ -22,6 +22,10 @@ class Damaged(UserError):
         super().__init__(f"{fault}; `agfd30k verify {folder.parent.parent}` lists every fault, --repair mends")
 
 
+class Reopened(Damaged):
+    """A finished shard to which another process has just begun to add pictures."""
+
+
 def receipt(folder: Path) -> dict[str, Any] | None:
     """Return a shard's receipt, or None while it has none."""
     try:
@@ -36,10 +40,13 @@ def receipt(folder: Path) -> dict[str, Any] | None:
 
 
 def require_sound(folder: Path) -> dict[str, Any]:
-    """Return a finished shard's receipt. Raises Damaged where the rows are not those that it was written for."""
+    """Return a finished shard's receipt. Raises Damaged where the rows are not those that it was written for.
+
+    That is Reopened where it is finished no more.
+    """
     facts = receipt(folder)
     if facts is None:
-        raise Damaged(f"{folder}: another process is writing here; wait for it, then run again", folder)
+        raise Reopened(f"{folder}: another process is writing here; wait for it, then run again", folder)
     try:
         expected = facts["sha256"], facts["rejections"]
         actual = sha256(folder / ROWS), sha256(folder / REJECTED)

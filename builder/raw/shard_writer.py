@@ -14,7 +14,7 @@ import hashlib
 import io
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ FORMATS: dict[str, dict[str, Any]] = {
 
 
 class Locked(UserError):
-    """Another run is writing this shard."""
+    """Another run is writing this shard, or has just finished it."""
 
 
 def encode(image: Image.Image, ending: str, model: str) -> bytes:
@@ -69,7 +69,8 @@ class ShardWriter:
 
     `made_by` holds the row's `model`, `model_revision` and `safety_checker`. `rows` and `rejected` are what is
     committed; `tries` counts the rejected tries of each id. Raises Locked where another run has the shard for longer
-    than `patience` seconds, and Damaged where committed rows do not fit the plan or lack their picture.
+    than `patience` seconds, or where it `is_done` once the lock is taken, which leaves a finished shard as it is; and
+    Damaged where committed rows do not fit the plan or lack their picture.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class ShardWriter:
         ending: str,
         made_by: dict[str, str],
         patience: float = 0,
+        is_done: Callable[[], bool] = lambda: False,
     ):
         self.folder = folder
         self.whole = whole
@@ -87,6 +89,7 @@ class ShardWriter:
         self.ending = ending
         self.made_by = made_by
         self.patience = patience
+        self.is_done = is_done
         self.rows: list[dict[str, Any]] = []
         self.rejected: list[dict[str, Any]] = []
 
@@ -96,6 +99,8 @@ class ShardWriter:
             sync_folder(folder)
         self.lock = lock(self.folder, self.patience)
         try:
+            if self.is_done():
+                raise Locked(f"{self.folder}: another process has just finished it")
             self._recover()
         except BaseException:
             self.lock.release()

@@ -338,3 +338,15 @@ def test_the_command_refuses_a_build_that_is_not_complete(raw_folder, tmp_path, 
 def test_the_command_says_where_there_is_no_build(tmp_path, capsys):
     assert release.main(["--raw", str(tmp_path / "nowhere")]) == 2
     assert "no raw build here" in capsys.readouterr().err
+
+
+def test_of_processes_that_end_together_one_makes_the_release(raw_folder, tmp_path, monkeypatch):
+    """The others see it by the receipts and read no row; when something was made meanwhile, it is made again."""
+    raw, out = RawBuild.open(raw_folder), tmp_path / "out"
+    assert packing.pack_stale(raw, out).made
+    with monkeypatch.context() as patched:
+        patched.setattr(packing.Contents, "of", lambda raw: pytest.fail("rows were read"))
+        assert packing.pack_stale(raw, out) is None
+    write_raw(raw_folder, scale=0.02, only=["occlusion", "base"])
+    before = len(rows_of(out))
+    assert packing.pack_stale(raw, out).made and len(rows_of(out)) > before

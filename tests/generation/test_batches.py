@@ -4,6 +4,7 @@ import pytest
 
 from builder.generation.batches import Work
 from builder.plan.plan import Plan
+from builder.raw.build import RawBuild
 from builder.raw.rows import rejection
 from builder.raw.shard_writer import ShardWriter
 from builder.spec import table
@@ -108,3 +109,14 @@ def test_what_is_settled_while_the_next_batch_is_chosen_is_not_chosen_again(work
     monkeypatch.setattr(ShardWriter, "pending", pending)
     second = work.next(4)
     assert not {each.attempt.sample.id for each in second} & {each.attempt.sample.id for each in first}
+
+
+def test_a_shard_that_another_has_just_finished_keeps_its_receipt(tmp_path):
+    """It was not done when this process looked, and is done when the lock is there."""
+    shard = SHARDS[0]
+    raw = RawBuild.begin(tmp_path, builds.recipe_of(PLAN.spec))
+    late = raw.writer(PLAN, shard, anew=False)
+    builds.write_shard(tmp_path, PLAN, shard)
+    with Work([shard], PLAN, lambda shard: late, lambda opened: pytest.fail("it was opened")) as work:
+        assert work.next(1) == []
+    assert raw.is_done(PLAN, shard)

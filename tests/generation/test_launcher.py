@@ -39,7 +39,7 @@ def gone(mark, seconds):
 @pytest.mark.parametrize(
     ("before", "seconds"),
     [
-        ("", 5),
+        ("launcher._outlive = lambda *_: None", 5),
         ("sys.platform = 'other'", 5),
         ("import signal; signal.signal(signal.SIGTERM, lambda *_: sys.platform)", 60),
     ],
@@ -151,20 +151,23 @@ def test_a_stop_ends_at_once_what_loses_nothing():
         assert stop
 
 
-def test_the_second_sigterm_ends_the_run_at_once_but_not_after_ctrl_c():
-    """It comes when the launcher is dead for long. After Ctrl-C that ends the launcher the batch may be finished."""
+@pytest.mark.parametrize(
+    ("first", "dead", "ends"),
+    [(signal.SIGTERM, True, ["ended"]), (signal.SIGTERM, False, []), (signal.SIGINT, True, [])],
+)
+def test_the_second_sigterm_ends_the_run_where_its_launcher_is_dead(monkeypatch, first, dead, ends):
+    """While the launcher lives the batch is finished, and after Ctrl-C, which ends the launcher too."""
     before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(launcher, "is_dead", lambda: dead)
     seen = []
     signal.signal(signal.SIGTERM, lambda *_: seen.append("ended"))
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        for first, ends in ((signal.SIGINT, []), (signal.SIGTERM, ["ended"])):
-            with Stop() as stop:
-                signal.raise_signal(first)
-                signal.raise_signal(signal.SIGTERM)
-                assert seen == []  # launchers repeat the first one
-                stop.since -= AGAIN[signal.SIGTERM] + 1
-                signal.raise_signal(signal.SIGTERM)
-                assert seen == ends
+        with Stop() as stop:
+            signal.raise_signal(first)
+            signal.raise_signal(signal.SIGTERM)
+            assert seen == []  # launchers repeat the first one
+            stop.since -= AGAIN[signal.SIGTERM] + 1
+            signal.raise_signal(signal.SIGTERM)
+            assert seen == ends
     finally:
         signal.signal(signal.SIGTERM, before)

@@ -297,9 +297,13 @@ def test_progress_is_a_line_a_shard_where_there_is_no_terminal(tmp_path):
 def test_the_first_line_comes_before_anything_heavy(tmp_path):
     """It says what is made, by what, where, and how much is left; the last ones what to do with it."""
     assert run(tmp_path, *SMALL, "--limit", "1").stdout.startswith("making 1 picture by preview in agfd30k-raw, 1 left")
-    heavy = "import sys, builder.generate as g; g._say_start = lambda config: print(*sys.modules) or sys.exit()"
-    done = run(tmp_path, command=[sys.executable, "-c", f"{heavy}; sys.modules['builder.generate'].main({SMALL})"])
-    assert "builder.generate" in done.stdout and not {"torch", "cv2", "diffusers"} & set(done.stdout.split())
+    code = (
+        "import sys, builder.generate; command = sys.modules['builder.generate']\n"
+        "command._say_start = lambda config: sys.exit(' '.join(sys.modules))\n"
+        f"command.main({SMALL})"
+    )
+    done = run(tmp_path, command=[sys.executable, "-c", code])
+    assert "builder.plan.plan" in done.stderr.split() and not {"torch", "cv2", "diffusers"} & {*done.stderr.split()}
     said = run(tmp_path, *SMALL).stdout
     assert said.startswith("making 72 pictures by preview in agfd30k-raw, 71 left\n")
     assert said.splitlines()[-2:] == [

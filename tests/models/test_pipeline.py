@@ -9,11 +9,14 @@ import pytest
 import torch
 from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
 
+from builder import preview
 from builder.common.errors import UserError
+from builder.models import tokenizer as models_tokenizer
 from builder.models.pipeline import Pipeline
 from builder.models.scheduler import KarrasScheduler
 from builder.plan.plan import Plan
 from builder.plan.sample import Attempt
+from builder.spec import prompt_syntax
 from builder.spec import table as spec_table
 from builder.spec.spec import Recipe
 from tests.fixtures import random_weights
@@ -230,6 +233,17 @@ def test_prompts_unpadded(pipeline):
             for encoded, text, own in zip(pipeline.embeddings(*texts), texts, chunks):
                 assert encoded.shape == (own * 77, random_weights.WIDTH)
                 torch.testing.assert_close(encoded, pipeline.encode(text))
+
+
+def test_preview_prompts_filled():
+    """The preview's prompts have two chunks, the second an empty one: that is what its model was trained on."""
+    tokenize = models_tokenizer.tokenizer("preview", "main")
+    plan = Plan(preview.fitted(spec_table.load()))
+    for cell in plan.cells:
+        drawn = plan.at(cell, 0)
+        chunks = prompt_syntax.chunk(drawn.prompt, tokenize, "no comma")
+        assert len(chunks) == 2 and chunks[0] and chunks[1] == []
+        assert len(prompt_syntax.chunk(drawn.negative_prompt, tokenize, "no comma")) == 2
 
 
 def test_prompt_encoded_once(pipe, pipeline, monkeypatch):
