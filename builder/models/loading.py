@@ -15,6 +15,7 @@ from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import Stabl
 from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from builder import preview
 from builder.common.errors import UserError
 from builder.models import layout, safety
 from builder.models.faults import Damaged
@@ -52,7 +53,8 @@ def load(
         with _told(VAE, vae, device):
             pipe.vae = _part(AutoencoderKL, vae, "", dtype)
     with _told(MODEL, source, device):
-        return Pipeline(pipe, recipe, device, _safety(safety_checker, device, dtype) if safety_checker else None)
+        checker = _safety(safety_checker, device, dtype) if safety_checker else None
+        return Pipeline(pipe, recipe, device, checker, preview.CHUNKS if source.kind == "preview" else 1)
 
 
 def _folders(source: Source, dtype: torch.dtype) -> StableDiffusionPipeline:

@@ -29,11 +29,20 @@ log = logging.getLogger("agfd30k")
 
 
 class Pipeline:
-    """A loaded model. `generate` turns tries into pictures; out of memory halves the batch and goes on."""
+    """A loaded model. `generate` turns tries into pictures; out of memory halves the batch and goes on.
+
+    `least_chunks` is how many chunks every prompt has at least, for a model that has seen none with fewer.
+    """
 
     def __init__(
-        self, pipe: StableDiffusionPipeline, recipe: Recipe, device: torch.device, safety: Safety | None = None
+        self,
+        pipe: StableDiffusionPipeline,
+        recipe: Recipe,
+        device: torch.device,
+        safety: Safety | None = None,
+        least_chunks: int = 1,
     ):
+        self.least_chunks = least_chunks
         self.recipe = recipe
         self.device = device
         self.safety = safety
@@ -131,7 +140,14 @@ class Pipeline:
 
     def embeddings(self, prompt: str, negative: str) -> tuple[torch.Tensor, torch.Tensor]:
         """Encodings of both prompts, each (its own tokens, width): as the web UI by default pads neither of them."""
-        return self.encode(prompt), self.encode(negative)
+        return self._filled(self.encode(prompt)), self._filled(self.encode(negative))
+
+    def _filled(self, encoded: torch.Tensor) -> torch.Tensor:
+        """Return an encoding with empty chunks at its end, up to the least number."""
+        if self.least_chunks == 1:
+            return encoded
+        empty = self.encode("")
+        return torch.cat([encoded] + [empty] * (self.least_chunks - len(encoded) // len(empty)))
 
     def _encode(self, text: str) -> torch.Tensor:
         """Return a prompt's encoding, (77 × chunks, width): weights applied per chunk, the chunk's mean kept."""

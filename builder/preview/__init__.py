@@ -17,23 +17,16 @@ VERIFIER = WEIGHTS / "verifier"
 GUIDANCE = 3.5
 """The guidance scale that suits the model; those of a table are meant for Stable Diffusion."""
 
-FILLED = "BREAK BREAK"
-"""Ends a prompt with an empty chunk: the model has learnt from captions filled up to the two chunks of the table's
-negative prompt, and obeys less where a prompt has but one."""
+CHUNKS = 2
+"""Chunks that a prompt is filled up to: the model has learnt from captions as long as the table's negative prompt, and
+obeys less where a prompt has but one."""
 
 
 def fitted(spec: Spec) -> Spec:
-    """Return the table as the preview needs it: its guidance scale in every row, prompts of the length that it was
-    trained on, and checks by its own verifier.
-    """
+    """Return the table as the preview needs it: its guidance scale in every row, and checks by its own verifier."""
     plain = {"darker_than": None, "highlights_over": None, "threshold": None}
     features = tuple(
-        feature.changed(
-            guidance_scale=GUIDANCE,
-            positive=(*feature.positive, FILLED),
-            check=feature.check.changed(**plain),
-        )
-        for feature in spec.features
+        feature.changed(guidance_scale=GUIDANCE, check=feature.check.changed(**plain)) for feature in spec.features
     )
     checks = spec.checks
     if checks.attribute:
