@@ -54,7 +54,8 @@ define quietly
 @echo "$(1) ..."; (n=0; while sleep 15 >&- 2>&-; do n=$$((n + 15)); echo "  $$n s: $(1)"; done) & beat=$$!; \
 	$(2); status=$$?; kill $$beat; exit $$status
 endef
-PIP := pip install --quiet --disable-pip-version-check
+# Not compiled: Python compiles what is used, which is a small part, when it is used.
+PIP := pip install --quiet --no-compile --disable-pip-version-check
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
