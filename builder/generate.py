@@ -163,7 +163,7 @@ def _run(config: GenerateConfig, out: Path, stand_ins: dict[str, Callable]) -> i
         preflight = Preflight.of(run, out)
         preflight.require()
         if run.rank.index == 0:
-            print("\n".join(preflight.lines()), file=sys.stderr, flush=True)
+            print("\n".join(preflight.lines()), flush=True)
         run.fetch()
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # from here on a second ^C, or one while packing, ends it at once
     return _end(run.run(), run, out)
