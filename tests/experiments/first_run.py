@@ -195,11 +195,11 @@ ROWS = [
     Row("SDXL", model=XL, says="XL", **REFUSED),
     Row("FLUX", model=FLUX, says="Flux", **REFUSED),
     Row("inpainting", model=INPAINTING, says="[Ii]npaint", **REFUSED),
-    Row("SD 2", model="studio/sd2", says="1024|Stable Diffusion 2", **REFUSED),
+    Row("SD 2", model="studio/sd2", says="1024|Stable Diffusion 2|\\b768\\b", **REFUSED),
     Row("pickles alone", model="studio/sharded-pickles", says="convert", **REFUSED),
     Row("an index of pickles", model="studio/index-of-pickles", says="convert|pickle|\\.bin", **REFUSED),
     Row("several files", model="studio/several-files", says="model-pruned", **REFUSED),
-    Row("damaged", model="studio/truncated", status=2, says="damaged"),
+    Row("half a file", model="studio/truncated", status=2, says="damaged"),
     Row("the next model", raw="SDXL", model="studio/own-checker"),
     Row("offline, no cache", offline=True, status=2, says="reach", most_bytes=0),
 ]

@@ -1,5 +1,6 @@
 """Full-size Stable Diffusion 1.5 runs through the pipeline: what tiny parts cannot show."""
 
+import faulthandler
 import gc
 import os
 import subprocess
@@ -108,6 +109,7 @@ def taken(folder):
 @pytest.mark.slow
 def test_the_first_picture_of_the_default_command(tmp_path, capsys):
     """A single file of 4 GB comes from a Hub and makes a picture: within so much memory, and on disk once."""
+    faulthandler.cancel_dump_traceback_later()  # pytest's limit for a test, which two busy cores may exceed
     (tmp_path / "model").mkdir()
     size = save(tmp_path / "model")
     gc.collect()
@@ -125,7 +127,11 @@ def test_the_first_picture_of_the_default_command(tmp_path, capsys):
         start = time.monotonic()
         with open(tmp_path / "output.txt", "w") as output:
             process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=output, stderr=output)
-            _, status, usage = os.wait4(process.pid, 0)
+            try:
+                _, status, usage = os.wait4(process.pid, 0)
+            except BaseException:
+                process.kill()
+                raise
             process.returncode = os.waitstatus_to_exitcode(status)
         seconds = time.monotonic() - start
         got = hub.bytes_got()
