@@ -22,7 +22,7 @@ ADVICE: dict[type[ModelError], str] = {
     faults.Ambiguous: "name one in the table ([recipe] file), or give a downloaded file",
     faults.Incomplete: "choose another revision or model",
     faults.WrongKind: "choose another model",
-    faults.Damaged: "get it again, or choose another revision",
+    faults.Damaged: "remove the file and get it again (what lies in the Hub's cache is downloaded anew)",
 }
 INSTEAD = {
     source.MODEL: "or use --model preview",

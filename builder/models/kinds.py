@@ -103,16 +103,21 @@ def _words(value: Any) -> str:
 
 
 def shapes_of(role: str, name: str, path: Path) -> Shapes:
-    """Return the shapes of a .safetensors file's tensors. Raises Damaged for a file that is none."""
+    """Return the shapes of a .safetensors file's tensors. Raises Damaged for a file that is none, or not whole."""
     try:
         with open(path, "rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
             if length > MOST_HEADER:
                 raise ValueError
             header = json.loads(file.read(length))
-        return {key: tuple(value["shape"]) for key, value in header.items() if key != "__metadata__"}
+        header.pop("__metadata__", None)
+        end = 8 + length + max((tensor["data_offsets"][1] for tensor in header.values()), default=0)
+        shapes = {key: tuple(tensor["shape"]) for key, tensor in header.items()}
     except (OSError, ValueError, RecursionError, LookupError, TypeError, AttributeError, struct.error):
-        raise Damaged(role, name, f"{path.name} is damaged, or no .safetensors file") from None
+        raise Damaged(role, name, f"{path} is damaged, or no .safetensors file") from None
+    if path.stat().st_size != end:
+        raise Damaged(role, name, f"{path} is damaged: it has {path.stat().st_size:,} bytes, its head says {end:,}")
+    return shapes
 
 
 def shapes_on_hub(repository: Repository, file: str) -> Shapes:

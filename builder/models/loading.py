@@ -17,7 +17,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from builder import preview
 from builder.common.errors import UserError
-from builder.models import layout, safety
+from builder.models import kinds, layout, safety
 from builder.models.faults import Damaged
 from builder.models.pipeline import Pipeline
 from builder.models.safety import Safety
@@ -45,6 +45,8 @@ def load(
     if safety_checker is None and source.kind != "preview":
         raise UserError(f"model {source.name}: no picture is made without a safety checker")
     dtype = torch.float16 if device.type == "cuda" else torch.float32
+    for each in filter(None, (source, vae)):
+        _require_whole(each)
     with _told(MODEL, source, device):
         pipe = _single(source, dtype) if source.file or source.kind == "file" else _folders(source, dtype)
         if len(pipe.tokenizer) != pipe.text_encoder.config.vocab_size:
@@ -55,6 +57,14 @@ def load(
     with _told(MODEL, source, device):
         checker = _safety(safety_checker, device, dtype) if safety_checker else None
         return Pipeline(pipe, recipe, device, checker, preview.CHUNKS if source.kind == "preview" else 1)
+
+
+def _require_whole(source: Source) -> None:
+    """Raise Damaged for a file of weights that ends too early, or is none: the libraries say less."""
+    here = [Path(source.location)] if source.kind == "file" else [Path(source.location, f.path) for f in source.files]
+    for path in here:
+        if path.suffix == ".safetensors":
+            kinds.shapes_of(MODEL, source.name, path)
 
 
 def _folders(source: Source, dtype: torch.dtype) -> StableDiffusionPipeline:

@@ -90,7 +90,8 @@ def head(header):
 
 
 def test_shapes_come_from_the_head(tmp_path):
-    (tmp_path / "a.safetensors").write_bytes(head({"__metadata__": {}, "x": {"shape": [1, 2]}}))
+    tensor = {"shape": [1, 2], "data_offsets": [0, 8]}
+    (tmp_path / "a.safetensors").write_bytes(head({"__metadata__": {}, "x": tensor}) + bytes(8))
     assert kinds.shapes_of("model", "a", tmp_path / "a.safetensors") == {"x": (1, 2)}
 
 
@@ -98,6 +99,13 @@ def test_shapes_come_from_the_head(tmp_path):
 def test_a_head_that_is_none(tmp_path, data):
     (tmp_path / "a.safetensors").write_bytes(data)
     with pytest.raises(faults.Damaged, match=r"a\.safetensors is damaged"):
+        kinds.shapes_of("model", "a", tmp_path / "a.safetensors")
+
+
+@pytest.mark.parametrize("length", [0, 7, 9])
+def test_a_file_that_is_not_whole(tmp_path, length):
+    (tmp_path / "a.safetensors").write_bytes(head({"x": {"shape": [2], "data_offsets": [0, 8]}}) + bytes(length))
+    with pytest.raises(faults.Damaged, match=r"a\.safetensors is damaged: it has \d+ bytes, its head says \d+"):
         kinds.shapes_of("model", "a", tmp_path / "a.safetensors")
 
 
