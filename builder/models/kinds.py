@@ -65,8 +65,9 @@ def require_file(role: str, name: str, shapes: Shapes) -> None:
 
 def _misfits(repository: Repository) -> Iterator[str]:
     unet, text = repository.document("unet/config.json"), repository.document("text_encoder/config.json")
-    if unet.get("in_channels", CHANNELS) != CHANNELS:
-        yield _channels(unet["in_channels"])
+    latent = repository.document("vae/config.json").get("latent_channels", CHANNELS)
+    if unet.get("in_channels", CHANNELS) != latent:
+        yield _channels(unet.get("in_channels", CHANNELS), latent)
     if text.get("hidden_size") == WIDTH_OF_2:
         yield f"it is a Stable Diffusion 2, whose prompts are {WIDTH_OF_2} wide"
     if unet.get("addition_embed_type"):
@@ -87,10 +88,9 @@ def _tokens(repository: Repository) -> int:
         raise Damaged(repository.role, repository.name, f"its {WHOLE_TOKENIZER} is damaged") from None
 
 
-def _channels(count: Any) -> str:
-    return (
-        f"its UNet takes {_words(count)} channels, {CHANNELS} are those of a picture: it is for inpainting or the like"
-    )
+def _channels(count: Any, latent: Any = CHANNELS) -> str:
+    own = f"its UNet takes {_words(count)} channels, {_words(latent)} are those of a picture"
+    return f"{own}: it is for inpainting or the like"
 
 
 def _wrong(repository: Repository, fault: str) -> WrongKind:

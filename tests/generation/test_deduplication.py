@@ -22,7 +22,7 @@ from builder.raw.build import RawBuild
 from builder.raw.receipts import Damaged, is_done, receipt
 from builder.raw.shard_writer import LOCK, Locked, ShardWriter
 from builder.spec import table
-from tests.fixtures.builds import MADE_BY, fingerprint_of, picture_of, recipe_of
+from tests.fixtures.builds import fingerprint_of, made_by, picture_of, recipe_of
 
 SPEC = table.load()
 PLAN = Plan(SPEC, only=["occlusion"], limit=24, shard_size=8)
@@ -51,7 +51,7 @@ def make(folder, plan, copies=COPIES):
     for shard in plan.shards:
         path = folder / "shards" / shard.name
         if not is_done(path, plan.ids(shard)):
-            with ShardWriter(path, plan.whole(shard), plan, "png", MADE_BY) as writer:
+            with ShardWriter(path, plan.whole(shard), plan, "png", made_by(path)) as writer:
                 while pending := writer.pending(plan.asked(shard))[:4]:
                     writer.commit([row(writer, attempt, picture(plan, attempt, copies)) for attempt in pending], [])
                 writer.finish(fingerprint=fingerprint_of(folder), versions={}, finished="")
@@ -145,7 +145,7 @@ def test_a_near_duplicate_is_told_from_an_exact_one(tmp_path):
     image = picture(PLAN, PLAN.attempt(SimpleNamespace(id=FIRST), 0), {})
     image.putpixel((0, 0), (0, 0, 0))
     path = folder / "shards" / shard.name
-    with ShardWriter(path, PLAN.whole(shard), PLAN, "png", MADE_BY) as writer:
+    with ShardWriter(path, PLAN.whole(shard), PLAN, "png", made_by(path)) as writer:
         attempt = PLAN.attempt(writer.whole[PLAN.ids(shard)[0]], 0)
         writer.rows = [row(writer, attempt, image), *writer.rows[1:]]
         writer.finish(fingerprint=fingerprint_of(folder), versions={}, finished="")

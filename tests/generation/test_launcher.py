@@ -14,7 +14,7 @@ from tests.experiments.kill import LAUNCH, MARK, processes
 
 PARENT = """
 import os, subprocess, sys
-os.environ["ACCELERATE_MIXED_PRECISION"] = "no"
+os.environ |= {"ACCELERATE_MIXED_PRECISION": "no", "ACCELERATE_DYNAMO_BACKEND": "no"}
 subprocess.run([sys.executable, "-c", sys.argv[1]])
 """
 CHILD = """
@@ -63,7 +63,7 @@ def test_the_launchers_sigkill_is_a_sigterm_for_the_worker(before, seconds):
 
 def test_without_a_launcher_nobody_watches(monkeypatch):
     """Whoever starts the builder from a shell may close it."""
-    for name in launcher.STARTED_BY:
+    for name in set().union(*launcher.STARTED_BY):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(launcher, "GRACE", None)
     monkeypatch.setattr(launcher.ctypes, "CDLL", lambda *_: pytest.fail("the kernel was asked"))
@@ -105,7 +105,8 @@ LAUNCHER = ["python", "accelerate", "launch", "generate.py"]
 )
 def test_whose_number_of_threads_it_is(monkeypatch, own, environ, cmdline, chosen):
     """The launcher's own choice is 1, and stands neither in what it was started with nor in its flags."""
-    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")
+    for name in launcher.STARTED_BY[0]:
+        monkeypatch.setenv(name, "no")
     monkeypatch.setattr(launcher, "_of_parent", lambda name: {"environ": environ, "cmdline": cmdline}[name])
     if own is None:
         monkeypatch.delenv("OMP_NUM_THREADS", raising=False)

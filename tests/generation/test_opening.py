@@ -19,7 +19,7 @@ def opened(tmp_path):
 
     def open_shard(shard):
         names.append(shard.name)
-        return ShardWriter(tmp_path / shard.name, PLAN.whole(shard), PLAN, "png", builds.MADE_BY)
+        return ShardWriter(tmp_path / shard.name, PLAN.whole(shard), PLAN, "png", builds.made_by(tmp_path))
 
     with Work(SHARDS, PLAN, open_shard, lambda opened: None) as work:
         yield names, work

@@ -142,13 +142,17 @@ def test_a_folder_of_another_recipe_is_refused_telling_what_differs(calm, argume
 
 
 def test_a_disk_that_is_full_ends_in_one_line_and_the_build_goes_on_later(calm, tmp_path):
-    """A real file system of 400 kB runs full in the middle of the work."""
+    """A real file system runs full in the middle of the work, since somebody else fills it."""
     disk = tmp_path / "disk"
     disk.mkdir()
     saved = tmp_path / "saved"
-    script = f'mount -t tmpfs -o size=400k none {disk} && "$@"; status=$?; cp -r {disk} {saved}; exit $status'
+    script = f"""mount -t tmpfs -o size=40m none {disk} && {{ "$@" & }}; pid=$!
+        until ls {disk}/agfd30k-raw/shards/*/images/*.png >/dev/null 2>&1; do sleep 0.05; done
+        dd if=/dev/zero of={disk}/others bs=64k 2>/dev/null; wait $pid; status=$?
+        rm {disk}/others; cp -r {disk} {saved}; exit $status"""
     command = ["unshare", "-rm", "sh", "-c", script, "sh", *PLAIN]
-    done = run(tmp_path, *SMALL, "--raw", str(disk / "agfd30k-raw"), command=command)
+    slow = {**os.environ, "STANDIN_DELAY": "0.05"}
+    done = run(tmp_path, *SMALL, "--raw", str(disk / "agfd30k-raw"), command=command, env=slow)
     said = one_line(done)
     assert "No space left on device" in said and "is safe: put that right and run again" in said
     (saved / "agfd30k-raw").rename(tmp_path / "agfd30k-raw")
@@ -270,8 +274,8 @@ def test_raw_and_release_cannot_be_one_folder(tmp_path):
     [
         (["--only", "hats"], "--only hats: no such attribute or attribute/feature (attributes: age, emotion"),
         (["--spec", "nowhere.toml"], "nowhere.toml: cannot be read: No such file or directory"),
-        (["--model", "nothing/at/all"], "--model nothing/at/all: "),
-        (["--model", "weights.ckpt"], "pickled weights can run code and are not loaded"),
+        (["--model", "nothing/at/all"], "model nothing/at/all: "),
+        (["--model", "weights.ckpt"], "is a pickle, which can run code and is not loaded"),
     ],
 )
 def test_a_users_mistake_ends_in_one_line(tmp_path, monkeypatch, capsys, arguments, message):

@@ -22,9 +22,10 @@ import pytest
 from huggingface_hub.utils import _http
 
 from builder import upload
+from builder.common import retry
 from builder.dataset import packing, parquet
 from builder.dataset.folder import Release
-from builder.hub import changes, readback, repository, retry
+from builder.hub import changes, readback, repository
 from builder.linting import lint
 from builder.raw.build import RawBuild
 from tests.experiments import upload_faults

@@ -11,12 +11,12 @@ from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
 
 from builder import preview
 from builder.common.errors import UserError
-from builder.models import tokenizer as models_tokenizer
+from builder.models import loading
+from builder.models import source as models_source
 from builder.models.pipeline import Pipeline
 from builder.models.scheduler import KarrasScheduler
 from builder.plan.plan import Plan
 from builder.plan.sample import Attempt
-from builder.spec import prompt_syntax
 from builder.spec import table as spec_table
 from builder.spec.spec import Recipe
 from tests.fixtures import random_weights
@@ -235,15 +235,18 @@ def test_prompts_unpadded(pipeline):
                 torch.testing.assert_close(encoded, pipeline.encode(text))
 
 
-def test_preview_prompts_filled():
-    """The preview's prompts have two chunks, the second an empty one: that is what its model was trained on."""
-    tokenize = models_tokenizer.tokenizer("preview", "main")
-    plan = Plan(preview.fitted(spec_table.load()))
-    for cell in plan.cells:
-        drawn = plan.at(cell, 0)
-        chunks = prompt_syntax.chunk(drawn.prompt, tokenize, "no comma")
-        assert len(chunks) == 2 and chunks[0] and chunks[1] == []
-        assert len(prompt_syntax.chunk(drawn.negative_prompt, tokenize, "no comma")) == 2
+def test_prompts_filled(pipe, pipeline):
+    """Up to the least number of chunks with empty ones, as the preview's are: it was trained on two."""
+    filled = Pipeline(pipe, pipeline.recipe, pipeline.device, least_chunks=2)
+    short, long = "a man", "a BREAK b BREAK c"
+    for text, chunks in ((short, 2), (long, 3), ("x BREAK y", 2)):
+        (encoded, other), own = filled.embeddings(text, short), pipeline.encode(text)
+        assert (len(encoded), len(other)) == (chunks * 77, 2 * 77)
+        torch.testing.assert_close(encoded[: len(own)], own)
+    torch.testing.assert_close(filled.embeddings(short, short)[0][77:], pipeline.encode(""))
+    assert (
+        loading.load(models_source.resolve("preview"), pipeline.recipe, pipeline.device).least_chunks == preview.CHUNKS
+    )
 
 
 def test_prompt_encoded_once(pipe, pipeline, monkeypatch):
