@@ -28,7 +28,8 @@ MOST_HEADER = 100 << 20
 INPUT = "model.diffusion_model.input_blocks.0.0.weight"
 """The first weight of a single file's UNet, (width, channels, 3, 3)."""
 SDXL = ("conditioner.embedders.", "model.diffusion_model.label_emb.")
-TEXT_ENCODER = "cond_stage_model.transformer."
+TEXT_ENCODER = "cond_stage_model.transformer.text_model.embeddings.position_embedding.weight"
+"""The weight by which diffusers tells that a single file has a text encoder."""
 Shapes = dict[str, tuple[int, ...]]
 
 
@@ -56,7 +57,7 @@ def require_file(role: str, name: str, shapes: Shapes) -> None:
         raise WrongKind(role, name, f"it is a Stable Diffusion XL; {RUNS}")
     if INPUT not in shapes:
         raise WrongKind(role, name, f"it is no whole Stable Diffusion model; {RUNS}")
-    if not any(key.startswith(TEXT_ENCODER) for key in shapes):
+    if TEXT_ENCODER not in shapes:
         raise WrongKind(role, name, f"it has no CLIP text encoder; {RUNS}")
     channels = (*shapes[INPUT], None, None)[1]
     if channels != CHANNELS:

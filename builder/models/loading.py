@@ -17,7 +17,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from builder import preview
 from builder.common.errors import UserError
-from builder.models import layout, safety
+from builder.models import kinds, layout, safety
 from builder.models.faults import Damaged
 from builder.models.pipeline import Pipeline
 from builder.models.safety import Safety
@@ -58,13 +58,11 @@ def load(
 
 
 def _folders(source: Source, dtype: torch.dtype) -> StableDiffusionPipeline:
-    folder = Path(source.location)
     return StableDiffusionPipeline(
         unet=_part(UNet2DConditionModel, source, "unet", dtype),
         vae=_part(AutoencoderKL, source, "vae", dtype),
         text_encoder=_part(CLIPTextModel, source, "text_encoder", dtype),
-        tokenizer=CLIPTokenizer.from_pretrained(str(folder / "tokenizer"), local_files_only=True),
-        scheduler=DPMSolverMultistepScheduler.from_pretrained(str(folder), subfolder="scheduler"),
+        **_small(source.location),
         **WITHOUT,
     )
 
@@ -74,11 +72,23 @@ WITHOUT: dict[str, Any] = {"safety_checker": None, "feature_extractor": None, "r
 
 
 def _single(source: Source, dtype: torch.dtype) -> StableDiffusionPipeline:
+    """Return a model of one file. What the library does not find in it, it would take from a pickle beside its configs,
+    and any part of the index by whatever class is named there: so all that is no weight of the file is given.
+    """
     path = Path(source.location, source.file) if source.file else Path(source.location)
     config = source.config.location if source.config else source.location
+    kinds.require_file(MODEL, source.name, kinds.shapes_of(MODEL, source.name, path))
     return StableDiffusionPipeline.from_single_file(
-        str(path), config=config, dtype=dtype, local_files_only=True, **WITHOUT
+        str(path), config=config, dtype=dtype, local_files_only=True, image_encoder=None, **_small(config), **WITHOUT
     )
+
+
+def _small(folder: str) -> dict[str, Any]:
+    """Return the parts of a model that have no weights."""
+    return {
+        "tokenizer": CLIPTokenizer.from_pretrained(str(Path(folder, "tokenizer")), local_files_only=True),
+        "scheduler": DPMSolverMultistepScheduler.from_pretrained(folder, subfolder="scheduler"),
+    }
 
 
 def _part(kind: type[Any], source: Source, part: str, dtype: torch.dtype) -> Any:

@@ -243,6 +243,7 @@ def _file(path: Path, config: Path | None) -> Source:
     kinds.require_file(MODEL, path.name, kinds.shapes_of(MODEL, path.name, path))
     if config:
         listed = repository.in_folder(CONFIG, config)
+        kinds.require(listed)
         configs = Source("folder", config.name, str(config), repository.digest(listed, _small(listed)))
     else:
         configs = _configs()

@@ -61,7 +61,7 @@ def test_a_config_that_is_no_json_object(tmp_path, text):
 
 # Single files.
 
-WEIGHTS = {kinds.INPUT: (320, 4, 3, 3), "cond_stage_model.transformer.text_model.x": (1,)}
+WEIGHTS = {kinds.INPUT: (320, 4, 3, 3), kinds.TEXT_ENCODER: (77, 768)}
 
 
 def test_a_whole_file_runs():
@@ -74,6 +74,7 @@ def test_a_whole_file_runs():
         ({"conditioner.embedders.0.x": (1,), **WEIGHTS}, "it is a Stable Diffusion XL"),
         ({**WEIGHTS, kinds.INPUT: (320, 9, 3, 3)}, "its UNet takes 9 channels"),
         ({kinds.INPUT: (320, 4, 3, 3)}, "it has no CLIP text encoder"),
+        ({kinds.INPUT: (320, 4, 3, 3), "cond_stage_model.transformer.x": (1,)}, "it has no CLIP text encoder"),
         ({"lora_unet.x": (1,)}, "it is no whole Stable Diffusion model"),
         ({}, "it is no whole Stable Diffusion model"),
     ],

@@ -1,6 +1,8 @@
 """A model is named exactly, loaded whole from safetensors alone, and what cannot be loaded is one line."""
 
+import contextlib
 import hashlib
+import json
 import pickle
 import re
 import shutil
@@ -207,6 +209,52 @@ def test_a_folder_of_pickles_beside_a_single_file(folder, single, checker):
     built = pipeline.Pipeline(random_weights.build(), RECIPE, CPU)
     assert resolve(folder).file == "name.safetensors"
     torch.testing.assert_close(load(folder, checker).denoise([attempt]), built.denoise([attempt]), rtol=0, atol=1e-5)
+
+
+def without_text_encoder(folder):
+    weights = load_file(folder / "name.safetensors")
+    kept = {name: value for name, value in weights.items() if not name.startswith(single_file.TEXT)}
+    save_file(kept | {f"{single_file.TEXT}x": torch.zeros(1)}, folder / "name.safetensors", metadata={"format": "pt"})
+
+
+def with_part(folder, part, library, kind):
+    index = json.loads((folder / "model_index.json").read_text())
+    (folder / "model_index.json").write_text(json.dumps({**index, part: [library, kind]}))
+
+
+def with_image_encoder(folder):
+    with_part(folder, "image_encoder", "transformers", "CLIPVisionModelWithProjection")
+    shutil.copytree(folder / "text_encoder", folder / "image_encoder")
+
+
+def with_own_scheduler(folder):
+    with_part(folder, "scheduler", "own_scheduler", "Own")
+
+
+@pytest.mark.parametrize("spoil", [without_text_encoder, with_image_encoder, with_own_scheduler])
+def test_nothing_but_the_single_file_is_read_for_weights(folder, single, checker, monkeypatch, spoil):
+    """What it lacks is not taken from a pickle beside it, and no code that its index names is imported."""
+    for name in WEIGHTS:
+        (folder / name).rename((folder / name).with_suffix(".bin"))
+    shutil.copy(single, folder / "name.safetensors")
+    spoil(folder)
+    for part in {"text_encoder", "image_encoder"} & {path.name for path in folder.iterdir()}:
+        for name in ("pytorch_model.bin", "diffusion_pytorch_model.bin"):
+            torch.save({}, folder / part / name)
+    (folder / "own_scheduler.py").write_text("from pathlib import Path\nPath('ran').touch()\n")
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(str(folder))
+    loaded = []
+    monkeypatch.setattr(torch, "load", lambda path, *_, **__: loaded.append(path) or {})
+    with contextlib.suppress(UserError):
+        load(folder, checker)
+    assert loaded == [] and not Path("ran").exists()
+
+
+def test_configs_of_another_kind(single, folder):
+    """Those that are given for a single file are looked at like any other."""
+    with_part(folder, "vae", "own_vae", "Own")
+    assert "its vae is code of its own" in refusal(resolve, single, config=folder)
 
 
 def lacks(part):
