@@ -40,8 +40,8 @@ def require(repository: Repository) -> None:
     if pipeline not in PIPELINES:
         raise _wrong(repository, f"it is a {_words(pipeline)}")
     for part, (library, classes) in CLASSES.items():
-        named = index.get(part) or [None, None]
-        if not isinstance(named, list) or named[:1] == [None]:
+        named = index.get(part)
+        if not isinstance(named, list) or len(named) != 2 or named[0] is None:
             raise Incomplete(repository.role, repository.name, f"its {INDEX} names no {part}")
         if named[0] != library:
             raise _wrong(repository, f"its {part} is code of its own ({_words(named[0])}), which is not run")

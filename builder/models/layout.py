@@ -70,7 +70,8 @@ def of_checker(repository: Repository) -> tuple[str, list[str]] | None:
     config = f"{CHECKER}/config.json"
     if len(weights) != 1 or not {config, PROCESSOR} <= repository.files.keys():
         return None
-    if (repository.document(INDEX).get(CHECKER) or [None])[0] is None:
+    named = repository.document(INDEX).get(CHECKER)
+    if not isinstance(named, list) or named[:1] in ([], [None]):
         return None
     return weights[0], [config, PROCESSOR, *weights]
 

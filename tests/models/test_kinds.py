@@ -48,7 +48,8 @@ def test_another_kind_is_named(tmp_path, changed, message):
 @pytest.mark.parametrize("part", ["unet", "vae", "text_encoder", "tokenizer"])
 def test_a_part_that_is_not_named(tmp_path, part):
     assert f"names no {part}" in refusal(tmp_path, {INDEX: {part: None}})
-    assert f"names no {part}" in refusal(tmp_path, {INDEX: {part: 5}})
+    for odd in (5, {"a": 1}, [], ["diffusers"]):
+        assert f"names no {part}" in refusal(tmp_path, {INDEX: {part: odd}})
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "5", "[" * 100_000, '{"a": ' * 100_000])

@@ -143,8 +143,9 @@ def test_a_checker_of_its_own_counts_as_safetensors_alone():
     for missing in ("safety_checker/config.json", "feature_extractor/preprocessor_config.json"):
         assert layout.of_checker(repository(*{*NOMINAL} - {missing})) is None
     assert layout.of_checker(repository(*pickled(NOMINAL))) is None
-    index = {**NOMINAL["model_index.json"], "safety_checker": [None, None]}
-    assert layout.of_checker(repository(*NOMINAL, **{"model_index.json": index})) is None
+    for odd in ([None, None], [], 5, True, {"a": 1}, None):
+        index = {**NOMINAL["model_index.json"], "safety_checker": odd}
+        assert layout.of_checker(repository(*NOMINAL, **{"model_index.json": index})) is None
 
 
 def test_a_repository_that_is_a_checker():
