@@ -63,9 +63,9 @@ class Repository:
 
 
 def in_folder(role: str, folder: Path) -> Repository:
-    """Return what lies in a folder here; links to elsewhere are followed, other files than a model's are left out."""
+    """Return what lies in a folder here and in the folders in it; links are followed, hidden files left out."""
     found = {}
-    for path in sorted(folder.rglob("*")):
+    for path in sorted([*folder.glob("*"), *folder.glob("*/*")]):
         name = path.relative_to(folder).as_posix()
         if path.is_file() and not any(part.startswith(".") for part in Path(name).parts):
             found[name] = File(name, path.stat().st_size)

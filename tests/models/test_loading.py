@@ -103,6 +103,14 @@ def test_folder_digest(folder, tmp_path):
     assert resolve(moved.location).revision != before.revision
 
 
+def test_folders_that_are_links(folder, tmp_path):
+    """A part may lie elsewhere, and be shared; its content is the model's."""
+    before = resolve(folder)
+    (folder / "vae").rename(tmp_path / "shared")
+    (folder / "vae").symlink_to(tmp_path / "shared")
+    assert resolve(folder) == before
+
+
 @pytest.mark.parametrize("words", [".", "../model", "./"])
 def test_folder_named_by_place(folder, monkeypatch, words):
     """A folder's own name goes into the rows, however the command line points at it."""
