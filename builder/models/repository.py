@@ -118,7 +118,7 @@ def on_hub(role: str, name: str, revision: str) -> Repository:
     _note_revision(name, revision, told.sha)
     files = {}
     for each in told.siblings or ():
-        if is_inside(each.rfilename):
+        if is_inside(each.rfilename) and each.rfilename.isprintable():
             files[each.rfilename] = File(each.rfilename, each.size or 0, each.lfs.sha256 if each.lfs else "")
     read = functools.partial(_download, role, name, told.sha)
     return Repository(role, "hub", name, name, told.sha, files, read)

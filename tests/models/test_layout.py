@@ -70,6 +70,12 @@ def test_several_files_are_named():
         chosen(repository("name-pruned.safetensors", "name-ema.safetensors"))
 
 
+def test_a_name_cannot_break_the_line():
+    """Nor steer the terminal."""
+    with pytest.raises(faults.Ambiguous, match=r": a\?b\.safetensors, \?\[31mc\.safetensors$"):
+        chosen(repository("a\nb.safetensors", "\x1b[31mc.safetensors"))
+
+
 def test_pickles_alone_are_refused_and_named():
     with pytest.raises(faults.Pickled, match=r"unet/diffusion_pytorch_model\.bin and 3 more"):
         chosen(repository(*pickled(FOLDERS), "model.ckpt"))
