@@ -46,6 +46,10 @@ class NoSpace(ModelError):
     """The disk is full, or would be."""
 
 
+class NoCache(ModelError):
+    """The folder that downloads go to cannot be written to."""
+
+
 class Pickled(ModelError):
     """The weights are there as pickles only, which can run code and are not loaded."""
 

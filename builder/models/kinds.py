@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from builder.common.retry import with_retries
 from builder.models.faults import Damaged, Incomplete, WrongKind
 from builder.models.layout import INDEX, VOCABULARY, WHOLE_TOKENIZER
 from builder.models.repository import Repository, fault_of
@@ -113,17 +114,28 @@ def shapes_of(role: str, name: str, path: Path) -> Shapes:
             header = json.loads(file.read(length))
         return {key: tuple(value["shape"]) for key, value in header.items() if key != "__metadata__"}
     except (OSError, ValueError, RecursionError, LookupError, TypeError, AttributeError, struct.error):
-        raise Damaged(role, name, f"{path.name} is damaged, or no .safetensors file") from None
+        raise _no_safetensors(role, name, path.name) from None
+
+
+def _no_safetensors(role: str, name: str, file: str) -> Damaged:
+    return Damaged(role, name, f"{file} is damaged, or no .safetensors file")
 
 
 def shapes_on_hub(repository: Repository, file: str) -> Shapes:
     """Return the shapes of a .safetensors file on the Hub, of which only the head is asked for."""
     from huggingface_hub import HfApi
+    from huggingface_hub.errors import SafetensorsParsingError
 
     if Path(repository.location).is_dir():
         return shapes_of(repository.role, repository.name, Path(repository.location, file))
+
+    def ask() -> Any:
+        return HfApi().parse_safetensors_file_metadata(repository.name, file, revision=repository.revision)
+
     try:
-        head = HfApi().parse_safetensors_file_metadata(repository.name, file, revision=repository.revision)
+        head = with_retries(f"{repository.role} {repository.name}", ask)
+    except SafetensorsParsingError:
+        raise _no_safetensors(repository.role, repository.name, file) from None
     except Exception as error:  # the client raises many kinds
         raise fault_of(repository.role, repository.name, repository.revision, error) from error
     return {key: tuple(tensor.shape) for key, tensor in head.tensors.items()}

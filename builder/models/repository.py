@@ -17,7 +17,18 @@ from tqdm import tqdm
 
 from builder.common.files import atomic, sha256
 from builder.common.retry import is_passing, one_line, status, with_retries
-from builder.models.faults import Damaged, Gated, ModelError, NoRevision, NoSpace, NotThere, Unreachable, WrongToken
+from builder.models.faults import (
+    Damaged,
+    Gated,
+    Incomplete,
+    ModelError,
+    NoCache,
+    NoRevision,
+    NoSpace,
+    NotThere,
+    Unreachable,
+    WrongToken,
+)
 
 MOST_JSON = 64 << 20
 """Bytes of a JSON file that are read; a tokenizer's are the largest."""
@@ -48,7 +59,9 @@ class Repository:
     read: Callable[[str], bytes]
 
     def document(self, path: str) -> dict[str, Any]:
-        """Return a JSON file. Raises Damaged for one that is no JSON object."""
+        """Return a JSON file. Raises Incomplete where there is none, Damaged for one that is no JSON object."""
+        if path not in self.files:
+            raise Incomplete(self.role, self.name, f"{path} is missing")
         try:
             document = json.loads(self.read(path))
         except (ValueError, RecursionError):
@@ -153,6 +166,8 @@ def fault_of(role: str, name: str, revision: str, error: BaseException) -> Model
         return error
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return NoSpace(role, name, f"the disk is full at {cache_folder()}")
+    if isinstance(error, OSError) and error.filename:
+        return NoCache(role, name, f"the Hub's cache cannot be used ({error.filename}: {error.strerror})")
     number = status(error)
     if number == 401 and _has_token():
         return WrongToken(role, name, "the Hub does not accept the token (401)")

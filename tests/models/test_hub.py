@@ -133,6 +133,34 @@ def test_a_server_in_trouble_is_asked_again(hub, capsys):
     assert capsys.readouterr().err.count("trying again") == 2
 
 
+def test_a_head_that_is_damaged_is_no_matter_of_the_network(hub, tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "model.safetensors").write_bytes(b"\xff" * 5000)
+    hub.put_model("studio/damaged", tmp_path / "model")
+    assert "model.safetensors is damaged" in refusal(faults.Damaged, source.resolve, "studio/damaged")
+
+
+def test_a_head_is_asked_for_again(hub, made, capsys):
+    made.serve(hub, "single_file")
+    hub.fault("GET /lfs", status=503, times=2)
+    refusal(faults.NotThere, source.resolve, REPOSITORIES["single_file"].repo)  # the configs, which are not served
+    assert capsys.readouterr().err.count("trying again") == 2
+
+
+def test_an_index_without_a_config(hub, made, tmp_path):
+    folder = shutil.copytree(made.folder("own_checker"), tmp_path / "model")
+    (folder / "unet" / "config.json").unlink()
+    hub.put_model("studio/incomplete", folder)
+    for words in ("studio/incomplete", str(folder)):
+        assert "unet/config.json is missing" in refusal(faults.Incomplete, source.resolve, words)
+
+
+def test_a_cache_that_cannot_be_written_to_is_named(hub, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "file" / "hub"))
+    assert str(tmp_path / "file") in refusal(faults.NoCache, vision)
+
+
 # Downloading.
 
 
