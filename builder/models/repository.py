@@ -106,10 +106,7 @@ def cached(role: str, name: str, revision: str) -> Repository | None:
 
 
 def on_hub(role: str, name: str, revision: str) -> Repository:
-    """Return what a Hub repository holds at a branch, tag or commit, now.
-
-    Where the Hub does not answer it is what the cache holds. Raises a ModelError that says why there is nothing.
-    """
+    """Return what a Hub repository holds at a branch, tag or commit, now. Raises a ModelError that says why not."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HFValidationError
 
@@ -121,11 +118,7 @@ def on_hub(role: str, name: str, revision: str) -> Repository:
     except HFValidationError:
         raise NotThere(role, name, "no such folder or file here, and not a Hub id (owner/name)") from None
     except Exception as error:  # proxies, time-outs, TLS: the client raises many kinds
-        fault = fault_of(role, name, revision, error)
-        there = cached(role, name, revision) if isinstance(fault, Unreachable) else None
-        if there is None:
-            raise fault from error
-        return there
+        raise fault_of(role, name, revision, error) from error
     if told.sha is None:
         raise NoRevision(role, name, f"the Hub names no commit of revision {revision!r}")
     _note_revision(name, revision, told.sha)
@@ -205,7 +198,8 @@ def _has_token() -> bool:
 def _is_hiccup(error: BaseException) -> bool:
     """Return True where the Hub is there and in trouble; without a connection the cache is asked at once."""
     offline = any(
-        kind.__name__ in ("ConnectError", "OfflineModeIsEnabled", "ProxyError") for kind in type(error).__mro__
+        kind.__name__ in ("ConnectError", "ConnectTimeout", "OfflineModeIsEnabled", "ProxyError")
+        for kind in type(error).__mro__
     )
     return is_passing(error) and not offline
 

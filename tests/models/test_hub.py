@@ -8,8 +8,10 @@ import re
 import shutil
 
 import pytest
-from huggingface_hub import constants
+from huggingface_hub import constants, hf_hub_download
 
+from builder.common.errors import UserError
+from builder.generation.config import GenerateConfig
 from builder.models import download, faults, source
 from builder.models.source import ModelId
 from builder.spec.spec import Recipe
@@ -86,6 +88,19 @@ def test_the_given_checker_comes_first(hub, made):
     given = source.resolve_checker(model, f"{CHECKER}@refs/pr/41", VISION)
     assert (given.name, given.sha256) == (CHECKER, source.resolve_checker(vision(), None, VISION).sha256)
     refusal(faults.Pickled, source.resolve_checker, model, CHECKER, VISION)  # main holds pickles
+
+
+def test_a_named_revision_of_a_checker_comes_before_the_recorded_one(hub):
+    """Unless it is the same: then the build goes on with what it has, without network."""
+    checker = source.resolve_checker(vision(), f"{CHECKER}@refs/pr/41", VISION)
+    download.fetch([checker])
+    refusal(faults.Pickled, source.resolve_checker, vision(), f"{CHECKER}@main", VISION, checker.id)
+    refusal(faults.NoRevision, source.resolve_checker, vision(), f"{CHECKER}@v9", VISION, checker.id)
+    model = vision()
+    hub.stop()
+    for words in (f"{CHECKER}@refs/pr/41", f"{CHECKER}@{checker.revision}", CHECKER):
+        assert source.resolve_checker(model, words, VISION, checker.id).id == checker.id
+    hub.start()
 
 
 @pytest.mark.parametrize("name", ["sdxl", "flux", "inpainting", "custom_code"])
@@ -259,12 +274,24 @@ def test_nothing_here_and_no_network(hub):
 
 
 def test_half_a_download_is_no_model_offline(hub):
-    """The cache's configs alone are not taken for a model."""
+    """The cache's configs alone are not taken for one: it is the network that is missing, not the weights."""
     first = vision()
     hub.stop()
-    with pytest.raises(faults.ModelError):
-        vision(recorded=first.id)
+    assert "cannot be reached" in refusal(faults.Unreachable, vision)
+    assert "cannot be reached" in refusal(faults.Unreachable, vision, recorded=first.id)
     hub.start()
+
+
+def test_what_others_have_in_the_cache_is_completed(hub, made):
+    """Another program may have asked for the weights alone; what belongs to a recorded model is what the Hub lists."""
+    made.serve(hub, "clip")
+    model, reader = vision(), source.resolve_reader(REPOSITORIES["clip"].repo, "main")
+    shutil.rmtree(constants.HF_HUB_CACHE)
+    for each, names in ((model, [VISION.file]), (reader, ["config.json", "model.safetensors"])):
+        for name in names:
+            hf_hub_download(each.name, name, revision=each.revision)
+    assert vision(recorded=model.id) == model
+    assert source.resolve_reader(reader.name, "main", reader.id) == reader
 
 
 def test_words_of_a_checker_may_name_a_revision(tmp_path):
@@ -274,12 +301,26 @@ def test_words_of_a_checker_may_name_a_revision(tmp_path):
     assert source.named(str(tmp_path / "a@b")) == (str(tmp_path / "a@b"), "main")
 
 
+@pytest.mark.parametrize("words", ["@main", "owner/name@", "@"])
+def test_half_a_name_is_none(words):
+    """An empty one would be the folder that the command was started in."""
+    with pytest.raises(UserError, match="is written owner/name@revision"):
+        source.named(words)
+
+
 def test_sixteen_bits_for_a_gpu(hub, made):
     made.serve(hub, "fp16_variants")
     repo = REPOSITORIES["fp16_variants"].repo
     full, half = source.resolve(repo), source.resolve(repo, half=True)
     assert full.id == half.id
     assert sum(file.size for file in half.files) < 0.8 * sum(file.size for file in full.files)
+
+
+def test_another_revision_of_the_tables_model_keeps_its_file():
+    """Its folders may hold pickles there too; of another model the table's file says nothing."""
+    at = GenerateConfig(model=f"{VISION.model}@refs/pr/4").plan.spec.recipe
+    assert (at.model, at.revision, at.file) == (VISION.model, "refs/pr/4", VISION.file)
+    assert GenerateConfig(model="owner/name@v1").plan.spec.recipe.file is None
 
 
 def test_the_recipe_of_the_rehearsal_is_the_shipped_one():
