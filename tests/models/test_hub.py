@@ -221,6 +221,15 @@ def test_a_network_that_is_gone_keeps_what_came_in(hub, tmp_path, monkeypatch):
     assert sum(record["sent"] for record in hub.asked("GET /lfs", since=before)) < 0.7 * large.size
 
 
+def test_a_slow_hub_is_waited_for_without_its_address(hub, caplog, monkeypatch):
+    """The client's own lines are many, and hold addresses by which anyone may download."""
+    monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 1)
+    hub.fault("GET /lfs", delay=2, times=1)
+    found = vision()
+    download.fetch([found])
+    assert download.missing([found]) == {} and "http" not in caplog.text
+
+
 def test_what_came_in_damaged_is_not_kept(hub, monkeypatch):
     """A half that is not the file's own is found by the digest, and the next try begins anew."""
     found = vision()
