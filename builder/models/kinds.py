@@ -23,6 +23,7 @@ CLASSES = {
 }
 """The parts of a model, the library each is of, and the classes that fit."""
 CHANNELS = 4
+SCHEDULER, PREDICTIONS = "scheduler/scheduler_config.json", ("epsilon", "v_prediction", "sample")
 WIDTH_OF_2 = 1024
 """Of the text encoder of Stable Diffusion 2, whose prompts the web UI reads in another way."""
 MOST_HEADER = 100 << 20
@@ -75,6 +76,9 @@ def _misfits(repository: Repository) -> Iterator[str]:
         yield "its UNet wants more than a prompt, as Stable Diffusion XL's"
     if unet.get("cross_attention_dim") != text.get("hidden_size"):
         yield f"its UNet and its text encoder do not fit ({_words(unet.get('cross_attention_dim'))} wide)"
+    predicts = repository.document(SCHEDULER).get("prediction_type") or "epsilon"
+    if predicts not in PREDICTIONS:
+        yield f"its scheduler is for a model that predicts {_words(predicts)}"
     tokens, known = _tokens(repository), text.get("vocab_size")
     if tokens != known:
         yield f"its tokenizer knows {tokens} tokens, its text encoder {_words(known)}"

@@ -52,6 +52,8 @@ def load(
     if vae is not None:
         with _told(VAE, vae, device):
             pipe.vae = _part(AutoencoderKL, vae, "", dtype)
+            if (channels := pipe.vae.config.latent_channels) != kinds.CHANNELS:
+                raise ValueError(f"it decodes {channels} channels, the model gives {kinds.CHANNELS}")
     with _told(MODEL, source, device):
         checker = _safety(safety_checker, device, dtype) if safety_checker else None
         return Pipeline(pipe, recipe, device, checker, preview.CHUNKS if source.kind == "preview" else 1)

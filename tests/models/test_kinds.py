@@ -9,6 +9,7 @@ from builder.models import faults, kinds, repository
 from tests.fixtures.inside import NOMINAL, PARTS, nominal_model
 
 INDEX, UNET, TEXT = "model_index.json", "unet/config.json", "text_encoder/config.json"
+SCHEDULER = "scheduler/scheduler_config.json"
 RUNS = "; what runs here is Stable Diffusion 1.x from text to picture"
 
 
@@ -35,6 +36,7 @@ def test_stable_diffusion_runs(tmp_path):
         ({UNET: {"cross_attention_dim": 1024}, TEXT: {"hidden_size": 1024}}, "it is a Stable Diffusion 2"),
         ({UNET: {"addition_embed_type": "text_time"}}, "its UNet wants more than a prompt"),
         ({TEXT: {"vocab_size": 49408}}, "its tokenizer knows 1 tokens, its text encoder 49408"),
+        ({SCHEDULER: {"prediction_type": "flow"}}, "its scheduler is for a model that predicts flow"),
         ({INDEX: {"unet": ["my_unet", "MyUNet"]}}, "its unet is code of its own (my_unet), which is not run"),
         ({INDEX: {"text_encoder": ["transformers", "T5EncoderModel"]}}, "its text_encoder is a T5EncoderModel"),
         ({INDEX: {"tokenizer": ["transformers", "T5Tokenizer"]}}, "its tokenizer is a T5Tokenizer"),

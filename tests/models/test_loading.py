@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from diffusers import AutoencoderKL
 from safetensors.torch import load_file, save_file
 
 from builder.common.errors import UserError
@@ -296,6 +297,14 @@ def test_another_vae_takes_the_place_of_the_models_own(saved, folder, checker):
     theirs, ours = changed.vae.state_dict(), plain.vae.state_dict()
     assert all(torch.equal(theirs[name], ours[name] * 0.5) for name in ours)
     assert other.kind == "folder" and other.revision.startswith("sha256:")
+
+
+def test_a_vae_of_another_kind_is_refused(saved, checker, tmp_path):
+    """Before anything is recorded, not when the first picture is decoded."""
+    AutoencoderKL(latent_channels=16, block_out_channels=[8], norm_num_groups=4).save_pretrained(tmp_path / "vae")
+    other = models_source.resolve_vae(RECIPE.changed(vae=str(tmp_path / "vae")))
+    said = refusal(loading.load, resolve(saved), RECIPE, CPU, checker, other)
+    assert "VAE vae: cannot be loaded: it decodes 16 channels" in said
 
 
 def test_a_config_that_is_no_folder(tmp_path):
