@@ -17,6 +17,7 @@ ADVICE: dict[type[ModelError], str] = {
     faults.Unreachable: "try again with network, or give a local folder",
     faults.Interrupted: "run the same command again: what came in is kept",
     faults.NoSpace: "make room, or set HF_HOME to a larger disk, and run again",
+    faults.NoCache: "set HF_HOME to a folder that can be written to",
     faults.Pickled: "another revision may have safetensors (owner/name@refs/pr/N), or make them on purpose from a "
     "download (agfd30k convert)",
     faults.Ambiguous: "name one in the table ([recipe] file), or give a downloaded file",

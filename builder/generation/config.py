@@ -19,10 +19,10 @@ class GenerateConfig:
     """One run of the builder. What changes pixels is in the table, or noted in the build's recipe.
 
     `model` replaces the table's: a Hub id (also owner/name@revision), a diffusers folder, a .safetensors file, or
-    "preview". `model_config` is the
-    folder that says what is in a .safetensors file. `only` holds "attribute" or "attribute/feature" words, `scale`
-    multiplies every quota, `limit` caps the whole, `without` names checks that are left out. `safety_checker`
-    takes the place of the model's own. `cpu` makes pictures on the CPU, whatever the machine has.
+    "preview". `model_config` is the folder that says what is in a .safetensors file. `only` holds "attribute" or
+    "attribute/feature" words, `scale` multiplies every quota, `limit` caps the whole, `without` names checks that are
+    left out. `safety_checker` takes the place of the model's own. `cpu` makes pictures on the CPU, whatever the machine
+    has.
     """
 
     raw: Path = Path("agfd30k-raw")
@@ -61,7 +61,8 @@ class GenerateConfig:
         spec = table.load(self.table)
         if self.model and self.model != spec.recipe.model:
             name, revision = source.named(self.model)
-            spec = spec.changed(recipe=spec.recipe.changed(model=name, revision=revision, file=None))
+            file = spec.recipe.file if name == spec.recipe.model else None
+            spec = spec.changed(recipe=spec.recipe.changed(model=name, revision=revision, file=file))
         if spec.recipe.model == preview.NAME:
             spec = preview.fitted(spec)
         spec = spec.changed(checks=spec.checks.without(self.without))

@@ -7,6 +7,7 @@ client's cache, because the client begins it anew after a reset; what it has is 
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import sys
 import time
@@ -133,6 +134,7 @@ def _cached(source: Source, file: File) -> str | None:
 
 
 def _fetch(source: Source, files: list[File], loud: bool) -> None:
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it logs addresses that let anyone download
     total = sum(file.size for file in files)
     if loud:
         count = counted(len(files), "file")

@@ -6,10 +6,14 @@ from builder.common.errors import UserError
 
 
 class ModelError(UserError):
-    """A model that cannot be had. `role` says what it is for, as in "safety checker", `name` which it is."""
+    """A model that cannot be had. `role` says what it is for, as in "safety checker", `name` which it is.
+
+    Names of files and words of configs are somebody's: what would break the line, or steer a terminal, is a ?.
+    """
 
     def __init__(self, role: str, name: str, cause: str):
-        super().__init__(f"{role} {name}: {cause}")
+        line = f"{role} {name}: {cause}"
+        super().__init__("".join(letter if letter.isprintable() else "?" for letter in line))
         self.role = role
         self.name = name
 
@@ -40,6 +44,10 @@ class Interrupted(ModelError):
 
 class NoSpace(ModelError):
     """The disk is full, or would be."""
+
+
+class NoCache(ModelError):
+    """The folder that downloads go to cannot be written to."""
 
 
 class Pickled(ModelError):

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from builder.common.retry import with_retries
 from builder.models.faults import Damaged, Incomplete, WrongKind
 from builder.models.layout import INDEX, VOCABULARY, WHOLE_TOKENIZER
 from builder.models.repository import Repository, fault_of
@@ -22,13 +23,15 @@ CLASSES = {
 }
 """The parts of a model, the library each is of, and the classes that fit."""
 CHANNELS = 4
+SCHEDULER, PREDICTIONS = "scheduler/scheduler_config.json", ("epsilon", "v_prediction", "sample")
 WIDTH_OF_2 = 1024
 """Of the text encoder of Stable Diffusion 2, whose prompts the web UI reads in another way."""
 MOST_HEADER = 100 << 20
 INPUT = "model.diffusion_model.input_blocks.0.0.weight"
 """The first weight of a single file's UNet, (width, channels, 3, 3)."""
 SDXL = ("conditioner.embedders.", "model.diffusion_model.label_emb.")
-TEXT_ENCODER = "cond_stage_model.transformer."
+TEXT_ENCODER = "cond_stage_model.transformer.text_model.embeddings.position_embedding.weight"
+"""The weight by which diffusers tells that a single file has a text encoder."""
 Shapes = dict[str, tuple[int, ...]]
 
 
@@ -39,8 +42,8 @@ def require(repository: Repository) -> None:
     if pipeline not in PIPELINES:
         raise _wrong(repository, f"it is a {_words(pipeline)}")
     for part, (library, classes) in CLASSES.items():
-        named = index.get(part) or [None, None]
-        if not isinstance(named, list) or named[:1] == [None]:
+        named = index.get(part)
+        if not isinstance(named, list) or len(named) != 2 or named[0] is None:
             raise Incomplete(repository.role, repository.name, f"its {INDEX} names no {part}")
         if named[0] != library:
             raise _wrong(repository, f"its {part} is code of its own ({_words(named[0])}), which is not run")
@@ -56,7 +59,7 @@ def require_file(role: str, name: str, shapes: Shapes) -> None:
         raise WrongKind(role, name, f"it is a Stable Diffusion XL; {RUNS}")
     if INPUT not in shapes:
         raise WrongKind(role, name, f"it is no whole Stable Diffusion model; {RUNS}")
-    if not any(key.startswith(TEXT_ENCODER) for key in shapes):
+    if TEXT_ENCODER not in shapes:
         raise WrongKind(role, name, f"it has no CLIP text encoder; {RUNS}")
     channels = (*shapes[INPUT], None, None)[1]
     if channels != CHANNELS:
@@ -74,6 +77,9 @@ def _misfits(repository: Repository) -> Iterator[str]:
         yield "its UNet wants more than a prompt, as Stable Diffusion XL's"
     if unet.get("cross_attention_dim") != text.get("hidden_size"):
         yield f"its UNet and its text encoder do not fit ({_words(unet.get('cross_attention_dim'))} wide)"
+    predicts = repository.document(SCHEDULER).get("prediction_type") or "epsilon"
+    if predicts not in PREDICTIONS:
+        yield f"its scheduler is for a model that predicts {_words(predicts)}"
     tokens, known = _tokens(repository), text.get("vocab_size")
     if tokens != known:
         yield f"its tokenizer knows {tokens} tokens, its text encoder {_words(known)}"
@@ -114,20 +120,31 @@ def shapes_of(role: str, name: str, path: Path) -> Shapes:
         end = 8 + length + max((tensor["data_offsets"][1] for tensor in header.values()), default=0)
         shapes = {key: tuple(tensor["shape"]) for key, tensor in header.items()}
     except (OSError, ValueError, RecursionError, LookupError, TypeError, AttributeError, struct.error):
-        raise Damaged(role, name, f"{path} is damaged, or no .safetensors file") from None
+        raise _no_safetensors(role, name, str(path)) from None
     if path.stat().st_size != end:
         raise Damaged(role, name, f"{path} is damaged: it has {path.stat().st_size:,} bytes, its head says {end:,}")
     return shapes
 
 
+def _no_safetensors(role: str, name: str, file: str) -> Damaged:
+    return Damaged(role, name, f"{file} is damaged, or no .safetensors file")
+
+
 def shapes_on_hub(repository: Repository, file: str) -> Shapes:
     """Return the shapes of a .safetensors file on the Hub, of which only the head is asked for."""
     from huggingface_hub import HfApi
+    from huggingface_hub.errors import SafetensorsParsingError
 
     if Path(repository.location).is_dir():
         return shapes_of(repository.role, repository.name, Path(repository.location, file))
+
+    def ask() -> Any:
+        return HfApi().parse_safetensors_file_metadata(repository.name, file, revision=repository.revision)
+
     try:
-        head = HfApi().parse_safetensors_file_metadata(repository.name, file, revision=repository.revision)
+        head = with_retries(f"{repository.role} {repository.name}", ask)
+    except SafetensorsParsingError:
+        raise _no_safetensors(repository.role, repository.name, file) from None
     except Exception as error:  # the client raises many kinds
         raise fault_of(repository.role, repository.name, repository.revision, error) from error
     return {key: tuple(tensor.shape) for key, tensor in head.tensors.items()}

@@ -70,7 +70,8 @@ def of_checker(repository: Repository) -> tuple[str, list[str]] | None:
     config = f"{CHECKER}/config.json"
     if len(weights) != 1 or not {config, PROCESSOR} <= repository.files.keys():
         return None
-    if (repository.document(INDEX).get(CHECKER) or [None])[0] is None:
+    named = repository.document(INDEX).get(CHECKER)
+    if not isinstance(named, list) or named[:1] in ([], [None]):
         return None
     return weights[0], [config, PROCESSOR, *weights]
 
@@ -88,8 +89,9 @@ def of_lone_checker(repository: Repository) -> tuple[str, list[str]]:
 def of_transformer(repository: Repository) -> list[str]:
     """Return what a transformers model needs: its weights, and its small files."""
     weights = of_part(repository, "", "model")
-    if not weights or "config.json" not in repository.files:
-        raise none_of(repository, "model.safetensors with its config.json")
+    processors = {"preprocessor_config.json", "processor_config.json"}
+    if not weights or "config.json" not in repository.files or not processors & repository.files.keys():
+        raise none_of(repository, "model.safetensors with its config.json and preprocessor_config.json")
     small = [path for path in repository.files if "/" not in path and path.endswith((".json", ".txt"))]
     return [*(path for path in small if ".index." not in path), *weights]
 

@@ -54,6 +54,8 @@ def load(
     if vae is not None:
         with _told(VAE, vae, device):
             pipe.vae = _part(AutoencoderKL, vae, "", dtype)
+            if (channels := pipe.vae.config.latent_channels) != kinds.CHANNELS:
+                raise ValueError(f"it decodes {channels} channels, the model gives {kinds.CHANNELS}")
     with _told(MODEL, source, device):
         checker = _safety(safety_checker, device, dtype) if safety_checker else None
         return Pipeline(pipe, recipe, device, checker, preview.CHUNKS if source.kind == "preview" else 1)
@@ -68,13 +70,11 @@ def _require_whole(source: Source) -> None:
 
 
 def _folders(source: Source, dtype: torch.dtype) -> StableDiffusionPipeline:
-    folder = Path(source.location)
     return StableDiffusionPipeline(
         unet=_part(UNet2DConditionModel, source, "unet", dtype),
         vae=_part(AutoencoderKL, source, "vae", dtype),
         text_encoder=_part(CLIPTextModel, source, "text_encoder", dtype),
-        tokenizer=CLIPTokenizer.from_pretrained(str(folder / "tokenizer"), local_files_only=True),
-        scheduler=DPMSolverMultistepScheduler.from_pretrained(str(folder), subfolder="scheduler"),
+        **_small(source.location),
         **WITHOUT,
     )
 
@@ -84,11 +84,23 @@ WITHOUT: dict[str, Any] = {"safety_checker": None, "feature_extractor": None, "r
 
 
 def _single(source: Source, dtype: torch.dtype) -> StableDiffusionPipeline:
+    """Return a model of one file. What the library does not find in it, it would take from a pickle beside its configs,
+    and any part of the index by whatever class is named there: so all that is no weight of the file is given.
+    """
     path = Path(source.location, source.file) if source.file else Path(source.location)
     config = source.config.location if source.config else source.location
+    kinds.require_file(MODEL, source.name, kinds.shapes_of(MODEL, source.name, path))
     return StableDiffusionPipeline.from_single_file(
-        str(path), config=config, dtype=dtype, local_files_only=True, **WITHOUT
+        str(path), config=config, dtype=dtype, local_files_only=True, image_encoder=None, **_small(config), **WITHOUT
     )
+
+
+def _small(folder: str) -> dict[str, Any]:
+    """Return the parts of a model that have no weights."""
+    return {
+        "tokenizer": CLIPTokenizer.from_pretrained(str(Path(folder, "tokenizer")), local_files_only=True),
+        "scheduler": DPMSolverMultistepScheduler.from_pretrained(folder, subfolder="scheduler"),
+    }
 
 
 def _part(kind: type[Any], source: Source, part: str, dtype: torch.dtype) -> Any:

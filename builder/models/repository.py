@@ -17,7 +17,18 @@ from tqdm import tqdm
 
 from builder.common.files import atomic, sha256
 from builder.common.retry import is_passing, one_line, status, with_retries
-from builder.models.faults import Damaged, Gated, ModelError, NoRevision, NoSpace, NotThere, Unreachable, WrongToken
+from builder.models.faults import (
+    Damaged,
+    Gated,
+    Incomplete,
+    ModelError,
+    NoCache,
+    NoRevision,
+    NoSpace,
+    NotThere,
+    Unreachable,
+    WrongToken,
+)
 
 MOST_JSON = 64 << 20
 """Bytes of a JSON file that are read; a tokenizer's are the largest."""
@@ -48,7 +59,9 @@ class Repository:
     read: Callable[[str], bytes]
 
     def document(self, path: str) -> dict[str, Any]:
-        """Return a JSON file. Raises Damaged for one that is no JSON object."""
+        """Return a JSON file. Raises Incomplete where there is none, Damaged for one that is no JSON object."""
+        if path not in self.files:
+            raise Incomplete(self.role, self.name, f"{path} is missing")
         try:
             document = json.loads(self.read(path))
         except (ValueError, RecursionError):
@@ -63,9 +76,9 @@ class Repository:
 
 
 def in_folder(role: str, folder: Path) -> Repository:
-    """Return what lies in a folder here; links to elsewhere are followed, other files than a model's are left out."""
+    """Return what lies in a folder here and in the folders in it; links are followed, hidden files left out."""
     found = {}
-    for path in sorted(folder.rglob("*")):
+    for path in sorted([*folder.glob("*"), *folder.glob("*/*")]):
         name = path.relative_to(folder).as_posix()
         if path.is_file() and not any(part.startswith(".") for part in Path(name).parts):
             found[name] = File(name, path.stat().st_size)
@@ -93,10 +106,7 @@ def cached(role: str, name: str, revision: str) -> Repository | None:
 
 
 def on_hub(role: str, name: str, revision: str) -> Repository:
-    """Return what a Hub repository holds at a branch, tag or commit, now.
-
-    Where the Hub does not answer it is what the cache holds. Raises a ModelError that says why there is nothing.
-    """
+    """Return what a Hub repository holds at a branch, tag or commit, now. Raises a ModelError that says why not."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HFValidationError
 
@@ -108,17 +118,13 @@ def on_hub(role: str, name: str, revision: str) -> Repository:
     except HFValidationError:
         raise NotThere(role, name, "no such folder or file here, and not a Hub id (owner/name)") from None
     except Exception as error:  # proxies, time-outs, TLS: the client raises many kinds
-        fault = fault_of(role, name, revision, error)
-        there = cached(role, name, revision) if isinstance(fault, Unreachable) else None
-        if there is None:
-            raise fault from error
-        return there
+        raise fault_of(role, name, revision, error) from error
     if told.sha is None:
         raise NoRevision(role, name, f"the Hub names no commit of revision {revision!r}")
     _note_revision(name, revision, told.sha)
     files = {}
     for each in told.siblings or ():
-        if is_inside(each.rfilename):
+        if is_inside(each.rfilename) and each.rfilename.isprintable():
             files[each.rfilename] = File(each.rfilename, each.size or 0, each.lfs.sha256 if each.lfs else "")
     read = functools.partial(_download, role, name, told.sha)
     return Repository(role, "hub", name, name, told.sha, files, read)
@@ -153,6 +159,8 @@ def fault_of(role: str, name: str, revision: str, error: BaseException) -> Model
         return error
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return NoSpace(role, name, f"the disk is full at {cache_folder()}")
+    if isinstance(error, OSError) and error.filename:
+        return NoCache(role, name, f"the Hub's cache cannot be used ({error.filename}: {error.strerror})")
     number = status(error)
     if number == 401 and _has_token():
         return WrongToken(role, name, "the Hub does not accept the token (401)")
@@ -190,7 +198,8 @@ def _has_token() -> bool:
 def _is_hiccup(error: BaseException) -> bool:
     """Return True where the Hub is there and in trouble; without a connection the cache is asked at once."""
     offline = any(
-        kind.__name__ in ("ConnectError", "OfflineModeIsEnabled", "ProxyError") for kind in type(error).__mro__
+        kind.__name__ in ("ConnectError", "ConnectTimeout", "OfflineModeIsEnabled", "ProxyError")
+        for kind in type(error).__mro__
     )
     return is_passing(error) and not offline
 

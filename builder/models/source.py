@@ -11,7 +11,7 @@ from builder import preview
 from builder.common.errors import UserError
 from builder.common.files import sha256
 from builder.models import kinds, layout, repository
-from builder.models.faults import ModelError, NotThere, Pickled
+from builder.models.faults import ModelError, NotThere, Pickled, Unreachable
 from builder.models.repository import File, Repository
 from builder.spec.spec import Recipe
 
@@ -146,6 +146,9 @@ def resolve_checker(model: Source, given: str | None, recipe: Recipe, recorded: 
     if given is None and (own := _own_checker(model)):
         return own
     name, revision = named(given) if given else (recipe.safety_checker, recipe.safety_checker_revision)
+    if given and given != name and recorded:  # a revision was named: is it the recorded one?
+        there = repository.cached(SAFETY_CHECKER, name, revision)
+        recorded = recorded if there and there.revision == recorded.revision else None
     return _of_checker(_repository(SAFETY_CHECKER, name, revision, recorded, _of_checker))
 
 
@@ -193,10 +196,12 @@ def _require_config(model: str, path: Path, config: Path) -> None:
 
 def named(words: str, revision: str = "main") -> tuple[str, str]:
     """Return the name and revision in `owner/name@revision`; a path may have an @ in it."""
-    if "@" in words and not local_path(words).exists():
-        name, _, revision = words.partition("@")
-        return name, revision
-    return words, revision
+    name, at, after = words.partition("@")
+    if not at or local_path(words).exists():
+        return words, revision
+    if not name or not after:
+        raise UserError(f"{words}: a Hub model at a revision is written owner/name@revision")
+    return name, after
 
 
 def _repository(
@@ -204,7 +209,8 @@ def _repository(
 ) -> Repository:
     """Return the folder or Hub repository of this name.
 
-    Of a Hub repository whose commit was recorded the cache is enough, if all is `found` there.
+    Of a Hub repository whose commit was recorded the cache is enough, if all is `found` there; and where the Hub does
+    not answer, of any.
     """
     path = local_path(name)
     if path.is_dir():
@@ -212,13 +218,24 @@ def _repository(
     if path.exists():
         raise NotThere(role, name, "is neither a folder nor a Hub id")
     commit = recorded.revision if recorded and recorded.kind == "hub" and recorded.name == name else None
-    if commit and (there := repository.cached(role, name, commit)):
-        try:
-            found(there)
+    there = repository.cached(role, name, commit) if commit else None
+    if there and (source := _complete(there, found)) and source.config is None:  # else its own may not have come yet
+        return there
+    try:
+        return repository.on_hub(role, name, commit or revision)
+    except Unreachable:
+        there = repository.cached(role, name, commit or revision)
+        if there and _complete(there, found):
             return there
-        except ModelError:
-            pass  # a download that was not finished
-    return repository.on_hub(role, name, commit or revision)
+        raise
+
+
+def _complete(there: Repository, found: Callable[[Repository], Source]) -> Source | None:
+    """Return what is found in the cache, None where a download was not finished."""
+    try:
+        return found(there)
+    except ModelError:
+        return None
 
 
 def _of_model(there: Repository, file: str | None, half: bool) -> Source:
@@ -243,6 +260,7 @@ def _file(path: Path, config: Path | None) -> Source:
     kinds.require_file(MODEL, path.name, kinds.shapes_of(MODEL, path.name, path))
     if config:
         listed = repository.in_folder(CONFIG, config)
+        kinds.require(listed)
         configs = Source("folder", config.name, str(config), repository.digest(listed, _small(listed)))
     else:
         configs = _configs()
@@ -252,10 +270,12 @@ def _file(path: Path, config: Path | None) -> Source:
 def _configs() -> Source:
     """Return the configs and the tokenizer of Stable Diffusion 1.5, of one commit."""
     name, commit = CONFIGS
-    there = repository.cached(CONFIG, name, commit)
-    if there is None or layout.CONFIGS[0] not in there.files:
-        there = repository.on_hub(CONFIG, name, commit)
-    return _source(there, [file.path for file in _small(there)])
+
+    def found(there: Repository) -> Source:
+        kinds.require(there)
+        return _source(there, [file.path for file in _small(there)])
+
+    return found(_repository(CONFIG, name, commit, ModelId("hub", name, commit), found))
 
 
 def _small(there: Repository) -> list[File]:

@@ -82,7 +82,7 @@ class BuildRecipe:
                 safety_checker=_model(document["safety_checker"]),
                 vae=_model(document["vae"]),
             )
-        except (AttributeError, LookupError, TypeError) as error:
+        except (AttributeError, LookupError, RecursionError, TypeError) as error:
             raise ValueError(f"not a recipe: {error}") from None
 
     def document(self) -> dict[str, Any]:

@@ -8,8 +8,10 @@ import re
 import shutil
 
 import pytest
-from huggingface_hub import constants
+from huggingface_hub import constants, hf_hub_download
 
+from builder.common.errors import UserError
+from builder.generation.config import GenerateConfig
 from builder.models import download, faults, source
 from builder.models.source import ModelId
 from builder.spec.spec import Recipe
@@ -88,6 +90,19 @@ def test_the_given_checker_comes_first(hub, made):
     refusal(faults.Pickled, source.resolve_checker, model, CHECKER, VISION)  # main holds pickles
 
 
+def test_a_named_revision_of_a_checker_comes_before_the_recorded_one(hub):
+    """Unless it is the same: then the build goes on with what it has, without network."""
+    checker = source.resolve_checker(vision(), f"{CHECKER}@refs/pr/41", VISION)
+    download.fetch([checker])
+    refusal(faults.Pickled, source.resolve_checker, vision(), f"{CHECKER}@main", VISION, checker.id)
+    refusal(faults.NoRevision, source.resolve_checker, vision(), f"{CHECKER}@v9", VISION, checker.id)
+    model = vision()
+    hub.stop()
+    for words in (f"{CHECKER}@refs/pr/41", f"{CHECKER}@{checker.revision}", CHECKER):
+        assert source.resolve_checker(model, words, VISION, checker.id).id == checker.id
+    hub.start()
+
+
 @pytest.mark.parametrize("name", ["sdxl", "flux", "inpainting", "custom_code"])
 def test_what_does_not_run_is_refused_before_weights_are_asked_for(hub, made, name):
     made.serve(hub, name)
@@ -133,6 +148,34 @@ def test_a_server_in_trouble_is_asked_again(hub, capsys):
     assert capsys.readouterr().err.count("trying again") == 2
 
 
+def test_a_head_that_is_damaged_is_no_matter_of_the_network(hub, tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "model.safetensors").write_bytes(b"\xff" * 5000)
+    hub.put_model("studio/damaged", tmp_path / "model")
+    assert "model.safetensors is damaged" in refusal(faults.Damaged, source.resolve, "studio/damaged")
+
+
+def test_a_head_is_asked_for_again(hub, made, capsys):
+    made.serve(hub, "single_file")
+    hub.fault("GET /lfs", status=503, times=2)
+    refusal(faults.NotThere, source.resolve, REPOSITORIES["single_file"].repo)  # the configs, which are not served
+    assert capsys.readouterr().err.count("trying again") == 2
+
+
+def test_an_index_without_a_config(hub, made, tmp_path):
+    folder = shutil.copytree(made.folder("own_checker"), tmp_path / "model")
+    (folder / "unet" / "config.json").unlink()
+    hub.put_model("studio/incomplete", folder)
+    for words in ("studio/incomplete", str(folder)):
+        assert "unet/config.json is missing" in refusal(faults.Incomplete, source.resolve, words)
+
+
+def test_a_cache_that_cannot_be_written_to_is_named(hub, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "file" / "hub"))
+    assert str(tmp_path / "file") in refusal(faults.NoCache, vision)
+
+
 # Downloading.
 
 
@@ -176,6 +219,15 @@ def test_a_network_that_is_gone_keeps_what_came_in(hub, tmp_path, monkeypatch):
     before = len(hub.requests)
     download.fetch([found])
     assert sum(record["sent"] for record in hub.asked("GET /lfs", since=before)) < 0.7 * large.size
+
+
+def test_a_slow_hub_is_waited_for_without_its_address(hub, caplog, monkeypatch):
+    """The client's own lines are many, and hold addresses by which anyone may download."""
+    monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 1)
+    hub.fault("GET /lfs", delay=2, times=1)
+    found = vision()
+    download.fetch([found])
+    assert download.missing([found]) == {} and "http" not in caplog.text
 
 
 def test_what_came_in_damaged_is_not_kept(hub, monkeypatch):
@@ -231,12 +283,24 @@ def test_nothing_here_and_no_network(hub):
 
 
 def test_half_a_download_is_no_model_offline(hub):
-    """The cache's configs alone are not taken for a model."""
+    """The cache's configs alone are not taken for one: it is the network that is missing, not the weights."""
     first = vision()
     hub.stop()
-    with pytest.raises(faults.ModelError):
-        vision(recorded=first.id)
+    assert "cannot be reached" in refusal(faults.Unreachable, vision)
+    assert "cannot be reached" in refusal(faults.Unreachable, vision, recorded=first.id)
     hub.start()
+
+
+def test_what_others_have_in_the_cache_is_completed(hub, made):
+    """Another program may have asked for the weights alone; what belongs to a recorded model is what the Hub lists."""
+    made.serve(hub, "clip")
+    model, reader = vision(), source.resolve_reader(REPOSITORIES["clip"].repo, "main")
+    shutil.rmtree(constants.HF_HUB_CACHE)
+    for each, names in ((model, [VISION.file]), (reader, ["config.json", "model.safetensors"])):
+        for name in names:
+            hf_hub_download(each.name, name, revision=each.revision)
+    assert vision(recorded=model.id) == model
+    assert source.resolve_reader(reader.name, "main", reader.id) == reader
 
 
 def test_words_of_a_checker_may_name_a_revision(tmp_path):
@@ -246,12 +310,26 @@ def test_words_of_a_checker_may_name_a_revision(tmp_path):
     assert source.named(str(tmp_path / "a@b")) == (str(tmp_path / "a@b"), "main")
 
 
+@pytest.mark.parametrize("words", ["@main", "owner/name@", "@"])
+def test_half_a_name_is_none(words):
+    """An empty one would be the folder that the command was started in."""
+    with pytest.raises(UserError, match="is written owner/name@revision"):
+        source.named(words)
+
+
 def test_sixteen_bits_for_a_gpu(hub, made):
     made.serve(hub, "fp16_variants")
     repo = REPOSITORIES["fp16_variants"].repo
     full, half = source.resolve(repo), source.resolve(repo, half=True)
     assert full.id == half.id
     assert sum(file.size for file in half.files) < 0.8 * sum(file.size for file in full.files)
+
+
+def test_another_revision_of_the_tables_model_keeps_its_file():
+    """Its folders may hold pickles there too; of another model the table's file says nothing."""
+    at = GenerateConfig(model=f"{VISION.model}@refs/pr/4").plan.spec.recipe
+    assert (at.model, at.revision, at.file) == (VISION.model, "refs/pr/4", VISION.file)
+    assert GenerateConfig(model="owner/name@v1").plan.spec.recipe.file is None
 
 
 def test_the_recipe_of_the_rehearsal_is_the_shipped_one():

@@ -9,6 +9,7 @@ from builder.models import faults, kinds, repository
 from tests.fixtures.inside import NOMINAL, PARTS, nominal_model
 
 INDEX, UNET, TEXT = "model_index.json", "unet/config.json", "text_encoder/config.json"
+SCHEDULER = "scheduler/scheduler_config.json"
 RUNS = "; what runs here is Stable Diffusion 1.x from text to picture"
 
 
@@ -35,6 +36,7 @@ def test_stable_diffusion_runs(tmp_path):
         ({UNET: {"cross_attention_dim": 1024}, TEXT: {"hidden_size": 1024}}, "it is a Stable Diffusion 2"),
         ({UNET: {"addition_embed_type": "text_time"}}, "its UNet wants more than a prompt"),
         ({TEXT: {"vocab_size": 49408}}, "its tokenizer knows 1 tokens, its text encoder 49408"),
+        ({SCHEDULER: {"prediction_type": "flow"}}, "its scheduler is for a model that predicts flow"),
         ({INDEX: {"unet": ["my_unet", "MyUNet"]}}, "its unet is code of its own (my_unet), which is not run"),
         ({INDEX: {"text_encoder": ["transformers", "T5EncoderModel"]}}, "its text_encoder is a T5EncoderModel"),
         ({INDEX: {"tokenizer": ["transformers", "T5Tokenizer"]}}, "its tokenizer is a T5Tokenizer"),
@@ -48,7 +50,8 @@ def test_another_kind_is_named(tmp_path, changed, message):
 @pytest.mark.parametrize("part", ["unet", "vae", "text_encoder", "tokenizer"])
 def test_a_part_that_is_not_named(tmp_path, part):
     assert f"names no {part}" in refusal(tmp_path, {INDEX: {part: None}})
-    assert f"names no {part}" in refusal(tmp_path, {INDEX: {part: 5}})
+    for odd in (5, {"a": 1}, [], ["diffusers"]):
+        assert f"names no {part}" in refusal(tmp_path, {INDEX: {part: odd}})
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "5", "[" * 100_000, '{"a": ' * 100_000])
@@ -61,7 +64,7 @@ def test_a_config_that_is_no_json_object(tmp_path, text):
 
 # Single files.
 
-WEIGHTS = {kinds.INPUT: (320, 4, 3, 3), "cond_stage_model.transformer.text_model.x": (1,)}
+WEIGHTS = {kinds.INPUT: (320, 4, 3, 3), kinds.TEXT_ENCODER: (77, 768)}
 
 
 def test_a_whole_file_runs():
@@ -74,6 +77,7 @@ def test_a_whole_file_runs():
         ({"conditioner.embedders.0.x": (1,), **WEIGHTS}, "it is a Stable Diffusion XL"),
         ({**WEIGHTS, kinds.INPUT: (320, 9, 3, 3)}, "its UNet takes 9 channels"),
         ({kinds.INPUT: (320, 4, 3, 3)}, "it has no CLIP text encoder"),
+        ({kinds.INPUT: (320, 4, 3, 3), "cond_stage_model.transformer.x": (1,)}, "it has no CLIP text encoder"),
         ({"lora_unet.x": (1,)}, "it is no whole Stable Diffusion model"),
         ({}, "it is no whole Stable Diffusion model"),
     ],

@@ -70,6 +70,12 @@ def test_several_files_are_named():
         chosen(repository("name-pruned.safetensors", "name-ema.safetensors"))
 
 
+def test_a_name_cannot_break_the_line():
+    """Nor steer the terminal."""
+    with pytest.raises(faults.Ambiguous, match=r": a\?b\.safetensors, \?\[31mc\.safetensors$"):
+        chosen(repository("a\nb.safetensors", "\x1b[31mc.safetensors"))
+
+
 def test_pickles_alone_are_refused_and_named():
     with pytest.raises(faults.Pickled, match=r"unet/diffusion_pytorch_model\.bin and 3 more"):
         chosen(repository(*pickled(FOLDERS), "model.ckpt"))
@@ -143,8 +149,9 @@ def test_a_checker_of_its_own_counts_as_safetensors_alone():
     for missing in ("safety_checker/config.json", "feature_extractor/preprocessor_config.json"):
         assert layout.of_checker(repository(*{*NOMINAL} - {missing})) is None
     assert layout.of_checker(repository(*pickled(NOMINAL))) is None
-    index = {**NOMINAL["model_index.json"], "safety_checker": [None, None]}
-    assert layout.of_checker(repository(*NOMINAL, **{"model_index.json": index})) is None
+    for odd in ([None, None], [], 5, True, {"a": 1}, None):
+        index = {**NOMINAL["model_index.json"], "safety_checker": odd}
+        assert layout.of_checker(repository(*NOMINAL, **{"model_index.json": index})) is None
 
 
 def test_a_repository_that_is_a_checker():

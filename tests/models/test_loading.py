@@ -1,6 +1,8 @@
 """A model is named exactly, loaded whole from safetensors alone, and what cannot be loaded is one line."""
 
+import contextlib
 import hashlib
+import json
 import pickle
 import re
 import shutil
@@ -8,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from diffusers import AutoencoderKL
 from safetensors.torch import load_file, save_file
 
 from builder.common.errors import UserError
@@ -99,6 +102,14 @@ def test_folder_digest(folder, tmp_path):
     data[-1] ^= 1
     weights.write_bytes(data)
     assert resolve(moved.location).revision != before.revision
+
+
+def test_folders_that_are_links(folder, tmp_path):
+    """A part may lie elsewhere, and be shared; its content is the model's."""
+    before = resolve(folder)
+    (folder / "vae").rename(tmp_path / "shared")
+    (folder / "vae").symlink_to(tmp_path / "shared")
+    assert resolve(folder) == before
 
 
 @pytest.mark.parametrize("words", [".", "../model", "./"])
@@ -209,6 +220,52 @@ def test_a_folder_of_pickles_beside_a_single_file(folder, single, checker):
     torch.testing.assert_close(load(folder, checker).denoise([attempt]), built.denoise([attempt]), rtol=0, atol=1e-5)
 
 
+def without_text_encoder(folder):
+    weights = load_file(folder / "name.safetensors")
+    kept = {name: value for name, value in weights.items() if not name.startswith(single_file.TEXT)}
+    save_file(kept | {f"{single_file.TEXT}x": torch.zeros(1)}, folder / "name.safetensors", metadata={"format": "pt"})
+
+
+def with_part(folder, part, library, kind):
+    index = json.loads((folder / "model_index.json").read_text())
+    (folder / "model_index.json").write_text(json.dumps({**index, part: [library, kind]}))
+
+
+def with_image_encoder(folder):
+    with_part(folder, "image_encoder", "transformers", "CLIPVisionModelWithProjection")
+    shutil.copytree(folder / "text_encoder", folder / "image_encoder")
+
+
+def with_own_scheduler(folder):
+    with_part(folder, "scheduler", "own_scheduler", "Own")
+
+
+@pytest.mark.parametrize("spoil", [without_text_encoder, with_image_encoder, with_own_scheduler])
+def test_nothing_but_the_single_file_is_read_for_weights(folder, single, checker, monkeypatch, spoil):
+    """What it lacks is not taken from a pickle beside it, and no code that its index names is imported."""
+    for name in WEIGHTS:
+        (folder / name).rename((folder / name).with_suffix(".bin"))
+    shutil.copy(single, folder / "name.safetensors")
+    spoil(folder)
+    for part in {"text_encoder", "image_encoder"} & {path.name for path in folder.iterdir()}:
+        for name in ("pytorch_model.bin", "diffusion_pytorch_model.bin"):
+            torch.save({}, folder / part / name)
+    (folder / "own_scheduler.py").write_text("from pathlib import Path\nPath('ran').touch()\n")
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(str(folder))
+    loaded = []
+    monkeypatch.setattr(torch, "load", lambda path, *_, **__: loaded.append(path) or {})
+    with contextlib.suppress(UserError):
+        load(folder, checker)
+    assert loaded == [] and not Path("ran").exists()
+
+
+def test_configs_of_another_kind(single, folder):
+    """Those that are given for a single file are looked at like any other."""
+    with_part(folder, "vae", "own_vae", "Own")
+    assert "its vae is code of its own" in refusal(resolve, single, config=folder)
+
+
 def lacks(part):
     def spoil(path, _):
         weights = load_file(path)
@@ -240,6 +297,14 @@ def test_another_vae_takes_the_place_of_the_models_own(saved, folder, checker):
     theirs, ours = changed.vae.state_dict(), plain.vae.state_dict()
     assert all(torch.equal(theirs[name], ours[name] * 0.5) for name in ours)
     assert other.kind == "folder" and other.revision.startswith("sha256:")
+
+
+def test_a_vae_of_another_kind_is_refused(saved, checker, tmp_path):
+    """Before anything is recorded, not when the first picture is decoded."""
+    AutoencoderKL(latent_channels=16, block_out_channels=[8], norm_num_groups=4).save_pretrained(tmp_path / "vae")
+    other = models_source.resolve_vae(RECIPE.changed(vae=str(tmp_path / "vae")))
+    said = refusal(loading.load, resolve(saved), RECIPE, CPU, checker, other)
+    assert "VAE vae: cannot be loaded: it decodes 16 channels" in said
 
 
 def test_a_config_that_is_no_folder(tmp_path):

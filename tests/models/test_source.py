@@ -120,6 +120,7 @@ def test_a_local_models_place_does_not_get_into_the_recipe(offline, model, tmp_p
         folder = tmp_path / place / "reader"
         folder.mkdir(parents=True)
         (folder / "config.json").write_text("{}")
+        (folder / "preprocessor_config.json").write_text("{}")
         (folder / "model.safetensors").write_bytes(b"weights")
         change = ('"openai/clip-vit-large-patch14"', f'"{place}/reader"')
         assert build(*model, *spec_file(tmp_path, change)) == 0
@@ -136,6 +137,7 @@ def test_leaving_a_check_out_is_part_of_the_recipe(offline, model, tmp_path, cap
     own = spec_file(tmp_path, ('"openai/clip-vit-large-patch14"', '"reader"'))
     (tmp_path / "reader").mkdir()
     (tmp_path / "reader" / "config.json").write_text("{}")
+    (tmp_path / "reader" / "preprocessor_config.json").write_text("{}")
     (tmp_path / "reader" / "model.safetensors").write_bytes(b"")
     none = [*all_but_one, "--without", name]
     for first, second, here in ((none, all_but_one, False), (all_but_one, none, True)):

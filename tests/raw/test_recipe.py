@@ -259,3 +259,10 @@ def test_a_recipe_does_not_tell_where_a_local_checker_or_vae_lies():
     local = [ModelId("folder", name, "sha256:1") for name in ("checker", "vae")]
     recipe = BuildRecipe.of(spec, HUB, "", recipe_of(SPEC).settings, (), *local)
     assert "/home" not in str(recipe) and recipe.spec.recipe.vae == "vae"
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "5", "{}", "[" * 100_000, "\xff"])
+def test_a_recipe_that_is_none_is_one_line(tmp_path, text):
+    (tmp_path / "recipe.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(UserError, match=r"recipe\.json: damaged, or of another version; restore it"):
+        read_recipe(tmp_path)
