@@ -13,7 +13,7 @@ from builder.checks.face import FaceCheck, ReadFaceCheck
 from builder.checks.integrity import IntegrityCheck
 from builder.checks.suite import Checks
 from builder.checks.verdict import Check
-from builder.common.errors import UserError
+from builder.common.errors import UserError, one_line
 from builder.models import download
 from builder.models.face_detectors import Haar, YuNet
 from builder.models.source import CheckVersion, ModelId, Source, local_path, resolve_detector, resolve_reader
@@ -103,11 +103,8 @@ def reader_again(spec: Spec, model: ModelId, folder: str = "") -> Reader:
 def _reader(spec: Spec, source: Source, device: torch.device) -> Reader:
     from builder.models.classifiers import load  # transformers, which a finished build does without
 
-    try:
+    with one_line(f"attribute check: {source.name}"):
         return load(source.location, None, descriptions(spec), device)
-    except Exception as error:  # transformers raises many kinds
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
-        raise UserError(f"attribute check: {source.name} cannot be loaded: {reason}") from error
 
 
 def _yunet(source: Source) -> YuNet:

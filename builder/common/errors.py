@@ -15,8 +15,8 @@ def one_line(what: str) -> Iterator[None]:
     """Whatever a library says of a model that cannot be loaded becomes one line."""
     try:
         yield
+    except UserError:
+        raise
     except Exception as error:
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
-        raise UserError(
-            f"{what}: cannot be loaded (safetensors only, pickled weights are refused): {reason}"
-        ) from error
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise UserError(f"{what}: cannot be loaded: {reason}") from error

@@ -11,6 +11,7 @@ from builder.models.faults import ModelError
 
 ADVICE: dict[type[ModelError], str] = {
     faults.NotThere: "check the name; for a private one log in first (hf auth login)",
+    faults.NoModel: "check the path, or choose another one",
     faults.NoRevision: "name a branch, tag, commit or refs/pr/N that is there",
     faults.Gated: "accept its terms on its page there, and log in (hf auth login)",
     faults.WrongToken: "log in again (hf auth login), or unset HF_TOKEN",

@@ -49,15 +49,18 @@ class Preflight:
         """Yield what is said before anything is done."""
         model = self.models.model
         yield f"model     {model.id}"
-        if checker := self.models.safety_checker:
-            yield f"safety    {checker.id}"
+        for name, each in (("vae", self.models.vae), ("safety", self.models.safety_checker)):
+            if each:
+                yield f"{name:<10}{each.id}"
+        for name, each in self.models.checks.items():
+            yield f"{name:<10}{each.id}"
         missing = download.missing(self.models)
         count = sum(map(len, missing.values()))
         what = (
             f"{counted(count, 'file')}, {download.size(self._to_download)}, to {cache_folder()}" if count else "nothing"
         )
         yield f"download  {what}"
-        places = ", ".join(f"{download.size(need)} at {place}" for place, need, _ in self._disk())
+        places = ", ".join(f"{download.size(need)} on the disk of {place}" for place, need, _ in self._disk())
         yield f"disk      {places or 'nothing more'}"
         dtype = "float16" if self.rank.device.type == "cuda" else "float32"
         processes, batch = counted(self.rank.count, "process"), counted(self.config.batch_size, "picture")
@@ -74,10 +77,10 @@ class Preflight:
                     "another folder (--raw, --out; HF_HOME for models), or make fewer pictures (--scale, --limit)"
                 )
         if self.left and self._is_slow and not self.config.cpu:
-            hours = self.left * self._seconds / 3600 / self.rank.count
+            minutes, hours = self._seconds / 60, self.left * self._seconds / 3600 / self.rank.count
             raise UserError(
-                f"no GPU here: a picture takes about {self._seconds / 60:.1f} min on this CPU, all {self.left:,} about "
-                f"{hours:,.1f} h; --cpu does it all the same, --limit N makes fewer, --model preview draws"
+                f"on this CPU a picture takes about {minutes:.1f} min, all {self.left:,} about {hours:,.1f} h; --cpu "
+                "does it all the same, --limit N makes fewer, --model preview draws"
             )
 
     @property
@@ -108,7 +111,7 @@ class Preflight:
     def _seconds(self) -> float:
         """Seconds a picture on this machine's cores, which its processes share."""
         recipe = self.plan.spec.recipe
-        cores = (os.cpu_count() or 1) / self.rank.count
+        cores = (os.cpu_count() or 1) / int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
         return CPU_SECONDS * recipe.steps * recipe.width * recipe.height / PIXELS / max(cores, 1)
 
     def _disk(self) -> Iterator[tuple[Path, float, float]]:

@@ -11,8 +11,8 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterable
-from contextlib import closing
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -102,13 +102,25 @@ def fetch(sources: Iterable[Source], loud: bool = True) -> None:
     folder = cache_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / ".agfd30k-download.lock"):
+        with _turn(folder, loud):
             for source, files in missing(sources).items():
                 _fetch(source, files, loud)
     except OSError as error:
         if error.errno is None:
             raise
         raise UserError(f"{folder}: {error.strerror}; make room, or set HF_HOME to another disk") from None
+
+
+@contextmanager
+def _turn(folder: Path, loud: bool) -> Iterator[None]:
+    """Wait until no other process of this machine downloads into a cache, and keep others waiting."""
+    lock = FileLock(folder / ".agfd30k-download.lock")
+    with heartbeat(lambda: "waiting for another process that downloads") if loud else nullcontext():
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def fetched(source: Source) -> Source:

@@ -19,7 +19,11 @@ class ModelError(UserError):
 
 
 class NotThere(ModelError):
-    """No such folder, file or repository, or a private one."""
+    """The Hub has no such repository, or a private one."""
+
+
+class NoModel(ModelError):
+    """What the words name is there, or is a path to nothing, and is no model of the kind that is wanted."""
 
 
 class NoRevision(ModelError):

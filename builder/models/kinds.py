@@ -39,6 +39,8 @@ def require(repository: Repository) -> None:
     """Raise WrongKind where a repository's configs speak of a model that does not run here, saying what it is."""
     index = repository.document(INDEX)
     pipeline = index.get("_class_name")
+    if pipeline is None:
+        raise Incomplete(repository.role, repository.name, f"its {INDEX} names no pipeline")
     if pipeline not in PIPELINES:
         raise _wrong(repository, f"it is a {_words(pipeline)}")
     for part, (library, classes) in CLASSES.items():

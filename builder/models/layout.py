@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from builder.models.faults import Ambiguous, Damaged, Incomplete, ModelError, NotThere, Pickled
+from builder.models.faults import Ambiguous, Damaged, Incomplete, ModelError, NoModel, Pickled
 from builder.models.repository import File, Repository
 
 INDEX = "model_index.json"
@@ -111,7 +111,7 @@ def none_of(repository: Repository, wanted: str) -> ModelError:
         more = f" and {len(pickled) - 1} more" if len(pickled) > 1 else ""
         cause = f"holds pickled weights only ({pickled[0]}{more}), which can run code and are not loaded"
         return Pickled(repository.role, repository.name, cause)
-    return NotThere(repository.role, repository.name, f"holds no {wanted}")
+    return NoModel(repository.role, repository.name, f"holds no {wanted}")
 
 
 def _tokenizer(repository: Repository) -> list[str]:

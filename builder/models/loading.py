@@ -130,8 +130,8 @@ def _told(role: str, source: Source, device: torch.device) -> Iterator[None]:
         yield
     except UserError:
         raise
-    except torch.OutOfMemoryError:
-        raise UserError(f"{role} {source.name}: {device} has not enough memory for it") from None
     except Exception as error:  # the libraries raise many kinds
+        if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "not enough memory" in str(error):
+            raise UserError(f"{role} {source.name}: {device} has not enough memory for it") from None
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise Damaged(role, source.name, f"cannot be loaded: {reason}") from error

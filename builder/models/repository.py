@@ -23,6 +23,7 @@ from builder.models.faults import (
     Incomplete,
     ModelError,
     NoCache,
+    NoModel,
     NoRevision,
     NoSpace,
     NotThere,
@@ -116,7 +117,7 @@ def on_hub(role: str, name: str, revision: str) -> Repository:
     try:
         told = with_retries(f"{role} {name}", ask, is_retryable=_is_hiccup)
     except HFValidationError:
-        raise NotThere(role, name, "no such folder or file here, and not a Hub id (owner/name)") from None
+        raise NoModel(role, name, "no such folder or file here, and not a Hub id (owner/name)") from None
     except Exception as error:  # proxies, time-outs, TLS: the client raises many kinds
         raise fault_of(role, name, revision, error) from error
     if told.sha is None:

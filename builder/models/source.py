@@ -11,7 +11,7 @@ from builder import preview
 from builder.common.errors import UserError
 from builder.common.files import sha256
 from builder.models import kinds, layout, repository
-from builder.models.faults import ModelError, NotThere, Pickled, Unreachable
+from builder.models.faults import ModelError, NoModel, Pickled, Unreachable
 from builder.models.repository import File, Repository
 from builder.spec.spec import Recipe
 
@@ -114,7 +114,7 @@ def resolve(
     if model == preview.NAME:
         files = repository.in_folder(MODEL, preview.MODEL)
         return Source("preview", preview.NAME, str(preview.MODEL), repository.digest(files, files.files.values()))
-    if path.suffix.lower() in layout.PICKLES:
+    if path.suffix.lower() in layout.PICKLES and not path.is_dir():
         raise Pickled(MODEL, path.name, "is a pickle, which can run code and is not loaded")
     if path.is_file() or path.suffix == ".safetensors":
         return _file(path, config)
@@ -176,7 +176,7 @@ def resolve_detector(model: str, revision: str, recorded: ModelId | None = None)
     path = local_path(model)
     if path.suffix == ".onnx":
         if not path.is_file():
-            raise NotThere(FACE_CHECK, model, "there is no such file")
+            raise NoModel(FACE_CHECK, model, "there is no such file")
         return Source("file", path.name, str(path), f"sha256:{sha256(path)}")
 
     def found(there: Repository) -> Source:
@@ -216,7 +216,7 @@ def _repository(
     if path.is_dir():
         return repository.in_folder(role, path)
     if path.exists():
-        raise NotThere(role, name, "is neither a folder nor a Hub id")
+        raise NoModel(role, name, "is neither a folder nor a Hub id")
     commit = recorded.revision if recorded and recorded.kind == "hub" and recorded.name == name else None
     there = repository.cached(role, name, commit) if commit else None
     if there and (source := _complete(there, found)) and source.config is None:  # else its own may not have come yet
@@ -243,10 +243,9 @@ def _of_model(there: Repository, file: str | None, half: bool) -> Source:
     if layout.INDEX in there.files:
         kinds.require(there)
     chosen = layout.of_model(there, file, half)
-    config = None
-    if not chosen.configs:
+    if chosen.file:
         kinds.require_file(there.role, there.name, kinds.shapes_on_hub(there, chosen.file))
-        config = _configs()
+    config = None if chosen.configs else _configs()
     own = layout.of_checker(there) if layout.INDEX in there.files else None
     return _source(there, [file.path for file in chosen.files], chosen.file, config, own)
 
@@ -254,9 +253,9 @@ def _of_model(there: Repository, file: str | None, half: bool) -> Source:
 def _file(path: Path, config: Path | None) -> Source:
     """Return a model that is a .safetensors file here."""
     if not path.is_file():
-        raise NotThere(MODEL, str(path), "there is no such file")
+        raise NoModel(MODEL, str(path), "there is no such file")
     if path.suffix != ".safetensors":
-        raise NotThere(MODEL, str(path), "is neither a diffusers folder nor a .safetensors file")
+        raise NoModel(MODEL, str(path), "is neither a diffusers folder nor a .safetensors file")
     kinds.require_file(MODEL, path.name, kinds.shapes_of(MODEL, path.name, path))
     if config:
         listed = repository.in_folder(CONFIG, config)

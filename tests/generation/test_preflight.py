@@ -48,21 +48,22 @@ def test_what_a_run_takes_is_said(monkeypatch, tmp_path):
     lines = list(preflight(limit=100, batch_size=16).lines())
     assert lines[0] == "model     owner/name@c0ffee"
     assert lines[1].startswith("safety    owner/checker@5afe:model.safetensors sha256:ffff")
-    assert lines[2] == f"download  2 files, 4.6 GB, to {tmp_path / 'cache'}"
-    assert lines[3] == "disk      4.7 GB at agfd30k-raw"  # 100 pictures twice, and the models
-    assert lines[4] == "device    cuda:0, float16, 8 processes, 16 pictures at once on each"
-    assert lines[5] == "left      100 of 100 pictures"
-    assert list(preflight(CPU).lines())[4].startswith("device    cpu, float32, 1 process, 8 pictures")
+    assert lines[2] == "attribute owner/clip@c11f"
+    assert lines[3] == f"download  2 files, 4.6 GB, to {tmp_path / 'cache'}"
+    assert lines[4] == "disk      4.7 GB on the disk of agfd30k-raw"  # 100 pictures twice, and the models
+    assert lines[5] == "device    cuda:0, float16, 8 processes, 16 pictures at once on each"
+    assert lines[6] == "left      100 of 100 pictures"
+    assert list(preflight(CPU).lines())[5].startswith("device    cpu, float32, 1 process, 8 pictures")
 
 
 def test_a_measured_rate_tells_the_time(tmp_path):
     """Only one of as many devices of the same kind; a torn note is none."""
     Path("agfd30k-raw").mkdir()
     Pace.note(Path("agfd30k-raw"), GPUS, 4.0)
-    assert list(preflight(limit=100).lines())[5].endswith(
+    assert list(preflight(limit=100).lines())[6].endswith(
         "100 pictures, 0:00:25 at 4.00 pictures/s, as measured in the last run"
     )
-    assert list(preflight(CPU, limit=100).lines())[5].endswith("100 pictures")
+    assert list(preflight(CPU, limit=100).lines())[6].endswith("100 pictures")
     assert Pace.last(Path("agfd30k-raw"), replace(GPUS, count=4)) is None
     Path("agfd30k-raw", ".pace.json").write_text('{"device": "cu')
     assert Pace.last(Path("agfd30k-raw"), GPUS) is None
@@ -82,7 +83,7 @@ def test_a_model_of_full_size_needs_consent_on_a_cpu(monkeypatch):
     """The refusal says how long it would take; --cpu does it all the same, and a small model asks for nothing."""
     free(monkeypatch, 1e15)
     monkeypatch.setattr(generation_preflight.os, "cpu_count", lambda: 4)
-    with pytest.raises(UserError, match=r"a picture takes about 2\.1 min on this CPU, all 120 about 4\.2 h; --cpu"):
+    with pytest.raises(UserError, match=r"on this CPU a picture takes about 2\.1 min, all 120 about 4\.2 h; --cpu"):
         preflight(CPU, limit=120).require()
     preflight(CPU, limit=120, cpu=True).require()
     preflight(GPUS, limit=120).require()
@@ -102,7 +103,7 @@ def test_a_finished_build_needs_nothing(monkeypatch):
 
 
 def test_what_no_check_can_judge_is_said():
-    said = list(preflight(limit=100).lines())[6:]
+    said = list(preflight(limit=100).lines())[7:]
     assert said == []
-    without = list(preflight(limit=100, without=("attribute", "face")).lines())[6:]
+    without = list(preflight(limit=100, without=("attribute", "face")).lines())[7:]
     assert len(without) == 2 and "no attribute check" in without[0] and "no face check" in without[1]

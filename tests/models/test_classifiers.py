@@ -178,7 +178,7 @@ def test_missing_weights_are_refused(spoiled, name):
     weights = load_file(path)
     lost = sorted(key for key in weights if key.endswith("weight"))[0]
     save_file({key: value for key, value in weights.items() if key != lost}, path, metadata={"format": "pt"})
-    assert f"{name} cannot be loaded: 1 weights are missing, {lost} first" in refused(path.parent)
+    assert f"{name}: cannot be loaded: 1 weights are missing, {lost} first" in refused(path.parent)
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -189,7 +189,7 @@ def test_pickled_weights_are_not_read(spoiled, name):
     (folder / "model.safetensors").unlink()
     with pytest.raises(UserError, match="holds pickled weights only"):
         models_source.resolve_reader(str(folder), "main")
-    assert f"{name} cannot be loaded" in refused(folder)
+    assert f"{name}: cannot be loaded" in refused(folder)
 
 
 def test_a_model_of_neither_kind_is_refused(tmp_path):
@@ -206,7 +206,7 @@ def test_code_of_a_repository_is_not_run_and_nobody_is_asked(spoiled):
     config |= {"model_type": "own", "auto_map": {"AutoConfig": "own.Config", "AutoModel": "own.Model"}}
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "own.py").write_text("raise SystemExit('run!')\n")
-    assert "clip cannot be loaded" in refused(folder)
+    assert "clip: cannot be loaded" in refused(folder)
 
 
 @pytest.mark.parametrize("lost", ["preprocessor_config.json", "tokenizer.json", "config.json"])
@@ -216,7 +216,7 @@ def test_what_comes_with_a_model_must_be_there(spoiled, lost):
     assert {lost, "model.safetensors"} <= set(names) | {lost}
     for path in folder.glob(lost.replace("preprocessor", "*processor")):
         path.unlink()
-    assert "siglip cannot be loaded" in refused(folder)
+    assert "siglip: cannot be loaded" in refused(folder)
 
 
 def test_the_table_tells_the_model_what_to_look_for(saved):

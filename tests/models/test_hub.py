@@ -64,7 +64,7 @@ def test_realistic_vision_is_its_single_file(hub):
     paths = {file.path for file in found.files}
     assert VISION.file in paths and "unet/config.json" in paths and "tokenizer/vocab.json" in paths
     assert not [path for path in paths if path.endswith((".bin", ".ckpt"))]
-    assert hub.asked("GET /lfs") == []
+    assert sum(record["sent"] for record in hub.asked("GET /lfs")) < 500_000  # its head, not its weights
 
 
 def test_another_revision_has_folders(hub):

@@ -82,7 +82,7 @@ def test_pickles_alone_are_refused_and_named():
 
 
 def test_neither_weights_nor_pickles():
-    with pytest.raises(faults.NotThere, match=r"holds no model_index\.json"):
+    with pytest.raises(faults.NoModel, match=r"holds no model_index\.json"):
         chosen(repository("README.md"))
 
 
@@ -161,7 +161,7 @@ def test_a_repository_that_is_a_checker():
     assert layout.of_lone_checker(repository(*NOMINAL))[0] == "safety_checker/model.safetensors"
     with pytest.raises(faults.Pickled):
         layout.of_lone_checker(repository(*pickled(paths)))
-    with pytest.raises(faults.NotThere):
+    with pytest.raises(faults.NoModel):
         layout.of_lone_checker(repository(paths[0], paths[1]))
 
 

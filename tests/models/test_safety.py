@@ -109,7 +109,7 @@ def test_a_checker_that_is_the_same_for_all_pictures_is_refused(tmp_path):
 def test_a_checker_without_one_of_its_files_is_refused(tmp_path, lost):
     folder = checkers.save(tmp_path / "part", True)
     (folder / lost).unlink()
-    with pytest.raises(UserError, match=f"^safety checker .*part: cannot be loaded .*{lost}") as caught:
+    with pytest.raises(UserError, match=f"^safety checker .*part: cannot be loaded: .*{lost}") as caught:
         load(folder)
     assert "\n" not in str(caught.value)
 

@@ -224,7 +224,7 @@ def test_own_checker_with_missing_weights(model, lost):
     kept = {name: value for name, value in load_file(path).items() if lost not in name}
     save_file(kept, path, metadata={"format": "pt"})
     own = models_source.resolve_checker(source, None, RECIPE)
-    with pytest.raises(UserError, match=r"safety checker model: cannot be loaded .* weights are missing"):
+    with pytest.raises(UserError, match=r"safety checker model: cannot be loaded: .* weights are missing"):
         loading.load(source, RECIPE, CPU, own)
 
 
