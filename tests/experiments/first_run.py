@@ -112,8 +112,9 @@ class Found:
 
     @property
     def downloads(self) -> Counter[str]:
-        """How often the content of each LFS file was asked for."""
-        return Counter(record["path"] for record in self.requests if record["path"].startswith("/lfs/"))
+        """How often each LFS file was asked for as a whole; to look at its head is no download."""
+        whole = (record for record in self.requests if record["status"] == 200)
+        return Counter(record["path"] for record in whole if record["path"].startswith("/lfs/"))
 
     def on_disk(self) -> str:
         """What lies there, in words."""
