@@ -58,6 +58,7 @@ def generate(raw: str | Path = "agfd30k-raw", table: str | Path | None = None, *
     is safe then.
     """
     from builder.generation.config import GenerateConfig
+    from builder.generation.preflight import Preflight
     from builder.generation.worker import Run
 
     if table is not None:
@@ -65,6 +66,8 @@ def generate(raw: str | Path = "agfd30k-raw", table: str | Path | None = None, *
     if options.get("model_config") is not None:
         options["model_config"] = Path(options["model_config"])
     run = Run(GenerateConfig(raw=Path(raw), **options))
+    if not run.is_finished:
+        Preflight.of(run, run.raw.folder).require()
     ended = run.run()
     if ended.signal:
         raise KeyboardInterrupt(f"stopped; all that was made is safe in {raw}: call it again to go on")

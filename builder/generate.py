@@ -161,9 +161,9 @@ def _run(config: GenerateConfig, out: Path, stand_ins: dict[str, Callable]) -> i
     packing.require_free(out, run.raw.recipe)
     if not run.is_finished:
         preflight = Preflight.of(run, out)
-        preflight.require()
         if run.rank.index == 0:
             print("\n".join(preflight.lines()), flush=True)
+        preflight.require()
         run.fetch()
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # from here on a second ^C, or one while packing, ends it at once
     return _end(run.run(), run, out)
