@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from agfd30k import SPLITS, read_rows
 from builder.models.source import CheckVersion
 from builder.raw.layout import REJECTED
-from builder.raw.receipts import require_sound
+from builder.raw.receipts import Damaged, require_sound
 from builder.raw.recipe import BuildRecipe
 from builder.spec.spec import ADULT, Feature, Spec
 
@@ -86,11 +86,17 @@ class Statistics:
 
     @classmethod
     def of(cls, shards: list[Path]) -> Statistics:
-        """Count finished shards. Raises Damaged for one whose rows are not those its receipt was written for."""
-        counts = cls()
+        """Count finished shards.
+
+        Raises Damaged for one whose rows are not those its receipt was written for, or stand elsewhere too.
+        """
+        counts, ids = cls(), set()
         for shard in shards:
             facts = require_sound(shard)
             for row in read_rows(shard):
+                if row["id"] in ids:
+                    raise Damaged(f"{shard}: {row['id']} stands in another shard too", shard)
+                ids.add(row["id"])
                 counts.made[row["attribute"], row["feature"], row["split"]] += 1
                 counts.people[row["sex"], row["ethnicity"], row["age_group"]] += 1
                 counts.minors[row["age_group"]] += row["age"] < ADULT

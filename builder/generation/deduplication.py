@@ -88,6 +88,8 @@ def _decide(raw: RawBuild, plan: Plan, finished: Finished, criteria: Duplicates)
     by_shard: dict[Shard, dict[str, tuple[int, str, str]]] = {}
     for twin in twins(hashes, cells, criteria, settled):
         own, other = pictures[twin.place], pictures[twin.of]
+        if own.id == other.id:
+            raise UserError(f"{own.id}: stands twice in {raw.folder}; `agfd30k verify {raw.folder}` says where")
         if own.shard is None:
             raise ValueError(f"{own.id}: another run's picture stays, whatever it shows")
         reason = "duplicate" if own.digest == other.digest else "near duplicate"

@@ -133,7 +133,7 @@ class Run:
             with closing(self._progress()) as self.progress, suppress(Interrupted):
                 if self.recorded is None or self.recorded.fingerprint != self.raw.fingerprint:
                     self._load()  # what cannot be loaded is not recorded
-                RawBuild.begin(self.config.raw, self.raw.recipe)
+                RawBuild.begin(self.config.raw, self.raw.recipe).require_no_strangers()
                 self.recorded = self.raw.recipe
                 self.raw.note_asked(self.plan)
                 self._rounds()

@@ -133,13 +133,29 @@ class RawBuild:
         return [shard.name for shard in plan.shards if not self.is_done(plan, shard)]
 
     def finished(self) -> Finished:
-        """Return every shard that has its receipt. Raises Damaged for one that was made by another recipe."""
+        """Return every shard that has its receipt.
+
+        Raises Damaged for one that was made by another recipe, and UserError for a folder that is no shard of the plan.
+        """
+        self.require_no_strangers()
         receipts = {folder: receipt(folder) for folder in agfd30k.shards(self.folder)}
         done = {folder: facts for folder, facts in receipts.items() if facts is not None}
         for folder, facts in done.items():
             if facts["fingerprint"] != self.fingerprint:
                 raise Damaged(f"{folder}: was made by another recipe", folder)
         return Finished({folder: facts["sha256"] for folder, facts in done.items()})
+
+    def strangers(self) -> list[Path]:
+        """Return the folders among the shards that are none of the plan's, such as a copy of one."""
+        planned = {shard.name for shard in self.plan.shards}
+        return [folder for folder in agfd30k.shards(self.folder) if folder.name not in planned]
+
+    def require_no_strangers(self) -> None:
+        """Raise UserError for a folder that is no shard of the plan: its rows would stand twice."""
+        if strangers := self.strangers():
+            raise UserError(
+                f"{strangers[0]}: is no shard of this build's plan, perhaps a copy of one; move it elsewhere"
+            )
 
     def require_complete(self) -> None:
         """Raise UserError where something that was asked for is not done, or duplicates were not looked for."""

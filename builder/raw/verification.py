@@ -45,12 +45,11 @@ def verify(folder: Path, repair: bool, say: Callable[[str], None]) -> Verificati
     """
     raw = RawBuild.open(folder)
     planned = {shard.name: shard for shard in raw.plan.shards}
-    rows = faults = strangers = 0
-    for path in progress_bar(agfd30k.shards(folder), unit="shard"):
-        if path.name not in planned:
-            say(f"{path}: not a shard of this plan")
-            strangers += 1
-            continue
+    rows = faults = 0
+    strangers = raw.strangers()
+    for path in strangers:
+        say(f"{path}: not a shard of this plan")
+    for path in progress_bar([path for path in agfd30k.shards(folder) if path not in strangers], unit="shard"):
         held = lock(path) if repair else None
         shard = ShardFaults(path, raw.plan.whole(planned[path.name]), raw)
         rows += shard.rows
@@ -61,7 +60,7 @@ def verify(folder: Path, repair: bool, say: Callable[[str], None]) -> Verificati
             if shard.faults:
                 shard.repair()
             held.release()
-    return Verification(rows, faults, strangers, _unfinished(raw))
+    return Verification(rows, faults, len(strangers), _unfinished(raw))
 
 
 def _unfinished(raw: RawBuild) -> int:
