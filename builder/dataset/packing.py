@@ -21,7 +21,6 @@ from builder.dataset.parquet import Config, ReleaseWriter
 from builder.dataset.statistics import CHECKS_FILE, Statistics
 from builder.raw import calibration_file
 from builder.raw.build import RawBuild
-from builder.raw.receipts import Damaged
 from builder.raw.recipe import BuildRecipe
 
 OURS = {"README.md", "recipe.toml", "data", "metadata", "assets"}
@@ -123,10 +122,7 @@ def _write(folder: Path, name: str, contents: Contents) -> None:
 def _by_attribute(contents: Contents) -> dict[str, list[Path]]:
     parts: dict[str, list[Path]] = {attribute: [] for attribute in contents.recipe.spec.attributes}
     for shard in contents.shards:
-        attribute = shard.name.rpartition("-")[0]
-        if attribute not in parts:
-            raise Damaged(f"{shard}: not a shard of this table; move it away", shard)
-        parts[attribute].append(shard)
+        parts[shard.name.rpartition("-")[0]].append(shard)
     return parts
 
 

@@ -19,6 +19,7 @@ from datasets import DatasetInfo, Features
 from PIL import Image
 
 from agfd30k import SPLITS
+from builder import preview
 from builder.common.progress import progress_bar
 from builder.dataset.folder import Release
 from builder.linting.files import SECRETS
@@ -158,14 +159,18 @@ def _rows(release: Release, features: Features, place: str, split: str) -> Itera
 
 
 def checked(release: Release) -> Iterator[str]:
-    """Every row names the safety checker that the card names, or none in a preview."""
+    """Every row names the safety checker that the card names, or none in a preview; the card names a preview as one."""
     if release.info is None:  # `readme` says so
         return
     for name in release.parquet:
         named: set[Any] = set()
+        models: set[Any] = set()
         with _naming(name), pq.ParquetFile(release.folder / name) as file:
-            for batch in file.iter_batches(5000, columns=["safety_checker"]):
-                named.update(pc.unique(batch.column(0)).to_pylist())
+            for batch in file.iter_batches(5000, columns=["safety_checker", "model"]):
+                named.update(pc.unique(batch.column("safety_checker")).to_pylist())
+                models.update(pc.unique(batch.column("model")).to_pylist())
+        if preview.NAME in models and not release.preview:
+            yield f"{name}: rows are of the preview model, and README.md does not say so"
         for other in sorted(named, key=str):
             if other != release.info.checker:
                 claim = f"rows name {other or 'no safety checker'}, README.md {release.info.checker or 'none'}"

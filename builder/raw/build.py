@@ -205,7 +205,8 @@ def read_recipe(folder: Path) -> BuildRecipe | None:
         return None
     except ValueError:
         raise UserError(
-            f"{folder / RECIPE}: damaged, or of another version; restore it, or choose another folder with --raw"
+            f"{folder / RECIPE}: damaged, edited, or of another version; restore it, or choose another folder "
+            "with --raw"
         ) from None
     _require_checked(folder, recipe)
     return recipe

@@ -62,17 +62,19 @@ class BuildRecipe:
             if check.model and check.model.kind in ("folder", "file"):
                 table["checks"][check.name][check.model_key] = check.model.name
         content = _content(table, source.id, checks, settings, safety_checker, vae)
-        pixels = {**content, "spec": {key: value for key, value in table.items() if key != "license"}}
-        digest = fingerprint(pixels)
+        digest = _fingerprint(content)
         return cls(spec_of(content), source.id, tuple(checks), settings, toml, digest, safety_checker, vae)
 
     @classmethod
     def parse(cls, text: str) -> BuildRecipe:
-        """Return the recipe that a recipe.json holds. Raises ValueError for any other text."""
+        """Return the recipe that a recipe.json holds.
+
+        Raises ValueError for any other text, and for one that was edited: what it says gives another fingerprint then.
+        """
         try:
             document = json.loads(text)
             tomllib.loads(document["toml"])
-            return cls(
+            recipe = cls(
                 spec=spec_of(document),
                 model=ModelId(**document["model"]),
                 checks=tuple(CheckVersion.of(check) for check in document["checks"]),
@@ -84,12 +86,17 @@ class BuildRecipe:
             )
         except (AttributeError, LookupError, RecursionError, TypeError) as error:
             raise ValueError(f"not a recipe: {error}") from None
+        if _fingerprint(recipe._content()) != recipe.fingerprint:
+            raise ValueError("its fingerprint is that of another recipe")
+        return recipe
 
     def document(self) -> dict[str, Any]:
         """Return the recipe as plain JSON values; `labels` are what the loader reads."""
+        return {**self._content(), "labels": self.spec.labels, "toml": self.toml, "fingerprint": self.fingerprint}
+
+    def _content(self) -> dict[str, Any]:
         spec = self.spec.as_dict()
-        content = _content(spec, self.model, self.checks, self.settings, self.safety_checker, self.vae)
-        return {**content, "labels": self.spec.labels, "toml": self.toml, "fingerprint": self.fingerprint}
+        return _content(spec, self.model, self.checks, self.settings, self.safety_checker, self.vae)
 
     def __str__(self) -> str:
         return json.dumps(self.document(), indent=1, ensure_ascii=False)
@@ -137,6 +144,12 @@ def _content(
         "checks": [asdict(check) for check in checks],
         "settings": asdict(settings),
     }
+
+
+def _fingerprint(content: dict[str, Any]) -> str:
+    """Return the digest of what changes pictures, which the licence does not."""
+    pixels = {key: value for key, value in content["spec"].items() if key != "license"}
+    return fingerprint({**content, "spec": pixels})
 
 
 def _model(document: dict[str, Any] | None) -> ModelId | None:

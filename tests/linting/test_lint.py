@@ -974,6 +974,21 @@ def test_every_row_names_the_cards_safety_checker(out, name):
     ]
 
 
+def test_rows_of_the_preview_are_found_whatever_the_card_says(out):
+    """Their model's name is enough."""
+    for path in (TRAIN, LABELS):
+        table = pq.read_table(out / path)
+        place = table.schema.get_field_index("model")
+        column = pa.array(["preview", *table["model"].to_pylist()[1:]])
+        (out / path).unlink()
+        changed = table.set_column(place, table.schema.field(place), column)
+        pq.write_table(changed, out / path, write_page_index=True)
+    told = [fault for fault in faults(out, allow_preview=True) if fault.startswith("checked: ")]
+    assert told == [
+        f"checked: {path}: rows are of the preview model, and README.md does not say so" for path in (TRAIN, LABELS)
+    ]
+
+
 def test_a_preview_names_no_safety_checker(preview):
     assert not {"checker", "checked"} & by_rule(preview)
     edit(preview, "model preview", "model preview, checker some/checker")

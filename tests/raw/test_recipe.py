@@ -183,7 +183,7 @@ def test_a_recipe_of_another_version_is_named(tmp_path, change):
     found = json.loads((tmp_path / "recipe.json").read_text())
     change(found)
     (tmp_path / "recipe.json").write_text(json.dumps(found))
-    with pytest.raises(UserError, match=r"recipe.json: damaged, or of another version"):
+    with pytest.raises(UserError, match=r"recipe.json: damaged, edited, or of another version"):
         RawBuild.open(tmp_path).unfinished()
 
 
@@ -205,12 +205,32 @@ def test_what_a_kill_left_half_written_is_swept(tmp_path):
     assert [path.name for path in tmp_path.glob(".*.tmp")] == [".notes.tmp"]
 
 
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda document: document["model"].update(kind="hub"),
+        lambda document: document["model"].update(name="someone/model"),
+        lambda document: document["spec"]["recipe"].update(steps=21),
+        lambda document: document["settings"].update(shard_size=17),
+        lambda document: document.update(safety_checker=vars(CHECKER)),
+    ],
+)
+def test_a_recipe_that_was_edited_is_refused(tmp_path, edit):
+    """What it says gives another fingerprint: a preview does not become a model's build by a word in a file."""
+    write_raw(tmp_path, only=["base"], limit=2)
+    document = json.loads((tmp_path / "recipe.json").read_text())
+    edit(document)
+    (tmp_path / "recipe.json").write_text(json.dumps(document))
+    with pytest.raises(UserError, match=r"recipe\.json: damaged, edited"):
+        RawBuild.open(tmp_path)
+
+
 def test_a_finished_shard_of_another_attribute_is_named(tmp_path):
     """Its receipt is this recipe's, but no table of this build has such an attribute."""
     plan = write_raw(tmp_path / "raw", only=["base"], limit=2)
     shard = tmp_path / "raw/shards" / plan.shards[0].name
     shutil.copytree(shard, shard.with_name("fruit-00000"))
-    with pytest.raises(UserError, match=r"fruit-00000: not a shard of this table; move it away"):
+    with pytest.raises(UserError, match=r"fruit-00000: is no shard of this build's plan"):
         packing.pack(RawBuild.open(tmp_path / "raw"), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -264,5 +284,5 @@ def test_a_recipe_does_not_tell_where_a_local_checker_or_vae_lies():
 @pytest.mark.parametrize("text", ["", "{", "[]", "5", "{}", "[" * 100_000, "\xff"])
 def test_a_recipe_that_is_none_is_one_line(tmp_path, text):
     (tmp_path / "recipe.json").write_bytes(text.encode("latin-1"))
-    with pytest.raises(UserError, match=r"recipe\.json: damaged, or of another version; restore it"):
+    with pytest.raises(UserError, match=r"recipe\.json: damaged, edited, or of another version; restore it"):
         read_recipe(tmp_path)
