@@ -61,7 +61,8 @@ socket.socket = Small
 PROGRAM = """
 import sys, time, types
 from builder import upload
-from builder.hub import branch, changes, readback, repository, retry
+from builder.common import retry
+from builder.hub import branch, changes, readback, repository
 {}
 sys.exit(upload.main())
 """
