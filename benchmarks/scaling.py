@@ -21,7 +21,7 @@ PICTURES = 384
 """24 shards of 16: as many for each of 2 or 4 processes."""
 DELAY = 0.04
 """Seconds that the stand-in takes for each try."""
-START = 9
+START = 12
 """Seconds a process has to start, so that all begin together."""
 BUILD = [
     *[str(Path(__file__).with_name("standin.py")), "--model", "preview", "--only", "pose/left_right"],
