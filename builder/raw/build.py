@@ -225,15 +225,13 @@ def _require_free(folder: Path, recipe: BuildRecipe) -> BuildRecipe | None:
 
     Raises UserError for a folder that holds something else, or anything that another recipe made.
     """
+    # Looked at before the recipe is: another process may begin this very build in between.
+    names = [path.name for path in folder.iterdir() if not path.name.startswith(".")] if folder.exists() else []
     there = read_recipe(folder)
-    if there is None and (folder / SHARDS).exists():
+    if there is None and SHARDS in names:
         raise UserError(f"{folder}: has shards but no {RECIPE}; restore it, or choose another folder with --raw")
-    if there is None and folder.exists():
-        others = [path.name for path in folder.iterdir() if not path.name.startswith(".")]
-        if others:
-            raise UserError(
-                f"{folder}: is not empty ({min(others)}) and no raw build; choose another folder with --raw"
-            )
+    if there is None and names:
+        raise UserError(f"{folder}: is not empty ({min(names)}) and no raw build; choose another folder with --raw")
     if there is not None and there.fingerprint != recipe.fingerprint and not _is_untouched(folder):
         differences = "; ".join(there.differences(recipe)) or "the fingerprint"
         raise UserError(f"{folder} was made by another recipe ({differences}): choose another folder with --raw")

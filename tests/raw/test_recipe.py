@@ -11,6 +11,7 @@ from builder.common.errors import UserError
 from builder.dataset import packing
 from builder.models.source import ModelId, Source
 from builder.plan.plan import Plan
+from builder.raw import build as raw_build
 from builder.raw.build import RawBuild, read_recipe
 from builder.raw.recipe import BuildRecipe
 from builder.raw.row_count import RowCount
@@ -49,6 +50,17 @@ def begun(folder, revision="1111"):
     """A recipe, and a raw folder that it began."""
     recipe = recipe_of(SPEC, Source("hub", "a/b", "a/b", revision))
     return recipe, RawBuild.begin(folder, recipe)
+
+
+def test_a_folder_that_another_process_begins_at_this_moment_is_ours(tmp_path, monkeypatch):
+    """What appears after it was found empty is that process's: the ranks of a launch begin at the same time."""
+
+    def just_before(folder):
+        (folder / "shards").mkdir()
+        (folder / "recipe.json").touch()
+
+    monkeypatch.setattr(raw_build, "read_recipe", just_before)
+    RawBuild(tmp_path, recipe_of(SPEC)).require_free()
 
 
 def test_another_commit_of_the_model_is_another_recipe(tmp_path):
