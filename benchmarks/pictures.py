@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from builder.checks.suite import Outcome
-from builder.models.source import Source
+from builder.models.identity import Source
 from builder.plan.plan import Plan
 from builder.raw.build import RawBuild
 from builder.raw.recipe import BuildRecipe, Settings

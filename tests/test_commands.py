@@ -18,7 +18,7 @@ from builder.generate import generate
 from builder.generation.worker import GenerateConfig
 from builder.hub.publisher import PublishConfig
 from builder.lint import main as lint
-from builder.models.source import Source
+from builder.models.identity import Source
 from builder.plan.plan import SHARD_SIZE
 from builder.raw.build import RawBuild
 from tests.fixtures import builds

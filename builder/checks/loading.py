@@ -16,7 +16,8 @@ from builder.checks.verdict import Check
 from builder.common.errors import UserError, one_line
 from builder.models import download
 from builder.models.face_detectors import Haar, YuNet
-from builder.models.source import CheckVersion, ModelId, Source, local_path, resolve_detector, resolve_reader
+from builder.models.identity import CheckVersion, ModelId, Source
+from builder.models.source import local_path, resolve_detector, resolve_reader
 from builder.spec.criteria import CLASSIFIER, HAAR
 from builder.spec.spec import Spec
 

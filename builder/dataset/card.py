@@ -15,7 +15,7 @@ from builder.checks.attribute import MOST_MINOR
 from builder.dataset.contents import Contents
 from builder.dataset.parquet import Config
 from builder.dataset.statistics import Statistics
-from builder.models.source import CheckVersion
+from builder.models.identity import CheckVersion
 from builder.raw.recipe import BuildRecipe
 from builder.spec.criteria import CLASSIFIER, HAAR, Attribute, Duplicates, Face, Integrity
 from builder.spec.spec import Feature, Spec

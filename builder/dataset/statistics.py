@@ -13,7 +13,7 @@ from annotated_types import Len
 from pydantic import BaseModel, ConfigDict
 
 from agfd30k import SPLITS, read_rows
-from builder.models.source import CheckVersion
+from builder.models.identity import CheckVersion
 from builder.raw.layout import REJECTED
 from builder.raw.receipts import Damaged, require_sound
 from builder.raw.recipe import BuildRecipe

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from builder.checks import loading
 from builder.models import download, source
-from builder.models.source import ModelId, Source
+from builder.models.identity import ModelId, Source
 from builder.raw.recipe import BuildRecipe
 from builder.spec.spec import Recipe, Spec
 

@@ -18,7 +18,7 @@ from builder import preview
 from builder.common.errors import UserError
 from builder.dataset.build_info import BuildInfo
 from builder.dataset.statistics import CHECKS_FILE, ChecksReport
-from builder.models.source import CheckVersion
+from builder.models.identity import CheckVersion
 from builder.raw.build import RawBuild
 from builder.spec import table
 from builder.spec.spec import Spec

@@ -26,8 +26,8 @@ from builder.common.files import sha256
 from builder.common.progress import counted, duration, heartbeat, progress_bar
 from builder.common.retry import is_passing, with_retries
 from builder.models.faults import Damaged, Interrupted, Unreachable
-from builder.models.repository import File, cache_folder, fault_of
-from builder.models.source import Source
+from builder.models.identity import File, Source
+from builder.models.repository import cache_folder, fault_of
 
 
 class Received:

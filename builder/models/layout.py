@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from builder.models.faults import Ambiguous, Damaged, Incomplete, ModelError, NoModel, Pickled
-from builder.models.repository import File, Repository
+from builder.models.identity import File
+from builder.models.repository import Repository
 
 INDEX = "model_index.json"
 PICKLES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")

@@ -19,9 +19,10 @@ from builder import preview
 from builder.common.errors import UserError
 from builder.models import kinds, layout, safety
 from builder.models.faults import Damaged
+from builder.models.identity import Source
 from builder.models.pipeline import Pipeline
 from builder.models.safety import Safety
-from builder.models.source import MODEL, VAE, Source
+from builder.models.source import MODEL, VAE
 from builder.models.weights import whole
 from builder.spec.spec import Recipe
 

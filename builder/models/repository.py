@@ -30,18 +30,10 @@ from builder.models.faults import (
     Unreachable,
     WrongToken,
 )
+from builder.models.identity import File
 
 MOST_JSON = 64 << 20
 """Bytes of a JSON file that are read; a tokenizer's are the largest."""
-
-
-@dataclass(frozen=True)
-class File:
-    """A file of a repository: its path, its size in bytes, and the digest of its content where the Hub tells it."""
-
-    path: str
-    size: int
-    sha256: str = ""
 
 
 @dataclass(frozen=True)

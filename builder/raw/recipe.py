@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from builder.models.source import CheckVersion, ModelId, Source
+from builder.models.identity import CheckVersion, ModelId, Source
 from builder.spec.spec import Spec, fingerprint, spec_of
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 from builder.checks import loading
 from builder.checks.attribute import LOOKS_MINOR, MINOR, OF_AGE, AttributeCheck, by_light, descriptions
 from builder.checks.suite import Checks, Outcome
-from builder.models.source import Source
+from builder.models.identity import Source
 from builder.spec import table
 from builder.spec.criteria import Attribute
 from builder.spec.spec import SEXES

@@ -12,7 +12,7 @@ from builder.checks.suite import Outcome
 from builder.dataset import packing
 from builder.dataset.card import SIZES, _metadata
 from builder.dataset.statistics import Statistics
-from builder.models.source import CheckVersion, ModelId, Source
+from builder.models.identity import CheckVersion, ModelId, Source
 from builder.raw.build import RawBuild
 from builder.spec import table
 from tests.fixtures import builds

@@ -1,7 +1,7 @@
 """The card tells each limit of the checks where it holds."""
 
 from builder.dataset import packing
-from builder.models.source import CheckVersion
+from builder.models.identity import CheckVersion
 from builder.raw.build import RawBuild
 from builder.spec import table
 from tests.fixtures.builds import OWN_TABLE, write_raw

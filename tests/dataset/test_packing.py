@@ -20,7 +20,7 @@ import agfd30k
 from builder import release
 from builder.common.errors import UserError
 from builder.dataset import build_info, packing, parquet
-from builder.models.source import CheckVersion, ModelId
+from builder.models.identity import CheckVersion, ModelId
 from builder.plan.plan import Plan
 from builder.raw.build import RawBuild
 from builder.raw.recipe import BuildRecipe, Settings

@@ -15,8 +15,7 @@ from builder.generation.config import GenerateConfig
 from builder.generation.pace import Pace
 from builder.generation.preflight import Preflight
 from builder.generation.process import Rank
-from builder.models.repository import File
-from builder.models.source import Source
+from builder.models.identity import File, Source
 from tests.fixtures.builds import write_raw
 
 CPU = Rank(0, 1, torch.device("cpu"))

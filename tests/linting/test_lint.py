@@ -20,7 +20,7 @@ from builder.dataset import folder as dataset_folder
 from builder.dataset import packing
 from builder.dataset.build_info import BuildInfo
 from builder.linting import card, files, lint, parquet
-from builder.models.source import Source
+from builder.models.identity import Source
 from builder.plan.plan import Plan
 from builder.raw import provenance
 from builder.raw.build import RawBuild

@@ -27,6 +27,7 @@ from builder.checks import loading
 from builder.common.errors import UserError
 from builder.models import source as models_source
 from builder.models.classifiers import Classifier, ZeroShot, load
+from builder.models.identity import Source
 from builder.spec import table
 from tests.fixtures.builds import picture_of
 from tests.fixtures.random_weights import _tokenizer
@@ -164,7 +165,7 @@ def test_numbers_that_are_not_finite_are_no_scores(saved):
 def refused(folder):
     """The line that a build ends in whose attribute check has this model."""
     spec = table.load()
-    source = models_source.Source("folder", folder.name, str(folder), "sha256:1")
+    source = Source("folder", folder.name, str(folder), "sha256:1")
     with pytest.raises(UserError) as caught:
         loading._reader(spec, source, CPU)
     assert "\n" not in str(caught.value)

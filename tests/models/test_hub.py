@@ -13,7 +13,7 @@ from huggingface_hub import constants, hf_hub_download
 from builder.common.errors import UserError
 from builder.generation.config import GenerateConfig
 from builder.models import download, faults, source
-from builder.models.source import ModelId
+from builder.models.identity import ModelId
 from builder.spec.spec import Recipe
 from builder.spec.table import load as load_table
 from tests.fixtures import repositories

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from builder.models import faults, layout
-from builder.models.repository import File, Repository
+from builder.models.identity import File
+from builder.models.repository import Repository
 from tests.fixtures.inside import NOMINAL
 
 FOLDERS = [path for path in NOMINAL if not path.startswith(("safety_checker/", "feature_extractor/"))]

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from builder.common.errors import UserError
 from builder.models import loading, pipeline
 from builder.models import source as models_source
-from builder.models.source import Source
+from builder.models.identity import Source
 from builder.plan.plan import Plan
 from builder.plan.sample import Attempt
 from builder.spec import table

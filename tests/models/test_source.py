@@ -8,7 +8,7 @@ from huggingface_hub import constants
 
 from builder.checks import loading
 from builder.generate import main as generate
-from builder.models.source import CheckVersion, ModelId
+from builder.models.identity import CheckVersion, ModelId
 from builder.raw.build import RawBuild
 from builder.spec import table
 from builder.spec.criteria import KINDS

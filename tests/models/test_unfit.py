@@ -16,7 +16,7 @@ from builder.common.files import sha256
 from builder.models import loading, pipeline
 from builder.models import safety as models_safety
 from builder.models import source as models_source
-from builder.models.source import Source
+from builder.models.identity import Source
 from builder.plan.plan import Plan
 from builder.plan.sample import Attempt
 from builder.raw.build import RawBuild

@@ -9,7 +9,7 @@ import pytest
 from builder import verify
 from builder.common.errors import UserError
 from builder.dataset import packing
-from builder.models.source import ModelId, Source
+from builder.models.identity import ModelId, Source
 from builder.plan.plan import Plan
 from builder.raw import build as raw_build
 from builder.raw.build import RawBuild, read_recipe

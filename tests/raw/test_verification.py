@@ -7,7 +7,7 @@ import pytest
 
 from builder import release, verify
 from builder.common.files import sha256
-from builder.models.source import Source
+from builder.models.identity import Source
 from builder.plan.plan import Plan
 from builder.raw.build import RawBuild
 from builder.raw.recipe import BuildRecipe

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from builder.common.errors import UserError
 from builder.generate import main as generate
-from builder.models.source import Source
+from builder.models.identity import Source
 from builder.raw.recipe import BuildRecipe
 from builder.spec import table
 from builder.spec.criteria import KINDS, Criteria, Shown
