@@ -100,7 +100,7 @@ class Rank:
         No process group is joined: ranks need nothing of each other, so one that dies or starts late holds up nobody.
         Raises UserError for what is not a rank.
         """
-        index, count, local = (_number(name, alone) for name, alone in RANKS.items())
+        index, count, local = (number(name, alone) for name, alone in RANKS.items())
         if not 0 <= index < count:
             raise UserError(
                 f"RANK is {index} and WORLD_SIZE {count}: RANK must be 0 to {count - 1}; unset both to work alone"
@@ -116,7 +116,7 @@ class Rank:
         accelerate allows one to each process where nobody says anything.
         """
         if self.device.type == "cpu" and launcher.chose_threads():
-            torch.set_num_threads(max(1, _cores() // _number("LOCAL_WORLD_SIZE", 1)))
+            torch.set_num_threads(max(1, _cores() // number("LOCAL_WORLD_SIZE", 1)))
 
 
 def _cores() -> int:
@@ -124,7 +124,7 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _number(name: str, alone: int) -> int:
+def number(name: str, alone: int) -> int:
     """Return a variable of the environment as a number that is not negative, or `alone` where it is not set."""
     text = os.environ.get(name, str(alone))
     if not text.isdecimal():

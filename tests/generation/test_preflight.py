@@ -106,3 +106,10 @@ def test_what_no_check_can_judge_is_said():
     assert said == []
     without = list(preflight(limit=100, without=("attribute", "face")).lines())[7:]
     assert len(without) == 2 and "no attribute check" in without[0] and "no face check" in without[1]
+
+
+def test_a_number_of_processes_that_is_none_is_one_line(monkeypatch):
+    free(monkeypatch, 1e15)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "two")
+    with pytest.raises(UserError, match="LOCAL_WORLD_SIZE='two': give it a whole number"):
+        preflight(CPU, limit=120).require()
