@@ -29,7 +29,7 @@ Configs: one per attribute, `all` (every picture) and `metadata` (every label, n
     prompt           string      the whole prompt
     negative_prompt  string      the whole negative prompt
     guidance_scale   float32     classifier-free guidance
-    seed             int64       seed of the picture's initial noise
+    seed             int64       seed of the picture's initial noise, from 0 to 2^32 - 1
     attempt          int32       how many tries were rejected before this one
     model            string      the model that made the picture
     model_revision   string      its commit, or the digest of its files

@@ -143,7 +143,7 @@ class Table(Model):
     name: Text
     """The dataset's name, as its card has it."""
     release: Text
-    """Every picture's seed is made from this word, its id and its attempt; another word gives other pictures."""
+    """Every picture's seed is made from this word and its number in the table; another word gives other pictures."""
     license: License = "creativeml-openrail-m"
     """Licence of the pictures, by its id on the Hub."""
     recipe: Recipe
