@@ -68,8 +68,8 @@ class Statistics:
     """What is counted, and by what.
 
     Pictures: `made` by (attribute, feature, split), `people` by (sex, ethnicity, age group), `verified` by (feature,
-    verified), `minors` by age group, `unfilled` (given up) by feature. Tries: `rejected` by (feature, reason), and their
-    attribute `scores` by feature in SCORES bins. `versions` of what made them, by name.
+    verified), `minors` by age group, `unfilled` (given up) by feature. Tries: `rejected` by (feature, reason), and
+    their attribute `scores` by feature in SCORES bins. `versions` of what made them, by name.
     """
 
     made: Counter = field(default_factory=Counter)
