@@ -15,6 +15,7 @@ from builder.common.progress import progress_bar
 from builder.judging.judgements import Standing
 from builder.judging.metrics import Judged
 from builder.judging.pictures import Album, Entry
+from builder.judging.population import Population
 
 AT_ONCE = 16
 """Pictures that the verifier reads at once."""
@@ -39,15 +40,16 @@ def by_judge(standing: Standing) -> dict[str, dict[About, bool]]:
     return answers
 
 
-def held(pictures: Album, path: Path, standing: Standing) -> tuple[dict[str, Entry], Standing]:
-    """Return the rows of all judged pictures, by id, and the judgements of them.
+def held(pictures: Album, path: Path, standing: Standing) -> tuple[dict[str, Entry], Standing, Population]:
+    """Return the rows of all judged pictures, by id, the judgements of them, and what they are a sample of.
 
     Left out are those of another picture with the same id: of another build, or taken back since. Raises UserError with
     the line of a judgement without a digest that is about nothing there is.
     """
     features = {feature.name for feature in pictures.spec.features}
     ids = {judgement.id for _, judgement in standing.values()}
-    rows = {entry.id: entry for entry in pictures.entries() if entry.id in ids}
+    population = Population()
+    rows = {entry.id: entry for entry in population.counted(pictures.entries()) if entry.id in ids}
     for number, judgement in sorted(standing.values(), key=lambda each: each[0]):
         if judgement.sha256:
             continue
@@ -62,7 +64,7 @@ def held(pictures: Album, path: Path, standing: Standing) -> tuple[dict[str, Ent
     }
     if not valid:
         raise UserError(f"{path}: none of its judgements is of a picture that {pictures.folder} has now")
-    return rows, valid
+    return rows, valid, population
 
 
 def judged(pictures: Album, rows: dict[str, Entry], standing: Standing, reader: str = "") -> list[Judged]:

@@ -26,6 +26,7 @@ from builder.spec.field_types import (
     Number,
     Piece,
     Pieces,
+    Question,
     Text,
     Words,
     WordsForAll,
@@ -118,6 +119,9 @@ class Row(Model):
     """Negative pieces of the template to do without."""
     negative_add: AnyWords = ()
     """Negative pieces to add."""
+    question: Question | None = Field(default=None, examples=["Does this person have brown hair?"])
+    """What `agfd30k judge` asks a person of a picture; without it, "Does this picture show: <name>?" It changes no
+    picture, and another question makes no other build."""
     check: Shown = Shown()
     """How pictures of this feature are checked."""
 

@@ -193,6 +193,9 @@ FeatureName = Annotated[FileName, NoneOf(frozenset(SEXES), "that of a sex")]
 SafetensorsFile = Annotated[
     str, Pattern(r"^[\w][\w .+-]*\.safetensors$", "the name of a .safetensors file at the top of the repository")
 ]
+Question = Annotated[
+    str, Pattern(r"^[^\r\n]{1,198}\?$", "one line that ends with a question mark, 199 characters at most")
+]
 License = Annotated[str, Pattern(r"^[a-z0-9][a-z0-9.-]*$", "an id as the Hub knows it, such as cc0-1.0")]
 
 Size = Annotated[int, Between(8, MOST, step=8)]
