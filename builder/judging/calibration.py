@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -13,9 +14,12 @@ from builder.common.errors import UserError
 from builder.common.files import sha256
 from builder.judging import judgements, metrics, votes
 from builder.judging import pictures as judging_pictures
+from builder.judging.judgements import Standing
 from builder.judging.metrics import At, Group, Judged, Proposal, Sample
+from builder.judging.pictures import Album
 from builder.judging.population import Population
 from builder.judging.questions import EACH, OTHERS_PER_OWN
+from builder.judging.votes import Reading
 from builder.raw import calibration_file
 from builder.spec.spec import Spec
 
@@ -29,8 +33,13 @@ def calibrate(folder: Path, path: Path, target: float, reader: str = "") -> Cali
     pictures, standing = judging_pictures.load(folder), judgements.standing(path)
     if not standing:
         raise UserError(f"{path}: no judgement in it")
+    return compare(pictures, standing, path, target, functools.partial(votes.scores, pictures, reader))
+
+
+def compare(pictures: Album, standing: Standing, path: Path, target: float, reading: Reading) -> Calibration:
+    """Hold a file's judgements against the scores of pictures; `reading` reads those that do not stand in rows."""
     rows, valid, population = votes.held(pictures, path, standing)
-    judged = votes.judged(pictures, rows, valid, reader)
+    judged = votes.judged(rows, valid, reading)
     return Calibration(
         judged={
             name: some for name in _thresholds(pictures.spec) if (some := [j for j in judged if j.feature == name])
@@ -42,7 +51,7 @@ def calibrate(folder: Path, path: Path, target: float, reader: str = "") -> Cali
         disputed=len({(judgement.id, judgement.feature) for _, judgement in valid.values()}) - len(judged),
         elsewhere=len(standing) - len(valid),
         rejects=pictures.spec.checks.attribute is not None and pictures.spec.checks.attribute.on_fail == "reject",
-        sources={"sha256": sha256(path), "recipe": pictures.fingerprint},
+        sources={"sha256": sha256(path) if path.exists() else "", "recipe": pictures.fingerprint},
     )
 
 
@@ -88,12 +97,13 @@ class Calibration:
             "features": [
                 metrics.row(name, sample, self.thresholds[name], self.target) for name, sample in self.samples.items()
             ],
-            "groups": [_group_row(group) for group in self._groups],
+            "groups": [_group_row(group) for group in self.groups],
             "agreement": [{"both": both, "kappa": kappa} for _, _, both, kappa in metrics.pairs(self.answers)],
         }
 
     @cached_property
-    def _groups(self) -> list[Group]:
+    def groups(self) -> list[Group]:
+        """By sex and ethnicity, what passes of what is shown."""
         return list(metrics.groups(self.judged, self.thresholds, self.population))
 
     def lines(self) -> Iterator[str]:
@@ -101,7 +111,7 @@ class Calibration:
         for name, sample in self.samples.items():
             yield from _feature_lines(name, sample, self.thresholds[name], self.target)
         yield "what people say is shown, and passes, by sex and ethnicity:"
-        for group in self._groups:
+        for group in self.groups:
             said = f"{group.passed}, over {group.features:,} features" if group.features else LACKING
             yield f"  {group.column} {group.label:<20}{group.passed.total:>7,} seen  {said}"
         yield ""

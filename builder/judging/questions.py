@@ -39,7 +39,7 @@ def choose(entries: Iterable[Entry], features: Iterable[str], each: int, seed: i
 
     Within a feature the two kinds are mixed at random, at the same rate from the first question to the last, so that
     the order tells nothing of a picture, and whatever was answered is a random sample of either kind again. For that
-    the order follows from the seed and the ids alone. One that followed from the answers would narrow intervals somewhat
+    the order follows from the seed and the ids alone. One that followed from the answers would narrow intervals a bit
     faster, but samples would end where they happen to look sure, and a judge could see what the last answers were.
 
     A feature that no picture was asked for is left out. Memory grows with what is chosen, not with what is there.

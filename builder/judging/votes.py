@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from PIL import Image
@@ -22,6 +22,10 @@ AT_ONCE = 16
 
 About = tuple[str, str]
 """The id of a picture, and a feature."""
+Asked = list[tuple[Entry, list[str]]]
+"""Pictures, and the features that each is read for."""
+Reading = Callable[[Asked], Iterable[tuple[About, float | None]]]
+"""Returns the scores of pictures for the features that each is read for."""
 
 
 def majority(standing: Standing) -> dict[About, bool]:
@@ -67,18 +71,17 @@ def held(pictures: Album, path: Path, standing: Standing) -> tuple[dict[str, Ent
     return rows, valid, population
 
 
-def judged(pictures: Album, rows: dict[str, Entry], standing: Standing, reader: str = "") -> list[Judged]:
+def judged(rows: dict[str, Entry], standing: Standing, reading: Reading) -> list[Judged]:
     """Every picture that judges agree on, with the score that the verifier gives it. Rows and judgements as in `held`.
 
-    A score of the feature that a picture was asked for stands in its row; for any other the picture is read again, with
-    the build's own reader. `reader` says where that lies, if it is a local model.
+    A score of the feature that a picture was asked for stands in its row; for any other the picture is read again.
     """
     decided = majority(standing)
     others: dict[str, list[str]] = {}
     for id, feature in decided:
         if rows[id].feature != feature:
             others.setdefault(id, []).append(feature)
-    read = dict(_scores(pictures, [(rows[id], names) for id, names in others.items()], reader)) if others else {}
+    read = dict(reading([(rows[id], names) for id, names in others.items()])) if others else {}
     return [
         Judged(
             feature=feature,
@@ -93,8 +96,10 @@ def judged(pictures: Album, rows: dict[str, Entry], standing: Standing, reader: 
     ]
 
 
-def _scores(pictures: Album, asked: list[tuple[Entry, list[str]]], place: str) -> Iterator[tuple[About, float | None]]:
-    """Yield the scores of features that pictures were not asked for; nothing where the build had no attribute check."""
+def scores(pictures: Album, place: str, asked: Asked) -> Iterator[tuple[About, float | None]]:
+    """Yield the scores of features that pictures were not asked for, by the build's own reader; nothing where the build
+    had no attribute check. `place` says where the reader lies, if it is a local model.
+    """
     model = next((check.model for check in pictures.checks if check.name == "attribute"), None)
     if model is None:
         return
