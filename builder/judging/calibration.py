@@ -25,7 +25,7 @@ from builder.spec.spec import Spec
 
 THRESHOLDS = tuple(step / 10 for step in range(1, 10))
 WORST = 3
-"""Features that a summary names once more."""
+"""Features that a line of the summary names."""
 
 
 def calibrate(folder: Path, path: Path, target: float, reader: str = "") -> Calibration:
@@ -133,24 +133,27 @@ class Calibration:
         yield from self._notes()
 
     def _worst(self) -> Iterator[str]:
-        shares = {name: At.of(sample, self.thresholds[name]).precision for name, sample in self.samples.items()}
-        values = sorted((share.value, name) for name, share in shares.items() if share.value is not None)
-        if values:
-            worst = ", ".join(f"{name} {shares[name]}" for _, name in values[:WORST])
-            yield f"least precise: {worst}"
+        """Yield which features are least precise, and of which most passes that does not show them."""
+        found = {name: At.of(sample, self.thresholds[name]) for name, sample in self.samples.items()}
+        precision = {name: at.precision.value for name, at in found.items()}
+        passed = {name: at.false_positives.value for name, at in found.items()}
+        for title, shares, most in (("least precise", precision, False), ("most false positives", passed, True)):
+            known = sorted(((share, name) for name, share in shares.items() if share is not None), reverse=most)
+            if known:
+                yield f"{title}: {', '.join(f'{name} {share:.2f}' for share, name in known[:WORST])}"
 
     def _next(self, proposals: dict[str, Proposal]) -> Iterator[str]:
         """Yield what to do: judge more where something is unknown or unsure, or set what is proposed."""
         unseen = [name for name, sample in self.samples.items() if not sample.is_whole]
         if unseen:
-            yield f"next: judge pictures of both kinds, asked for and others, of {_some(unseen)}: `agfd30k judge` asks"
+            yield f"next: `agfd30k judge`: asked for and others must both be judged of {_some(unseen)}"
         few = {name: one for name, one in proposals.items() if name not in unseen and one.absent < one.needed}
         if few:
             each = max(_each(one, self.samples[name]) for name, one in few.items())
-            yield f"next: too few judged to propose a threshold of {_some(few)}: `agfd30k judge --each {each}`"
+            yield f"next: `agfd30k judge --each {each}`: too few judged to propose thresholds of {_some(few)}"
         sure = [name for name, one in proposals.items() if one.sure and one.threshold != self.thresholds[name]]
         if sure:
-            yield f"next: set `check.threshold` in the table to what is proposed (->) for {_some(sure)}, in a new build"
+            yield f"next: for a new build, set `check.threshold` of {len(sure):,} features to what stands behind ->"
 
     def _notes(self) -> Iterator[str]:
         """Yield what the figures are of, and what is left out."""
@@ -180,9 +183,9 @@ def _group_row(group: Group) -> dict[str, Any]:
 
 
 def _some(names: Iterable[str]) -> str:
-    """Return names in a sentence, at most five of them."""
+    """Return names in a sentence, at most WORST of them."""
     names = list(names)
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    return ", ".join(names[:WORST]) + (f" and {len(names) - WORST} more" if len(names) > WORST else "")
 
 
 def _short(proposal: Proposal) -> str:

@@ -55,7 +55,7 @@ def load(raw: Path, fingerprint: str) -> Kept | None:
 
 
 def _is_sound(content: dict[str, Any]) -> bool:
-    counted = all(isinstance(content[key], int) for key in ("judges", "judgements", "pictures"))
+    counted = all(isinstance(content.get(key), int) for key in ("judges", "judgements", "pictures"))
     try:
         return counted and all(set(feature) >= KEYS for feature in content["features"])
     except TypeError:

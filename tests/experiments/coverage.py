@@ -227,7 +227,7 @@ def main():
 
 WHY = """over: more than 98%. For recall that has a reason where few of the others show the feature: if none or two of
 100 that were judged do, a thousand in the build may, passed or not, so that the interval must be wide and is seldom
-wrong. For false positives it is the steps of small counts: Clopper and Pearson's interval covers as much or more there."""
+wrong. For false positives it is the steps of small counts, where Clopper and Pearson's interval covers no less."""
 
 
 if __name__ == "__main__":
