@@ -110,8 +110,8 @@ def _start(server: Server) -> Iterator[str]:
 
 def _time(questions: int) -> str:
     minutes = round(questions * SECONDS / 60)
-    long = f"{minutes} minutes" if minutes < 90 else f"{minutes / 60:.0f} hours"
-    return f"about {long} at {SECONDS} seconds each"
+    long = f"about {minutes} minutes" if minutes < 90 else f"about {minutes / 60:.0f} hours"
+    return f"{'a minute or two' if minutes < 3 else long} at {SECONDS} seconds each"
 
 
 COMMAND = cli.Command(judge, ["agfd30k judge agfd30k-raw --out judgements.jsonl --feature smile --each 100"])

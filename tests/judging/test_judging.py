@@ -486,7 +486,7 @@ def test_ctrl_c_ends_with_a_count(folder, tmp_path):
     assert said.endswith(f"1 judgements added to {out}, 11 questions left\n")
     port = address.split(":")[2].partition("/")[0]
     assert f"`ssh -L {port}:127.0.0.1:{port} " in start[1]
-    assert start[2] == "12 questions to answer about 2 features, 0 answered before: about 1 minutes at 3 seconds each"
+    assert start[2] == "12 questions to answer about 2 features, 0 answered before: a minute or two at 3 seconds each"
     assert (process.returncode, errors) == (0, "")
 
 
