@@ -33,11 +33,16 @@ def calibrate(folder: Path, path: Path, target: float, reader: str = "") -> Cali
     pictures, standing = judging_pictures.load(folder), judgements.standing(path)
     if not standing:
         raise UserError(f"{path}: no judgement in it")
-    return compare(pictures, standing, path, target, functools.partial(votes.scores, pictures, reader))
+    return compare(pictures, standing, path, target, functools.partial(votes.scores, pictures, reader), sha256(path))
 
 
-def compare(pictures: Album, standing: Standing, path: Path, target: float, reading: Reading) -> Calibration:
-    """Hold a file's judgements against the scores of pictures; `reading` reads those that do not stand in rows."""
+def compare(
+    pictures: Album, standing: Standing, path: Path, target: float, reading: Reading, digest: str = ""
+) -> Calibration:
+    """Hold a file's judgements against the scores of pictures; `reading` reads those that do not stand in rows.
+
+    `path` and `digest` are the file's, for messages and to say what was compared.
+    """
     rows, valid, population = votes.held(pictures, path, standing)
     judged = votes.judged(rows, valid, reading)
     return Calibration(
@@ -51,7 +56,7 @@ def compare(pictures: Album, standing: Standing, path: Path, target: float, read
         disputed=len({(judgement.id, judgement.feature) for _, judgement in valid.values()}) - len(judged),
         elsewhere=len(standing) - len(valid),
         rejects=pictures.spec.checks.attribute is not None and pictures.spec.checks.attribute.on_fail == "reject",
-        sources={"sha256": sha256(path) if path.exists() else "", "recipe": pictures.fingerprint},
+        sources={"sha256": digest, "recipe": pictures.fingerprint},
     )
 
 
@@ -153,7 +158,8 @@ class Calibration:
             yield f"next: `agfd30k judge --each {each}`: too few judged to propose thresholds of {_some(few)}"
         sure = [name for name, one in proposals.items() if one.sure and one.threshold != self.thresholds[name]]
         if sure:
-            yield f"next: for a new build, set `check.threshold` of {len(sure):,} features to what stands behind ->"
+            yield f"next: of {len(sure):,} features a `check.threshold` as behind -> lets surely at most {self.target:.0%} pass"
+            yield "of what is not shown; a higher one costs recall and tries: --all shows how much"
 
     def _notes(self) -> Iterator[str]:
         """Yield what the figures are of, and what is left out."""

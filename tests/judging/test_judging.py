@@ -175,6 +175,11 @@ def test_a_table_says_what_is_asked_and_builds_stay_what_they_are(tmp_path):
     asked = choose(album.entries(), ["banana"], 1, 0)
     session = questions.Session(asked, album.spec.features, tmp_path / "j.jsonl", "ana")
     assert session.wording == {"banana": asks, "tea": "Does this picture show: tea?"}
+    recipe = json.loads((tmp_path / "raw/recipe.json").read_text())
+    for feature in recipe["spec"]["features"]:
+        del feature["question"]  # as in builds of before there were any
+    (tmp_path / "raw/recipe.json").write_text(json.dumps(recipe))
+    assert judging_pictures.load(tmp_path / "raw").fingerprint == before
 
 
 def test_every_feature_of_the_shipped_table_is_asked_for_in_a_sentence():
