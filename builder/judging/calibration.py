@@ -158,8 +158,9 @@ class Calibration:
             yield f"next: `agfd30k judge --each {each}`: too few judged to propose thresholds of {_some(few)}"
         sure = [name for name, one in proposals.items() if one.sure and one.threshold != self.thresholds[name]]
         if sure:
-            yield f"next: of {len(sure):,} features a `check.threshold` as behind -> lets surely at most {self.target:.0%} pass"
-            yield "of what is not shown; a higher one costs recall and tries: --all shows how much"
+            share = f"{self.target:.0%} of what is not shown"
+            yield f"next: the `check.threshold` behind -> surely lets at most {share} pass ({len(sure):,} features);"
+            yield "a higher one costs recall and tries: --all shows how much"
 
     def _notes(self) -> Iterator[str]:
         """Yield what the figures are of, and what is left out."""

@@ -16,7 +16,9 @@ import random
 import sys
 import time
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from builder.common.intervals import wilson
@@ -46,6 +48,7 @@ class Verifier:
 
 VERIFIERS = (
     Verifier("strong", (0.95, 0.95), (0.03, 0.03)),
+    Verifier("fair", (0.8, 0.8), (0.08, 0.08)),
     Verifier("weak", (0.6, 0.6), (0.15, 0.15)),
     Verifier("uneven", (0.98, 0.5), (0.7, 0.05)),  # believes what was asked for
 )
@@ -66,6 +69,7 @@ class Scenario:
 
 SCENARIOS = [Scenario(verifier, prevalence) for verifier in VERIFIERS for prevalence in PREVALENCES]
 SCENARIOS += [Scenario(verifier, 0.1, answered=0.5) for verifier in VERIFIERS]
+GROUPED = [Scenario(verifier, 0.05) for verifier in VERIFIERS]
 
 
 class Album:
@@ -194,35 +198,47 @@ def run_groups(scenario, runs, seed, features=("blond", "brown", "red", "bangs",
     return counts
 
 
+def tables(arguments):
+    """Print both tables; returns the counts of the scenarios, and those by sex."""
+    with ProcessPoolExecutor(arguments.processes) as pool:
+        work = partial(run, runs=arguments.runs, seed=arguments.seed, pictures=arguments.pictures, each=arguments.each)
+        pairs = []
+        for scenario, counts in zip(SCENARIOS, pool.map(work, SCENARIOS)):
+            pairs.append(counts)
+            for figure, count in zip(("recall", "false positives"), counts):
+                print(count.line(str(scenario), figure), flush=True)
+        work, some = partial(run_groups, runs=arguments.runs, seed=arguments.seed, each=arguments.each), []
+        for scenario, counts in zip(GROUPED, pool.map(work, GROUPED)):
+            some += counts.values()
+            for sex, count in counts.items():
+                print(count.line(f"{scenario}, 6 features", sex), flush=True)
+    return pairs, some
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=200, help="samples of each planted build (default: 200)")
     parser.add_argument("--seed", type=int, default=17, help="another number plants and chooses others (default: 17)")
     parser.add_argument("--pictures", type=int, default=30_000, help="pictures of a build (default: 30,000)")
     parser.add_argument("--each", type=int, default=EACH, help=f"as that of `agfd30k judge` (default: {EACH})")
+    parser.add_argument("--processes", type=int, help="how many work at once (default: one for every core)")
     arguments = parser.parse_args()
     started = time.monotonic()
-    print(f"{arguments.runs} runs, {arguments.each} of {OWN} and twice as many of the others judged; count: unweighted")
+    print(f"{arguments.runs} runs; of {OWN} pictures {arguments.each} judged, of the others twice as many")
     print(HEAD, flush=True)
-    faults, good = [], 0
-    for scenario in SCENARIOS:
-        counts = run(scenario, arguments.runs, arguments.seed, arguments.pictures, arguments.each)
-        for figure, count in zip(("recall", "false positives"), counts):
-            print(count.line(str(scenario), figure), flush=True)
-        good += all(LEAST <= count.holds <= MOST for count in counts)
-        faults += [str(scenario) for count in counts if count.holds < LEAST]
-    for verifier in VERIFIERS:
-        scenario = Scenario(verifier, 0.05)
-        for sex, count in run_groups(scenario, arguments.runs, arguments.seed, each=arguments.each).items():
-            print(count.line(f"{scenario}, 6 features", sex), flush=True)
-            faults += [f"{scenario} {sex}"] if count.holds < LEAST else []
-    print(
-        f"\n{good} of {len(SCENARIOS)} scenarios hold the truth in {LEAST:.0%} to {MOST:.0%} of runs in both figures."
-    )
-    print(WHY)
-    print(f"{time.monotonic() - started:.0f} s")
-    print(*(f"FAULT {fault}: held in less than {LEAST:.0%}" for fault in faults), sep="\n")
-    return 1 if faults or good < 7 else 0
+    pairs, some = tables(arguments)
+    within = [[LEAST <= count.holds <= MOST for count in counts] for counts in pairs]
+    recall, passed, both = map(sum, (*zip(*within), map(all, within)))
+    print(f"\nOf {len(SCENARIOS)} scenarios {recall} hold recall in {LEAST:.0%} to {MOST:.0%} of runs,", end=" ")
+    print(f"{passed} false positives, {both} both; by sex the share is held in", end=" ")
+    print(f"{min(count.holds for count in some):.1%} to {max(count.holds for count in some):.1%}.")
+    print(f"{WHY}\n{time.monotonic() - started:.0f} s")
+    low = [count.holds for count in [*some, *(count for counts in pairs for count in counts)] if count.holds < LEAST]
+    if low or both < 7:
+        print(
+            f"FAULT {len(low)} intervals hold the truth in less than {LEAST:.0%}; {both} scenarios lie between in both"
+        )
+    return 1 if low or both < 7 else 0
 
 
 WHY = """over: more than 98%. For recall that has a reason where few of the others show the feature: if none or two of

@@ -375,7 +375,7 @@ def test_the_summary_is_a_line_for_each_feature_and_what_to_do(folder):
     assert len({line.index("0.50 ->") for line in features}) == 1
     text = "\n".join(lines)
     assert "least precise: a_long_feature_name_0 0.90, a_long" in text and "most false positives: a_long" in text
-    assert "next: of 32 features a `check.threshold` as behind -> lets surely at most 5% pass\n" in text
+    assert "the `check.threshold` behind -> surely lets at most 5% of what is not shown pass (32 features)" in text
     assert "Estimates for the 28,800 pictures of this build" in text
 
 

@@ -13,7 +13,7 @@ from builder.judging.population import Population
 from tests.experiments import coverage
 from tests.experiments.coverage import VERIFIERS, Scenario
 
-STRONG, WEAK, UNEVEN = VERIFIERS
+STRONG, _, WEAK, UNEVEN = VERIFIERS
 STRATA = st.lists(
     st.tuples(st.integers(0, 500), st.integers(0, 40), st.integers(0, 40), st.integers(0, 40)), min_size=1, max_size=4
 )
