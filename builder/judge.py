@@ -105,6 +105,8 @@ def _start(server: Server) -> Iterator[str]:
     yield f"on another machine: `{tunnel}` there, then the same address there"
     left, features = len(session.waiting()), len({asked.feature for asked in session.questions})
     yield f"{left:,} questions to answer about {features} features, {session.before:,} answered before: {_time(left)}"
+    if shards := server.pictures.unfinished:
+        yield f"{shards:,} shards are not done: a sample of what there is now says nothing of what comes later"
     yield "stop when you like and go on later: what is known least is asked first"
 
 

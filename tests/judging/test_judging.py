@@ -495,6 +495,15 @@ def test_ctrl_c_ends_with_a_count(folder, tmp_path):
     assert (process.returncode, errors) == (0, "")
 
 
+def test_of_a_build_that_goes_on_it_says_what_is_sampled(serve, folder, tmp_path):
+    """Pictures that are made later had no chance to be asked about."""
+    assert not any("shards are not done" in line for line in judge._start(serve(2).server))
+    shutil.copytree(folder / "raw", tmp_path / "raw")
+    next((tmp_path / "raw").glob("shards/*/receipt.json")).unlink()
+    said = list(judge._start(serve(2, kind=tmp_path / "raw", out=tmp_path / "other.jsonl").server))
+    assert any(line.startswith("1 shards are not done: a sample of what there is now") for line in said)
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
