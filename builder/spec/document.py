@@ -16,6 +16,7 @@ from builder.spec.faults import Fault, nearest
 from builder.spec.field_types import (
     AgeGroups,
     Ages,
+    AnyText,
     AnyWords,
     Count,
     Ethnicities,
@@ -108,13 +109,13 @@ class Row(Model):
     """What a person is called, in place of what [people] says."""
     guidance_scale: Guidance | None = None
     """How closely the picture follows the prompt, in place of what [recipe] says."""
-    drop: tuple[Text, ...] = ()
+    drop: tuple[AnyText, ...] = ()
     """Positive pieces of the template that this feature does without, as they stand there."""
     replace: dict[str, Piece] = Field(default={}, examples=[{"big face": "whole body"}])
     """Positive pieces of the template and what takes their place."""
     add: Annotated[tuple[Piece, ...], Field(examples=[["a wooden frame"]])] = ()
     """Positive pieces to add, behind the last one that has a field."""
-    negative_drop: tuple[Text, ...] = ()
+    negative_drop: tuple[AnyText, ...] = ()
     """Negative pieces of the template to do without."""
     negative_add: AnyWords = ()
     """Negative pieces to add."""
