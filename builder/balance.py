@@ -21,9 +21,10 @@ def balance(spec: cli.Table = None) -> None:
 
 
 def _print(spec: Spec) -> None:
+    import numpy as np
+
     from builder.plan.balance import spread
     from builder.plan.plan import Plan
-    from builder.plan.sample import seed
 
     plan = Plan(spec)
     samples = [plan.sample(number) for number in range(len(plan))]
@@ -32,10 +33,11 @@ def _print(spec: Spec) -> None:
     spreads = {part: spread(spec, (s for s in samples if part in ("all", s.split))) for part in PARTS}
     for name in spreads["all"]:
         print(f"{name:<22}" + "".join(f"{spreads[part][name]:>12}" for part in PARTS))
-    seeds = [seed(spec.release, sample.id, 0) for sample in samples]
+    tries = len(samples) * spec.recipe.max_attempts
+    seeds = (plan.seed(sample.id, number) for number in range(spec.recipe.max_attempts) for sample in samples)
+    distinct = len(np.unique(np.fromiter(seeds, np.uint32, tries)))
     print(f"\n{len(samples):,} pictures, repeated ids {len(samples) - len({s.id for s in samples})}", end=", ")
-    print(f"repeated seeds {len(seeds) - len(set(seeds))}", end=", ")
-    print(f"in the 32 bits that torch uses {len(seeds) - len({number % 2**32 for number in seeds})}")
+    print(f"{tries:,} tries, repeated seeds {tries - distinct:,}")
 
 
 COMMAND = cli.Command(balance, ["agfd30k balance --spec my.toml"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -64,14 +65,33 @@ class ChecksReport(BaseModel):
         return json.dumps(self.model_dump(mode="json"), indent=1)
 
 
+class Prompts:
+    """The prompts of each split, as digests, with how many pictures have each; a build has fewer than pictures."""
+
+    def __init__(self) -> None:
+        self.of: dict[str, Counter[bytes]] = {split: Counter() for split in SPLITS}
+
+    def add(self, split: str, prompt: str) -> None:
+        """Count a picture's prompt."""
+        self.of[split][hashlib.blake2b(prompt.encode("utf-8", "replace"), digest_size=16).digest()] += 1
+
+    def total(self, split: str) -> int:
+        """Return how many pictures a split has."""
+        return self.of[split].total()
+
+    def repeated(self, split: str) -> int:
+        """Return how many pictures of a split have a prompt that occurs word for word in train."""
+        return sum(pictures for prompt, pictures in self.of[split].items() if prompt in self.of["train"])
+
+
 @dataclass
 class Statistics:
     """What is counted, and by what.
 
     Pictures: `made` by (attribute, feature, split), `people` by (sex, ethnicity, age group), `verified` by (feature,
     verified), `minors` by age group, `checkers` by the safety checker that they passed, `unfilled` (given up) by
-    feature. Tries: `rejected` by (feature, reason), and their attribute `scores` by feature in SCORES bins. `versions`
-    of what made them, by name.
+    feature. Their `prompts`, by split. Tries: `rejected` by (feature, reason), and their attribute `scores` by feature
+    in SCORES bins. `versions` of what made them, by name.
     """
 
     made: Counter = field(default_factory=Counter)
@@ -83,6 +103,7 @@ class Statistics:
     rejected: Counter = field(default_factory=Counter)
     scores: dict[str, list[int]] = field(default_factory=dict)
     unfilled: Counter = field(default_factory=Counter)
+    prompts: Prompts = field(default_factory=Prompts)
 
     @classmethod
     def of(cls, shards: list[Path]) -> Statistics:
@@ -102,6 +123,7 @@ class Statistics:
                 counts.minors[row["age_group"]] += row["age"] < ADULT
                 counts.checkers[row["safety_checker"]] += 1
                 counts.verified[row["feature"], row["verified"]] += 1
+                counts.prompts.add(row["split"], row["prompt"])
             counts.unfilled.update(_feature(id) for id in facts["unfilled"])
             for name, version in facts["versions"].items():
                 counts.versions.setdefault(name, set()).add(version)

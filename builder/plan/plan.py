@@ -59,10 +59,11 @@ class Plan:
             attribute: Order([cell for cell in self.cells if cell.feature.attribute == attribute])
             for attribute in spec.attributes
         }
+        self._size = sum(cell.quota for cell in self.cells)
 
     def __len__(self) -> int:
         """Pictures of the whole table, chosen or not."""
-        return sum(cell.quota for cell in self.cells)
+        return self._size
 
     @property
     def chosen(self) -> int:
@@ -105,7 +106,25 @@ class Plan:
 
     def attempt(self, sample: Sample, number: int) -> Attempt:
         """Return the number-th try at a sample."""
-        return Attempt(sample, number, seed(self.spec.release, sample.id, number))
+        return Attempt(sample, number, self.seed(sample.id, number))
+
+    def seed(self, id: str, attempt: int) -> int:
+        """Return the seed of a try at a sample, from 0 to 2^32 - 1.
+
+        The tries of the whole table are numbered, all first ones cell by cell, then all second ones, and so on; `seed`
+        of builder.plan.sample gives every number a seed of its own. So no two tries have the same seed while there are
+        at most 2^32 of them, samples times tries; in a larger table the seeds begin again from there on. With 30,000
+        samples, of which the 300 of `age-child-male` come first, the third try, 2, at `age-child-female-00007` has the
+        number 2 * 30,000 + 300 + 7.
+        """
+        cell, _, index = id.rpartition("-")
+        return seed(self.spec.release, attempt * len(self) + self._first[cell] + int(index))
+
+    @cached_property
+    def _first(self) -> dict[str, int]:
+        """Return how many samples of the whole table come before each cell, by the beginning of its ids."""
+        before = itertools.accumulate((cell.quota for cell in self.cells), initial=0)
+        return {cell.id(0).rpartition("-")[0]: first for cell, first in zip(self.cells, before)}
 
     def at(self, cell: Cell, index: int) -> Sample:
         """Return a cell's index-th sample."""

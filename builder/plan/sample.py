@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import struct
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 from builder.spec.criteria import Shown
@@ -12,6 +14,10 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 SPLITS = ("train", "validation", "test")
+SEEDS = 2**32
+"""How many seeds there are. Source: torch's CPU generator, a Mersenne Twister that is seeded with 32 bits."""
+MULTIPLIER = 0x85EBCA6B
+"""An odd number. Source: MurmurHash3, fmix32."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +53,32 @@ class Attempt:
     seed: int
 
 
-def seed(release: str, id: str, attempt: int) -> int:
-    """Return the seed of one try at one picture: 53 bits of sha256, so that it is exact in JSON and JavaScript too.
+def seed(release: str, number: int) -> int:
+    """Return the seed of the number-th try of a table, from 0 to 2^32 - 1: what `torch.manual_seed` is given.
 
-    torch's CPU generator uses the low 32 bits alone; `agfd30k balance` counts both.
+    torch's CPU generator takes 32 bits and no more, so seeds are not drawn, which would make some equal, but dealt: for
+    every `release` word this is a permutation of the 32-bit numbers, and any 2^32 tries in a row have seeds of their
+    own. A larger number has the seed of `number % 2**32`. `Plan.seed` says which try has which number.
+
+    The word's SHA-256 gives four keys, one for each of four rounds. A round mixes by steps that can each be undone, so
+    that no two numbers meet: exclusive or with the key, multiplication by an odd number, exclusive or of the lower half
+    with the upper one. With the word `agfd30k-1`, of which the first key is 0x5d23ad14, try 0 goes
+
+        0x00000000 -> 0x5d23ad14 (key) -> 0x59d71f5c (times 0x85ebca6b) -> 0x59d7468b (upper half)
+        -> 0x19d6b925 (second key) -> ... -> 0x3c688069 = 1,013,481,577, its seed
     """
-    digest = hashlib.sha256(f"{release}/{id}/{attempt}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 11
+    bits = number % SEEDS
+    for key in _keys(release):
+        bits ^= key
+        bits = bits * MULTIPLIER % SEEDS
+        bits ^= bits >> 16
+    return bits
+
+
+@cache
+def _keys(release: str) -> tuple[int, ...]:
+    """Return the four keys of a release word, 32 bits each."""
+    return struct.unpack(">4I", hashlib.sha256(release.encode()).digest()[:16])
 
 
 @dataclass(frozen=True)

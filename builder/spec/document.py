@@ -16,6 +16,7 @@ from builder.spec.faults import Fault, nearest
 from builder.spec.field_types import (
     AgeGroups,
     Ages,
+    AnyText,
     AnyWords,
     Count,
     Ethnicities,
@@ -109,13 +110,13 @@ class Row(Model):
     """What a person is called, in place of what [people] says."""
     guidance_scale: Guidance | None = None
     """How closely the picture follows the prompt, in place of what [recipe] says."""
-    drop: tuple[Text, ...] = ()
+    drop: tuple[AnyText, ...] = ()
     """Positive pieces of the template that this feature does without, as they stand there."""
     replace: dict[str, Piece] = Field(default={}, examples=[{"big face": "whole body"}])
     """Positive pieces of the template and what takes their place."""
     add: Annotated[tuple[Piece, ...], Field(examples=[["a wooden frame"]])] = ()
     """Positive pieces to add, behind the last one that has a field."""
-    negative_drop: tuple[Text, ...] = ()
+    negative_drop: tuple[AnyText, ...] = ()
     """Negative pieces of the template to do without."""
     negative_add: AnyWords = ()
     """Negative pieces to add."""
@@ -147,7 +148,7 @@ class Table(Model):
     name: Text
     """The dataset's name, as its card has it."""
     release: Text
-    """Every picture's seed is made from this word, its id and its attempt; another word gives other pictures."""
+    """Every picture's seed is made from this word and its number in the table; another word gives other pictures."""
     license: License = "creativeml-openrail-m"
     """Licence of the pictures, by its id on the Hub."""
     recipe: Recipe

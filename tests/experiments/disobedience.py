@@ -17,7 +17,7 @@ from builder.checks.attribute import MINOR_LABELS, AttributeCheck
 from builder.checks.suite import Checks
 from builder.common.intervals import wilson
 from builder.plan.plan import Plan
-from builder.plan.sample import Result, seed
+from builder.plan.sample import Result
 from builder.raw.build import RawBuild
 from builder.spec import table
 from tests.experiments.kill import lines
@@ -159,7 +159,7 @@ def design(rows):
 
 def wanted(row, asked, plan):
     """Was it right that the verifier did not pass this try?"""
-    again = seed(plan.spec.release, row["id"], row["attempt"])
+    again = plan.seed(row["id"], row["attempt"])
     rate = TRUE_POSITIVE if obeys(asked[row["id"]].sex, again) else FALSE_POSITIVE
     return row["seed"] == again and chance(again, "verifier") >= rate
 

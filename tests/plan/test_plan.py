@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import math
 import os
+import struct
 import subprocess
 import sys
 import tracemalloc
@@ -21,7 +23,7 @@ from builder.plan import summary
 from builder.plan.balance import spread
 from builder.plan.factorial import design
 from builder.plan.plan import Plan
-from builder.plan.sample import SPLITS
+from builder.plan.sample import MULTIPLIER, SPLITS, seed
 from builder.spec import table
 from builder.spec.spec import SEXES, Feature, Recipe, Spec
 
@@ -262,17 +264,75 @@ def test_splits(case):
 
 
 def test_seeds():
-    """No two tries at any pictures of the table have the same seed; a seed is a whole number that JSON keeps exact."""
+    """No two tries at any pictures of the table have the same seed, and torch's generator takes every bit of it."""
     seeds = {PLAN.attempt(sample, number).seed for sample in SAMPLES for number in range(SPEC.recipe.max_attempts)}
     assert len(seeds) == len(SAMPLES) * SPEC.recipe.max_attempts
-    assert min(seeds) >= 0 and max(seeds) < 2**53
+    assert min(seeds) >= 0 and max(seeds) < 2**32
 
 
 def test_seed_of_an_attempt():
-    """A seed depends on release, id and attempt alone: it is the first 53 bits of their sha256."""
-    attempt = Plan(SPEC, limit=9, shard_size=2).attempt(SAMPLES[0], 0)
-    assert (attempt.sample.id, attempt.number, attempt.seed) == ("age-child-male-00000", 0, 8_966_256_116_925_346)
+    """A seed follows from the release word and the try's number in the whole table, whatever was chosen of it."""
+    plan = Plan(SPEC, ["age/child"], limit=9, shard_size=2)
+    attempt = plan.attempt(SAMPLES[0], 0)
+    assert (attempt.sample.id, attempt.number, attempt.seed) == ("age-child-male-00000", 0, 1_013_481_577)
+    assert plan.seed("age-child-female-00007", 2) == seed("agfd30k-1", 2 * 30_000 + 300 + 7)
     assert Plan(SPEC.changed(release="other")).attempt(SAMPLES[0], 0).seed != attempt.seed
+
+
+@quick
+@given(small, st.integers(0, 3))
+def test_seeds_of_any_table(case, number):
+    """A choice changes no seed; the seeds of all tries differ in tables of any cells."""
+    spec, options = case
+    whole, plan = Plan(spec), Plan(spec, **options)
+    assert all(plan.attempt(sample, number) == whole.attempt(sample, number) for sample in asked(plan))
+    tries = [whole.seed(sample.id, n) for sample in asked(whole) for n in range(number + 1)]
+    assert len(set(tries)) == len(tries)
+
+
+def test_all_tries_of_a_million_pictures_have_seeds_of_their_own():
+    """So no picture of a large table begins from the noise of another one."""
+    half = 10**6 // 2
+    plan = Plan(SPEC.changed(features=(SPEC.features[-1].changed(male=half, female=half),)))
+    tries = len(plan) * SPEC.recipe.max_attempts
+    seeds = seed(SPEC.release, np.arange(tries, dtype=np.uint64))
+    assert tries == 10**7 and seeds.max() < 2**32
+    assert plan.seed(f"base-base-female-{half - 1}", 9) == seeds[-1]
+    ordered = np.sort(seeds.astype(np.uint32))
+    assert (ordered[1:] != ordered[:-1]).all()
+
+
+@given(st.text(min_size=1), st.integers(0, 2**32 - 1))
+def test_seeds_are_a_permutation_of_32_bits(release, number):
+    """Every number is found again from its seed, so that no two have the same; beyond 2^32 they begin again."""
+    again, inverse = seed(release, number), pow(MULTIPLIER, -1, 2**32)
+    for key in reversed(struct.unpack(">4I", hashlib.sha256(release.encode()).digest()[:16])):
+        again ^= again >> 16
+        again = again * inverse % 2**32 ^ key
+    assert again == number
+    assert seed(release, number + 2**32) == seed(release, number)
+
+
+@pytest.mark.parametrize("release", ["agfd30k-1", "agfd30k-2", "", "x"])
+def test_seeds_look_random(release):
+    """Every bit is set in half of the seeds, and flips with a half chance to the next, whatever the release word is."""
+    seeds = seed(release, np.arange(100_000, dtype=np.uint64)).astype(np.uint32)
+    other = seed(f"{release}!", np.arange(100_000, dtype=np.uint64)).astype(np.uint32)
+    for numbers in (seeds, seeds[1:] ^ seeds[:-1], seeds[30_000:] ^ seeds[:-30_000], seeds ^ other):
+        shares = np.unpackbits(numbers.view(np.uint8)).reshape(-1, 32).mean(axis=0)
+        assert np.abs(shares - 0.5).max() < 5 * 0.5 / len(numbers) ** 0.5
+    for divisor in (2, 8, 10, 256):  # five standard deviations of a fair share
+        counts = np.bincount(seeds % divisor, minlength=divisor)
+        assert np.abs(counts - 100_000 / divisor).max() < 5 * (100_000 / divisor) ** 0.5
+
+
+def test_noise_of_neighbours_is_not_alike():
+    """The initial noise of one sample's tries, and of samples side by side, is uncorrelated."""
+    torch = pytest.importorskip("torch")
+    attempts = [PLAN.attempt(sample, number) for sample in SAMPLES[:20] for number in range(5)]
+    noise = torch.stack([torch.randn(4096, generator=torch.Generator().manual_seed(a.seed)) for a in attempts])
+    alike = torch.corrcoef(noise) - torch.eye(len(attempts))
+    assert alike.abs().max() < 6 / 4096**0.5
 
 
 def test_memory_of_a_huge_table():

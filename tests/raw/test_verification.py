@@ -206,8 +206,11 @@ def test_whatever_is_found_in_a_finished_shard_can_be_repaired(build, capsys, sp
 
 @pytest.mark.parametrize("name", ["metadata.jsonl", "rejected.jsonl", "receipt.json"])
 @pytest.mark.parametrize("damage", [lambda data: data[:-20], lambda data: b"", lambda data: b"x" + data[1:]])
-def test_a_release_of_a_damaged_shard_ends_in_one_line(build, tmp_path, capsys, name, damage):
+def test_a_release_of_a_damaged_shard_ends_in_one_line(tmp_path, capsys, monkeypatch, name, damage):
     """Torn, emptied or edited after it was finished: nothing is released."""
+    monkeypatch.setattr(builds, "refused", lambda attempt: attempt.sample.index == attempt.number == 0)
+    build = tmp_path / "raw"
+    write_raw(build, only=["base"], scale=0.01)
     path = shard_of(build) / name
     if name == "rejected.jsonl":
         path.write_bytes(path.read_bytes() + b"{}\n" * 20)
