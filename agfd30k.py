@@ -327,7 +327,7 @@ def _splits_in(source: Path) -> set[str]:
     """The splits that a raw shard holds rows of, or that a Parquet file is named for."""
     if not source.is_dir():
         return {source.name.split("-")[0]}
-    splits = [row.get("split") for row in read_rows(source)]
+    splits: list[Any] = [row.get("split") for row in read_rows(source)]
     if strange := [split for split in splits if split not in SPLITS]:
         raise _damaged(source, f"there is no split {strange[0]!r}")
     return set(splits)

@@ -87,7 +87,7 @@ class Statistics:
         counts = cls()
         for shard, facts in shards.items():
             lines = raw.sound_lines(shard)
-            for row in lines.rows.rows.values():
+            for row in lines.made:
                 counts.made[row["attribute"], row["feature"], row["split"]] += 1
                 counts.people[row["sex"], row["ethnicity"], row["age_group"]] += 1
                 counts.minors[row["age_group"]] += row["age"] < ADULT
