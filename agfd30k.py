@@ -166,19 +166,32 @@ def to_table(
 def read_rows(shard: str | Path) -> Iterator[dict[str, Any]]:
     """The committed rows of a raw shard, in order; a last line that was torn off by a crash is not one of them.
 
-    Raises ValueError for a line that is not JSON.
+    A last line that is whole, and lacks its line feed alone, is one. Raises ValueError for a line that is no JSON
+    object.
     """
     path = Path(shard) / "metadata.jsonl"
     if not path.exists():
         return
     with open(path, "rb") as lines:
         for number, line in enumerate(lines, 1):
-            if not line.endswith(b"\n"):
-                return
             try:
-                yield json.loads(line)
+                row = _document(line)
             except ValueError:
+                if not line.endswith(b"\n"):
+                    return
                 raise ValueError(f"{path}, line {number}: not a row") from None
+            yield row
+
+
+def _document(data: bytes) -> dict[str, Any]:
+    """The JSON object that a text is. Raises ValueError for any other text, however deep it nests."""
+    try:
+        document = json.loads(data)
+    except RecursionError:
+        document = None
+    if not isinstance(document, dict):
+        raise ValueError("not a JSON object")
+    return document
 
 
 def shards(folder: str | Path) -> list[Path]:
@@ -191,7 +204,11 @@ def picture(shard: str | Path, row: dict[str, Any]) -> Path:
     """Path of a row's picture. Raises ValueError where it would lie outside its shard."""
     name = PurePosixPath(row["file_name"])
     path = Path(shard, name)
-    if name.is_absolute() or ".." in name.parts or not path.resolve().is_relative_to(Path(shard).resolve()):
+    try:
+        is_inside = path.resolve().is_relative_to(Path(shard).resolve())
+    except (OSError, RuntimeError, ValueError):  # links in a circle, a name that no file can have
+        is_inside = False
+    if name.is_absolute() or ".." in name.parts or not is_inside:
         raise ValueError(f"{shard}: the picture of row {row.get('id')!r} lies outside its shard: {row['file_name']!r}")
     return path
 
@@ -222,7 +239,11 @@ def _find(data_dir: str | Path | None, base_path: str | None) -> Path:
 def _labels(folder: Path) -> dict[str, list[str]]:
     """The class names of a folder's own table."""
     if is_raw(folder):
-        return json.loads((folder / "recipe.json").read_text(encoding="utf-8"))["labels"]
+        try:
+            labels = _document((folder / "recipe.json").read_bytes())["labels"]
+            return {name: [str(value) for value in labels[name]] for name in LABELS}
+        except (ValueError, LookupError, TypeError):
+            raise ValueError(f"{folder / 'recipe.json'}: damaged, or of another version; restore it") from None
     schema = pq.read_schema(next(iter(sorted(folder.glob("metadata/*.parquet")))))
     kinds = json.loads(schema.metadata[b"huggingface"])["info"]["features"]
     return {name: kind["names"] for name, kind in kinds.items() if kind.get("_type") == "ClassLabel"}
@@ -238,14 +259,11 @@ def _sources(folder: Path, config: str) -> list[Path]:
 
 
 def _digest(sources: Iterable[Path]) -> str:
-    """Digest of a config's content, from the receipts of raw shards and the footers of Parquet files."""
+    """Digest of a config's content, from the rows of raw shards and the footers of Parquet files."""
     digest = hashlib.sha256()
     for path in sources:
         digest.update(path.name.encode())
-        receipt = path / "receipt.json"
-        if receipt.is_file():
-            digest.update(json.loads(receipt.read_text(encoding="utf-8"))["sha256"].encode())
-        elif path.is_dir():
+        if path.is_dir():
             rows = path / "metadata.jsonl"
             digest.update(rows.read_bytes() if rows.exists() else b"")
         else:
@@ -310,15 +328,28 @@ class AGFD30K(datasets.ArrowBasedBuilder):
 
 def _splits_in(source: Path) -> set[str]:
     """The splits that a raw shard holds rows of, or that a Parquet file is named for."""
-    return {row["split"] for row in read_rows(source)} if source.is_dir() else {source.name.split("-")[0]}
+    if not source.is_dir():
+        return {source.name.split("-")[0]}
+    splits: list[Any] = [row.get("split") for row in read_rows(source)]
+    if strange := [split for split in splits if split not in SPLITS]:
+        raise _damaged(source, f"there is no split {strange[0]!r}")
+    return set(splits)
+
+
+def _damaged(shard: str | Path, reason: object) -> ValueError:
+    return ValueError(f"{shard}: a row is damaged ({reason}); `agfd30k verify` lists every fault")
 
 
 def _raw_tables(shard: str, split: str, schema: datasets.Features) -> Iterator[pa.Table]:
-    rows = [row for row in read_rows(shard) if row["split"] == split]
+    rows = [row for row in read_rows(shard) if row.get("split") == split]
     for start in range(0, len(rows), ROWS_A_TABLE):
         part = rows[start : start + ROWS_A_TABLE]
-        images = [{"bytes": None, "path": str(picture(shard, row))} for row in part]
-        yield to_table(part, images, schema, schema.arrow_schema)
+        try:
+            images = [{"bytes": None, "path": str(picture(shard, row))} for row in part]
+            table = to_table(part, images, schema, schema.arrow_schema)
+        except (ValueError, LookupError, TypeError, OverflowError, pa.ArrowException) as error:
+            raise _damaged(shard, error) from None
+        yield table
 
 
 def _parquet_tables(path: str) -> Iterator[pa.Table]:

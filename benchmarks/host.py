@@ -24,6 +24,7 @@ from builder.checks.suite import Outcome
 from builder.common.files import atomic
 from builder.models.face_detectors import Haar
 from builder.plan.plan import Plan
+from builder.raw.rows import Rules
 from builder.raw.shard_writer import ShardWriter, encode
 from builder.spec import table as spec_table
 from drawn_faces.drawing.draw import draw, labels_of
@@ -54,7 +55,7 @@ def _steps(folder: Path, count: int) -> Table:
     files = [encode(image, "png", "benchmark") for image in images]
     criteria = plan.spec.checks
     made_by = {"model": SOURCE.name, "model_revision": SOURCE.revision, "safety_checker": ""}
-    with ShardWriter(folder / "shard", plan.whole(shard), plan, "png", made_by) as writer:
+    with ShardWriter(folder / "shard", Rules(plan.whole(shard), plan, "png", made_by)) as writer:
         rows = [writer.write_picture(a, image, None, Outcome().checks) for a, image in zip(attempts, images)]
         work = {
             "plan: samples, prompts, seeds": lambda: [plan.attempt(s, 0) for s in plan.asked(shard)[: len(samples)]],

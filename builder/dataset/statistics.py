@@ -13,10 +13,9 @@ from typing import Annotated, Any
 from annotated_types import Len
 from pydantic import BaseModel, ConfigDict
 
-from agfd30k import SPLITS, read_rows
+from agfd30k import SPLITS
 from builder.models.identity import CheckVersion
-from builder.raw.layout import REJECTED
-from builder.raw.receipts import Damaged, require_sound
+from builder.raw.build import Finished, RawBuild
 from builder.raw.recipe import BuildRecipe
 from builder.spec.spec import ADULT, Feature, Spec
 
@@ -89,15 +88,13 @@ class Statistics:
     """What is counted, and by what.
 
     Pictures: `made` by (attribute, feature, split), `people` by (sex, ethnicity, age group), `verified` by (feature,
-    verified), `minors` by age group, `checkers` by the safety checker that they passed, `unfilled` (given up) by
-    feature. Their `prompts`, by split. Tries: `rejected` by (feature, reason), and their attribute `scores` by feature
-    in SCORES bins. `versions` of what made them, by name.
+    verified), `minors` by age group, `unfilled` (given up) by feature. Their `prompts`, by split. Tries: `rejected` by
+    (feature, reason), and their attribute `scores` by feature in SCORES bins. `versions` of what made them, by name.
     """
 
     made: Counter = field(default_factory=Counter)
     people: Counter = field(default_factory=Counter)
     minors: Counter = field(default_factory=Counter)
-    checkers: Counter = field(default_factory=Counter)
     versions: dict[str, set[str]] = field(default_factory=dict)
     verified: Counter = field(default_factory=Counter)
     rejected: Counter = field(default_factory=Counter)
@@ -106,30 +103,22 @@ class Statistics:
     prompts: Prompts = field(default_factory=Prompts)
 
     @classmethod
-    def of(cls, shards: list[Path]) -> Statistics:
-        """Count finished shards.
-
-        Raises Damaged for one whose rows are not those its receipt was written for, or stand elsewhere too.
-        """
-        counts, ids = cls(), set()
-        for shard in shards:
-            facts = require_sound(shard)
-            for row in read_rows(shard):
-                if row["id"] in ids:
-                    raise Damaged(f"{shard}: {row['id']} stands in another shard too", shard)
-                ids.add(row["id"])
+    def of(cls, raw: RawBuild, shards: Finished) -> Statistics:
+        """Count finished shards. Raises Damaged for one with a line that its receipt or the plan does not say."""
+        counts = cls()
+        for shard, facts in shards.items():
+            lines = raw.sound_lines(shard)
+            for row in lines.made:
                 counts.made[row["attribute"], row["feature"], row["split"]] += 1
                 counts.people[row["sex"], row["ethnicity"], row["age_group"]] += 1
                 counts.minors[row["age_group"]] += row["age"] < ADULT
-                counts.checkers[row["safety_checker"]] += 1
                 counts.verified[row["feature"], row["verified"]] += 1
                 counts.prompts.add(row["split"], row["prompt"])
-            counts.unfilled.update(_feature(id) for id in facts["unfilled"])
-            for name, version in facts["versions"].items():
+            counts.unfilled.update(_feature(id) for id in facts.unfilled)
+            for name, version in facts.versions.items():
                 counts.versions.setdefault(name, set()).add(version)
-            with open(shard / REJECTED, encoding="utf-8") as lines:
-                for line in lines:
-                    counts._reject(json.loads(line))
+            for row in lines.rejected.rows.values():
+                counts._reject(row)
         return counts
 
     def _reject(self, row: dict[str, Any]) -> None:
@@ -137,7 +126,7 @@ class Statistics:
         self.rejected[feature, row["reason"]] += 1
         score = (row["checks"] or {}).get("attribute_score")
         if score is not None:
-            self.scores.setdefault(feature, [0] * SCORES)[min(int(score * SCORES), SCORES - 1)] += 1
+            self.scores.setdefault(feature, [0] * SCORES)[max(0, min(int(score * SCORES), SCORES - 1))] += 1
 
     def splits(self, attribute: str | None = None) -> dict[str, int]:
         """Pictures of each split, of one attribute or of all."""

@@ -7,25 +7,21 @@ killed.
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from agfd30k import read_rows
 from builder.checks.duplicates import numbers, twins
-from builder.common.errors import UserError
-from builder.common.files import atomic, sync_folder
+from builder.common.files import sync_folder
 from builder.plan.plan import Plan, Shard
+from builder.raw import notes
 from builder.raw.build import Finished, RawBuild
-from builder.raw.layout import SEARCHED
-from builder.raw.receipts import require_sound
-from builder.raw.rows import rejection
+from builder.raw.layout import DECIDED, SEARCHED
+from builder.raw.notes import Loser
+from builder.raw.receipts import Damaged
+from builder.raw.rows import DUPLICATE, NEAR_DUPLICATE, rejection
 from builder.spec.criteria import Duplicates
 
-DECIDED = "duplicates.json"
-"""While duplicates are taken back: which, by shard. Whoever finds it finishes the work."""
 PATIENCE = 10
 """Seconds to wait for the lock of a shard: who has just written its receipt lets it go a moment later."""
 
@@ -48,11 +44,10 @@ def take_back(raw: RawBuild, plan: Plan) -> int | None:
             finished = raw.finished()
             if raw.is_searched(finished):
                 return 0
-            if not (decided := _decide(raw, plan, finished, criteria)):
+            if not (losers := _decide(raw, plan, finished, criteria)):
                 raw.note_searched(finished)
                 return 0
-            with atomic(raw.folder / DECIDED) as file:
-                file.write(json.dumps(decided).encode())
+            notes.write(raw.folder / DECIDED, losers=losers)
             sync_folder(raw.folder)
         return _carry_out(raw, plan)
 
@@ -77,25 +72,28 @@ class _Picture(NamedTuple):
     cell: int
 
 
-def _decide(raw: RawBuild, plan: Plan, finished: Finished, criteria: Duplicates) -> list[dict[str, Any]]:
-    """Return the duplicates among a finished plan's pictures, by shard: for each id its attempt, a reason and a detail.
+def _decide(
+    raw: RawBuild, plan: Plan, finished: Finished, criteria: Duplicates
+) -> dict[str, dict[str, dict[str, object]]]:
+    """Return the duplicates among a finished plan's pictures, by shard and id, as `notes.Decided` holds them.
 
     They are compared with all that is there; what this plan would not make again, another run's pictures, stays.
     """
     pictures, settled = _pictures(raw, plan, finished)
     cells = np.array([picture.cell for picture in pictures], dtype=np.int64)
     hashes = numbers([picture.hash for picture in pictures])
-    by_shard: dict[Shard, dict[str, tuple[int, str, str]]] = {}
+    by_shard: dict[str, dict[str, dict[str, object]]] = {}
     for twin in twins(hashes, cells, criteria, settled):
         own, other = pictures[twin.place], pictures[twin.of]
-        if own.id == other.id:
-            raise UserError(f"{own.id}: stands twice in {raw.folder}; `agfd30k verify {raw.folder}` says where")
         if own.shard is None:
             raise ValueError(f"{own.id}: another run's picture stays, whatever it shows")
-        reason = "duplicate" if own.digest == other.digest else "near duplicate"
-        detail = f"of {other.id}, {twin.distance} bits of 64"
-        by_shard.setdefault(own.shard, {})[own.id] = (own.attempt, reason, detail)
-    return [{"shard": asdict(shard), "losers": losers} for shard, losers in by_shard.items()]
+        loser = Loser(
+            attempt=own.attempt,
+            reason=DUPLICATE if own.digest == other.digest else NEAR_DUPLICATE,
+            detail=f"of {other.id}, {twin.distance} bits of 64",
+        )
+        by_shard.setdefault(own.shard.name, {})[own.id] = loser.model_dump()
+    return by_shard
 
 
 def _pictures(raw: RawBuild, plan: Plan, finished: Finished) -> tuple[list[_Picture], int]:
@@ -108,8 +106,9 @@ def _pictures(raw: RawBuild, plan: Plan, finished: Finished) -> tuple[list[_Pict
     for path in [*(path for path in planned if path in finished), *strangers]:
         shard = planned.get(path)
         own_ids = set(plan.ids(shard)) if shard else ()
-        require_sound(path)
-        for row in read_rows(path):
+        for row in raw.sound_lines(path).made:
+            if row["checks"]["hash"] is None:
+                raise Damaged(f"{path}: {row['id']} has no hash, by which duplicates are found", path)
             cell = cells.setdefault((row["feature"], row["sex"]), len(cells))
             mine = row["id"] in own_ids
             picture = _Picture(
@@ -121,27 +120,23 @@ def _pictures(raw: RawBuild, plan: Plan, finished: Finished) -> tuple[list[_Pict
 
 def _carry_out(raw: RawBuild, plan: Plan) -> int:
     """Take back what was decided, if there is anything; returns how many pictures that was."""
-    path = raw.folder / DECIDED
-    try:
-        notes = json.loads(path.read_text(encoding="utf-8"))
-        decided = [(Shard(**each["shard"]), dict(each["losers"])) for each in notes]
-    except FileNotFoundError:
+    decided = raw.decided
+    if decided is None:
         return 0
-    except (LookupError, TypeError, ValueError):
-        raise UserError(f"{path}: damaged; remove it, and duplicates are looked for again") from None
-    for shard, losers in decided:
-        _take_back(raw, plan, shard, losers)
-    path.unlink()
+    for name, losers in decided.losers.items():
+        _take_back(raw, plan, raw.shards[name], losers)
+    (raw.folder / DECIDED).unlink()
     sync_folder(raw.folder)
-    return sum(len(losers) for _, losers in decided)
+    return sum(len(losers) for losers in decided.losers.values())
 
 
-def _take_back(raw: RawBuild, plan: Plan, shard: Shard, losers: dict[str, list[Any]]) -> None:
-    """Take back some pictures of one shard, by id with (attempt, reason, detail); those already gone stay gone."""
+def _take_back(raw: RawBuild, plan: Plan, shard: Shard, losers: dict[str, Loser]) -> None:
+    """Take back some pictures of one shard, by id; those already gone stay gone."""
     with raw.writer(plan, shard, PATIENCE) as writer:
         gone = []
         for row in writer.rows:
-            attempt, reason, detail = losers.get(row["id"], (None, "", ""))
-            if row["attempt"] == attempt:
-                gone.append(rejection(plan.attempt(writer.whole[row["id"]], attempt), reason, detail, row["checks"]))
+            loser = losers.get(row["id"])
+            if loser and row["attempt"] == loser.attempt:
+                attempt = plan.attempt(writer.rules.whole[row["id"]], loser.attempt)
+                gone.append(rejection(attempt, loser.reason, loser.detail, row["checks"]))
         writer.take_back(gone)

@@ -3,34 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 
 from filelock import FileLock
-from pydantic import BaseModel, ConfigDict
 
 import agfd30k
 from builder.common.errors import UserError
 from builder.common.files import atomic, sync_folder
 from builder.plan.plan import Plan, Shard
-from builder.raw import shard_writer
-from builder.raw.layout import ASKED, LOCK, RECIPE, SEARCHED, SHARDS
-from builder.raw.receipts import Damaged, is_done, receipt
+from builder.raw import notes, shard_writer
+from builder.raw.layout import ASKED, DECIDED, LOCK, RECEIPT, RECIPE, SEARCHED, SHARDS, is_folder
+from builder.raw.lines import ShardLines
+from builder.raw.notes import Asked, Decided, Searched
+from builder.raw.receipts import Damaged, Receipt, accounted, is_done, receipt, require_sound
 from builder.raw.recipe import BuildRecipe
+from builder.raw.rows import Rules
 from builder.raw.shard_writer import ShardWriter
 from builder.spec.spec import Spec
-
-
-class Asked(BaseModel):
-    """Which part of its table a build's latest run was asked for; see `Plan`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    only: tuple[str, ...] = ()
-    scale: float = 1.0
-    limit: int | None = None
 
 
 class RawBuild:
@@ -96,18 +88,41 @@ class RawBuild:
     @property
     def asked(self) -> Plan:
         """The plan of what the latest run was asked for. Raises UserError where that cannot be read."""
-        path = self.folder / ASKED
+        path, size = self.folder / ASKED, self.recipe.settings.shard_size
+        asked = notes.read(Asked, path)
         try:
-            asked = Asked.model_validate_json(path.read_bytes()) if path.exists() else Asked()
-        except ValueError:
-            raise UserError(f"{path}: damaged; remove it, or run the builder again") from None
-        return Plan(self.spec, asked.only, asked.scale, asked.limit, self.recipe.settings.shard_size)
+            return Plan(self.spec, asked.only, asked.scale, asked.limit, size) if asked else self.plan
+        except UserError as error:
+            raise notes.damaged(path, error) from None
 
     def note_asked(self, plan: Plan) -> None:
         """Remember what the latest run was asked to make."""
-        with _recipe_lock(self.folder), atomic(self.folder / ASKED) as file:
-            asked = Asked(only=tuple(plan.only), scale=plan.scale, limit=plan.limit)
-            file.write(json.dumps(asked.model_dump(mode="json")).encode())
+        with _recipe_lock(self.folder):
+            notes.write(self.folder / ASKED, only=list(plan.only), scale=plan.scale, limit=plan.limit)
+
+    @property
+    def decided(self) -> Decided | None:
+        """What goes back because it is a duplicate, None where nothing does. Raises UserError for what cannot be."""
+        decided, shards = notes.read(Decided, self.folder / DECIDED), self.shards
+        for name, losers in decided.losers.items() if decided else ():
+            if name not in shards or not losers.keys() <= set(self.plan.ids(shards[name])):
+                raise notes.damaged(self.folder / DECIDED, f"{name} is no shard of these pictures")
+        return decided
+
+    def note_faults(self) -> dict[Path, str]:
+        """Return what is wrong with the notes beside the shards, by file."""
+        faults = {}
+        readers: dict[str, Callable[[], object]] = {
+            ASKED: lambda: self.asked,
+            SEARCHED: lambda: notes.read(Searched, self.folder / SEARCHED),
+            DECIDED: lambda: self.decided,
+        }
+        for name, read in readers.items():
+            try:
+                read()
+            except UserError as error:
+                faults[self.folder / name] = str(error)
+        return faults
 
     def lock(self) -> FileLock:
         """Held while the whole folder is read, or pictures are taken back."""
@@ -119,9 +134,14 @@ class RawBuild:
 
     def writer(self, plan: Plan, shard: Shard, patience: float = 0, anew: bool = True) -> ShardWriter:
         """Return the writer of a shard, not yet entered; unless `anew`, it does not open a shard that is done."""
-        ending, made_by = self.recipe.settings.image_format, self.recipe.made_by
         is_done = (lambda: False) if anew else (lambda: self.is_done(plan, shard))
-        return ShardWriter(self.shard_folder(shard), plan.whole(shard), plan, ending, made_by, patience, is_done)
+        return ShardWriter(self.shard_folder(shard), self.rules(shard), patience, is_done)
+
+    def rules(self, shard: Shard) -> Rules:
+        """Return what the lines of a shard must say."""
+        recipe = self.recipe
+        is_hashed = any(check.name == "duplicates" for check in recipe.checks)
+        return Rules(self.plan.whole(shard), self.plan, recipe.settings.image_format, recipe.made_by, is_hashed)
 
     def is_done(self, plan: Plan, shard: Shard) -> bool:
         """Return True when everything that a plan asks of a shard is accounted for."""
@@ -141,20 +161,35 @@ class RawBuild:
         receipts = {folder: receipt(folder) for folder in agfd30k.shards(self.folder)}
         done = {folder: facts for folder, facts in receipts.items() if facts is not None}
         for folder, facts in done.items():
-            if facts["fingerprint"] != self.fingerprint:
+            if facts.fingerprint != self.fingerprint:
                 raise Damaged(f"{folder}: was made by another recipe", folder)
-        return Finished({folder: facts["sha256"] for folder, facts in done.items()})
+        return Finished(done)
+
+    def sound_lines(self, folder: Path) -> ShardLines:
+        """Return the lines of a finished shard of the plan. Raises Damaged where one is not sound."""
+        facts, rules = require_sound(folder), self.rules(self.shards[folder.name])
+        lines = ShardLines.of(folder, rules)
+        if lines.faults:
+            raise Damaged(str(lines.faults[0]), folder)
+        if accounted(lines.made, lines.tries, rules) != (facts.asked, facts.unfilled):
+            raise Damaged(f"{folder / RECEIPT}: not what the lines say", folder)
+        return lines
+
+    @cached_property
+    def shards(self) -> dict[str, Shard]:
+        """Every shard of the plan, by name."""
+        return {shard.name: shard for shard in self.plan.shards}
 
     def strangers(self) -> list[Path]:
-        """Return the folders among the shards that are none of the plan's, such as a copy of one."""
-        planned = {shard.name for shard in self.plan.shards}
-        return [folder for folder in agfd30k.shards(self.folder) if folder.name not in planned]
+        """Return what is named like a shard and is none of the plan's, such as a copy of one, or is a link."""
+        named = [path for path in (self.folder / SHARDS).glob("*-*") if agfd30k.SHARD.fullmatch(path.name)]
+        return sorted(path for path in named if path.name not in self.shards or not is_folder(path))
 
     def require_no_strangers(self) -> None:
         """Raise UserError for a folder that is no shard of the plan: its rows would stand twice."""
         if strangers := self.strangers():
             raise UserError(
-                f"{strangers[0]}: is no shard of this build's plan, perhaps a copy of one; move it elsewhere"
+                f"{strangers[0]}: is no shard of this build's plan, perhaps a copy of one, or a link; move it elsewhere"
             )
 
     def require_complete(self) -> None:
@@ -172,26 +207,26 @@ class RawBuild:
 
     def note_searched(self, shards: Finished) -> None:
         """Remember that no two pictures of these shards, which are all there are, show the same."""
-        with atomic(self.folder / SEARCHED) as file:
-            file.write(json.dumps({"rows": shards.digest}).encode())
+        notes.write(self.folder / SEARCHED, rows=shards.digest)
 
     def is_searched(self, shards: Finished) -> bool:
         """Return True when duplicates were looked for in these very shards, or the table asks for no such search."""
         if self.spec.checks.duplicates is None:
             return True
         try:
-            return bool(json.loads((self.folder / SEARCHED).read_text(encoding="utf-8"))["rows"] == shards.digest)
-        except (FileNotFoundError, ValueError, LookupError, TypeError):
+            searched = notes.read(Searched, self.folder / SEARCHED)
+        except UserError:
             return False
+        return searched is not None and searched.rows == shards.digest
 
 
-class Finished(dict[Path, str]):
-    """Finished shards' folders, in the order of `agfd30k.shards`, each with the digest of its rows."""
+class Finished(dict[Path, Receipt]):
+    """Finished shards' folders, in the order of `agfd30k.shards`, each with its receipt."""
 
     @property
     def digest(self) -> str:
         """One digest of all that they hold."""
-        lines = "".join(f"{folder.name} {rows}\n" for folder, rows in self.items())
+        lines = "".join(f"{folder.name} {facts.sha256}\n" for folder, facts in self.items())
         return f"sha256:{hashlib.sha256(lines.encode()).hexdigest()}"
 
 

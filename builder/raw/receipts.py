@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import Field
+
+from builder.common.documents import Document, Malformed, parse_sealed, sealed
 from builder.common.errors import UserError
 from builder.common.files import sha256
-from builder.raw.layout import RECEIPT, REJECTED, ROWS
+from builder.raw.layout import RECEIPT, REJECTED, ROWS, is_file, is_whole, misplaced
+from builder.raw.rows import Rules, Sha256
 
-KEYS = {"asked", "unfilled", "sha256", "rejections", "fingerprint", "versions"}
+Count = Annotated[int, Field(ge=0)]
 
 
 class Damaged(UserError):
@@ -26,20 +30,70 @@ class Reopened(Damaged):
     """A finished shard to which another process has just begun to add pictures."""
 
 
-def receipt(folder: Path) -> dict[str, Any] | None:
-    """Return a shard's receipt, or None while it has none."""
+class Receipt(Document):
+    """What receipt.json says: how many lines there are, which ids were asked for and which of them given up, the bytes
+    of all pictures, the digests of both files of lines, and by which recipe and versions they were made.
+    """
+
+    rows: Count
+    rejected: Count
+    unfilled: tuple[str, ...]
+    asked: tuple[str, ...]
+    bytes: Count
+    sha256: Sha256
+    rejections: Sha256
+    fingerprint: str
+    versions: dict[str, str]
+    finished: str
+    digest: str
+
+    @classmethod
+    def of(cls, folder: Path, rows: list[dict[str, Any]], tries: dict[str, int], rules: Rules, **facts: Any) -> Receipt:
+        """Return the receipt of a shard whose lines and pictures are on disk; `tries` counts each id's rejected ones.
+
+        `facts` are `fingerprint`, `versions` and `finished`.
+        """
+        asked, unfilled = accounted(rows, tries, rules)
+        values = {
+            "rows": len(rows),
+            "rejected": sum(tries.values()),
+            "unfilled": unfilled,
+            "asked": asked,
+            "bytes": sum((folder / row["file_name"]).stat().st_size for row in rows),
+            "sha256": sha256(folder / ROWS),
+            "rejections": sha256(folder / REJECTED),
+            **facts,
+        }
+        return cls.model_validate(sealed(values))
+
+
+def accounted(
+    rows: list[dict[str, Any]], tries: dict[str, int], rules: Rules
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the ids that are made or given up, and those that are given up, in plan order."""
+    made = {row["id"] for row in rows}
+    given_up = {id for id, count in tries.items() if count >= rules.most and id not in made}
+    asked = tuple(id for id in rules.whole if id in made or id in given_up)
+    return asked, tuple(id for id in asked if id in given_up)
+
+
+def receipt(folder: Path) -> Receipt | None:
+    """Return a shard's receipt, or None while it has none. Raises Damaged for anything else in its place."""
     try:
-        facts = json.loads((folder / RECEIPT).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        if not os.path.lexists(folder / RECEIPT):
+            return None
+        if not is_file(folder / RECEIPT):
+            raise Damaged(f"{folder / RECEIPT}: not a receipt (a link or a folder)", folder)
+        return parse_sealed(Receipt, (folder / RECEIPT).read_bytes())
+    except FileNotFoundError:  # reopened at this moment
         return None
-    except ValueError:
-        facts = None
-    if not isinstance(facts, dict) or not set(facts) >= KEYS:
-        raise Damaged(f"{folder / RECEIPT}: not a receipt", folder)
-    return facts
+    except Malformed as error:
+        raise Damaged(f"{folder / RECEIPT}: not a receipt ({error})", folder) from None
+    except OSError as error:
+        raise Damaged(f"{folder / RECEIPT}: cannot be read ({error.strerror})", folder) from None
 
 
-def require_sound(folder: Path) -> dict[str, Any]:
+def require_sound(folder: Path) -> Receipt:
     """Return a finished shard's receipt. Raises Damaged where the rows are not those that it was written for.
 
     That is Reopened where it is finished no more.
@@ -47,19 +101,20 @@ def require_sound(folder: Path) -> dict[str, Any]:
     facts = receipt(folder)
     if facts is None:
         raise Reopened(f"{folder}: another process is writing here; wait for it, then run again", folder)
+    for path in misplaced(folder):
+        raise Damaged(f"{path}: is a link, or of another kind than it should be", folder)
     try:
-        expected = facts["sha256"], facts["rejections"]
         actual = sha256(folder / ROWS), sha256(folder / REJECTED)
     except OSError as error:
         raise Damaged(f"{error.filename}: {error.strerror}", folder) from None
-    for name, one, other in zip((ROWS, REJECTED), expected, actual):
+    for name, one, other in zip((ROWS, REJECTED), (facts.sha256, facts.rejections), actual):
         if one != other:
             raise Damaged(f"{folder / name}: not what the receipt was written for", folder)
     return facts
 
 
 def is_done(folder: Path, ids: Iterable[str]) -> bool:
-    """Return True when everything asked for is accounted for, as a picture or as unfilled."""
+    """Return True when everything asked for is accounted for, as a picture or as unfilled, and its files are there."""
     asked = set(ids)
     facts = receipt(folder) if asked else None
-    return not asked or (facts is not None and asked.issubset(facts["asked"]))
+    return not asked or (facts is not None and asked.issubset(facts.asked) and is_whole(folder))

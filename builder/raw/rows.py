@@ -1,25 +1,91 @@
-"""The lines of a shard: what a row and a rejected try hold, and what can be wrong with them."""
+"""The lines of a shard, as values: what a row and a rejected try hold, and what they must say in their shard."""
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-import pyarrow as pa
+from pydantic import Field
 
-from agfd30k import CHECKS, features, picture
+from builder.common.documents import Document, Malformed, parse, require_sealed, sealed
+from builder.common.errors import shortened
 from builder.plan.plan import Plan
 from builder.plan.sample import Attempt, Sample
+from builder.raw.layout import IMAGES, is_file
 
-PLANNED = [
-    *["id", "attribute", "feature", "sex", "ethnicity", "age", "age_group", "phrase", "split"],
-    *["prompt", "negative_prompt", "guidance_scale", "attempt", "seed"],
-]
-MADE = ["model", "model_revision", "safety_checker", "verified", "checks", "sha256"]
-KEYS = ["file_name", *PLANNED, *MADE]
-REJECTED_KEYS = ["id", "attempt", "seed", "reason", "detail", "checks"]
-COLUMNS = {field.name: field.type for field in features(config="metadata").arrow_schema if field.name in MADE}
-"""The types of what the plan does not say, as they are released."""
+DUPLICATE, NEAR_DUPLICATE = "duplicate", "near duplicate"
+"""Why a committed picture is taken back."""
+
+Count = Annotated[int, Field(ge=0, lt=2**31)]
+Size = Annotated[float, Field(ge=-3e38, le=3e38)]
+Share = Annotated[float, Field(ge=-0.001, le=1.001)]
+"""From 0 to 1, as far as a sum of float32 is exact."""
+Sha256 = Annotated[str, Field(pattern=r"\A[0-9a-f]{64}\z")]
+
+
+class Measured(Document):
+    """The column `checks`: what `agfd30k.CHECKS` says."""
+
+    passed: tuple[str, ...]
+    failed: tuple[str, ...]
+    faces: Count | None
+    face_box: tuple[Size, Size, Size, Size] | None
+    face_score: Size | None
+    attribute_score: Share | None
+    sex_score: Share | None
+    age_score: Share | None
+    minor_score: Share | None
+    luminance: Share | None
+    highlights: Share | None
+    sharpness: Size | None
+    noise: Size | None
+    hash: Annotated[str, Field(pattern=r"\A[0-9a-f]{16}\z")] | None
+
+
+class Row(Document):
+    """A line of metadata.jsonl: a committed picture."""
+
+    file_name: str
+    id: str
+    attribute: str
+    feature: str
+    sex: str
+    ethnicity: str
+    age: int
+    age_group: str
+    phrase: str
+    split: str
+    prompt: str
+    negative_prompt: str
+    guidance_scale: float
+    attempt: Count
+    seed: Annotated[int, Field(ge=0, lt=2**63)]
+    model: str
+    model_revision: str
+    safety_checker: str
+    verified: bool | None
+    checks: Measured
+    sha256: Sha256
+    digest: str
+
+
+class Rejection(Document):
+    """A line of rejected.jsonl: a try that gave no picture, and why."""
+
+    id: str
+    attempt: Count
+    seed: int
+    reason: Annotated[str, Field(min_length=1)]
+    detail: str
+    checks: Measured | None
+    digest: str
+
+
+KEYS = list(Row.model_fields)
+PLANNED = KEYS[KEYS.index("id") : KEYS.index("model")]
+"""What follows from the table alone."""
 
 
 def planned(attempt: Attempt) -> dict[str, Any]:
@@ -30,52 +96,79 @@ def planned(attempt: Attempt) -> dict[str, Any]:
 
 def rejection(attempt: Attempt, reason: str, detail: str = "", checks: dict[str, Any] | None = None) -> dict[str, Any]:
     """Return the line of rejected.jsonl for a try that is not kept."""
-    return dict(zip(REJECTED_KEYS, (attempt.sample.id, attempt.number, attempt.seed, reason, detail, checks)))
+    values = (attempt.sample.id, attempt.number, attempt.seed, reason, detail, checks and measured(checks))
+    return sealed(dict(zip(Rejection.model_fields, values)))
 
 
-def row_fault(row: Any, whole: dict[str, Sample], plan: Plan, made_by: dict[str, str]) -> str | None:
-    """Return what a committed row says that the plan and the recipe do not, or None."""
-    if row is None:
-        return "not a row"
-    if not isinstance(row, dict) or list(row) != KEYS:
-        return "the row does not have the keys of a row"
-    if fault := _try_fault(row, whole):
-        return fault
-    right = {**planned(plan.attempt(whole[row["id"]], row["attempt"])), **made_by}
-    for key, value in right.items():
-        if row[key] != value:
-            return f"{row['id']}: `{key}` is {row[key]!r}, the plan says {value!r}"
-    if not isinstance(row["checks"], dict) or list(row["checks"]) != list(CHECKS):
-        return f"{row['id']}: `checks` does not have its keys"
-    for key, column in COLUMNS.items():
+def measured(checks: dict[str, Any]) -> dict[str, Any]:
+    """Return what checks measured as a line holds it: a number that is none, a model's NaN, was not measured."""
+    no_number = {key for key, value in checks.items() if isinstance(value, float) and not math.isfinite(value)}
+    return {**checks, **dict.fromkeys(no_number)}
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What the lines of one shard must say: `whole` is every sample that can lie in it, `ending` that of its pictures,
+    `made_by` what rows say of the models. `is_hashed`: every picture's hash was noted.
+    """
+
+    whole: dict[str, Sample]
+    plan: Plan
+    ending: str
+    made_by: dict[str, str]
+    is_hashed: bool = False
+
+    @property
+    def most(self) -> int:
+        """Tries at a sample before it is given up."""
+        return self.plan.spec.recipe.max_attempts
+
+    def file_name(self, id: str) -> str:
+        """Return where a picture lies in its shard."""
+        return f"{IMAGES}/{id}.{self.ending}"
+
+    def row(self, line: bytes) -> dict[str, Any]:
+        """Return a committed row. Raises Malformed for a line that says anything but what the plan and recipe say."""
+        row = self._line(line, Row, "a row")
+        attempt = self.plan.attempt(self.whole[row["id"]], row["attempt"])
+        right = {"file_name": self.file_name(row["id"]), **planned(attempt), **self.made_by}
+        for key, value in right.items():
+            if row[key] != value:
+                raise Malformed(f"{row['id']}: `{key}` is {_said(row[key])}, the plan says {_said(value)}")
+        if self.is_hashed and row["checks"]["hash"] is None:
+            raise Malformed(f"{row['id']}: has no hash, by which duplicates are found")
+        require_sealed(row)
+        return row
+
+    def rejection(self, line: bytes) -> dict[str, Any]:
+        """Return a rejected try. Raises Malformed for a line that says anything else."""
+        row = self._line(line, Rejection, "a rejected try")
+        right = self.plan.attempt(self.whole[row["id"]], row["attempt"]).seed
+        if row["seed"] != right:
+            raise Malformed(f"{row['id']}: `seed` is {_said(row['seed'])}, the plan says {right}")
+        require_sealed(row)
+        return row
+
+    def _line(self, line: bytes, kind: type[Document], noun: str) -> dict[str, Any]:
+        """Return a line whose keys and types are right, and which is a try at a sample of this shard."""
         try:
-            pa.array([row[key]], type=column)
-        except (pa.ArrowException, OverflowError):
-            return f"{row['id']}: `{key}` is {row[key]!r}, which its column cannot hold"
-    return None
+            kind.parse(line)
+        except Malformed as error:
+            raise Malformed(f"not {noun} ({error})") from None
+        row: dict[str, Any] = parse(line)
+        if row["id"] not in self.whole:
+            raise Malformed(f"{_said(row['id'])} does not belong to this shard")
+        if row["attempt"] >= self.most:
+            raise Malformed(f"{row['id']}: `attempt` is {row['attempt']}, and {self.most} tries are the most")
+        return row
 
 
-def rejection_fault(row: Any, whole: dict[str, Sample]) -> str | None:
-    """Return what is wrong with a line of rejected.jsonl, or None."""
-    if not isinstance(row, dict) or list(row) != REJECTED_KEYS:
-        return "not a rejected try"
-    if fault := _try_fault(row, whole):
-        return fault
-    return None if isinstance(row["reason"], str) else f"{row['id']}: `reason` is {row['reason']!r}"
-
-
-def _try_fault(row: dict[str, Any], whole: dict[str, Sample]) -> str | None:
-    """Return what is wrong with which try of which sample it is, or None."""
-    if not isinstance(row["id"], str) or row["id"] not in whole:
-        return f"{row['id']!r} does not belong to this shard"
-    if not isinstance(row["attempt"], int) or row["attempt"] < 0:
-        return f"{row['id']}: `attempt` is {row['attempt']!r}"
-    return None
+def _said(value: object) -> str:
+    return shortened(repr(value), 50)
 
 
 def picture_fault(folder: Path, row: dict[str, Any]) -> str | None:
     """Return what is wrong with where a row's picture should be, or None."""
-    try:
-        return None if picture(folder, row).is_file() else f"{row['id']}: its picture {row['file_name']} is not there"
-    except (ValueError, TypeError) as error:
-        return str(error)
+    if is_file(folder / row["file_name"]):
+        return None
+    return f"{row['id']}: its picture {row['file_name']} is not there"

@@ -22,17 +22,16 @@ import jsonlines
 from filelock import FileLock, Timeout
 from PIL import Image
 
-from agfd30k import picture
+from builder.common.documents import sealed
 from builder.common.errors import UserError
-from builder.common.files import atomic, sha256, sync, sync_folder
-from builder.plan.plan import Plan
+from builder.common.files import atomic, sync, sync_folder
 from builder.plan.sample import Attempt, Sample
 from builder.raw import provenance
-from builder.raw.layout import RECEIPT, REJECTED, ROWS
-from builder.raw.receipts import Damaged
-from builder.raw.rows import picture_fault, planned, rejection_fault, row_fault
+from builder.raw.layout import IMAGES, RECEIPT, REJECTED, ROWS, misplaced
+from builder.raw.lines import Fault, Lines, ShardLines
+from builder.raw.receipts import Damaged, Receipt
+from builder.raw.rows import Rules, measured, picture_fault, planned
 
-IMAGES = "images"
 LOCK = ".lock"
 
 FORMATS: dict[str, dict[str, Any]] = {
@@ -67,33 +66,22 @@ def lock(folder: Path, patience: float = 0) -> FileLock:
 class ShardWriter:
     """One shard, locked and recovered. Use it as a context manager; `commit` batches, then `finish`.
 
-    `made_by` holds the row's `model`, `model_revision` and `safety_checker`. `rows` and `rejected` are what is
-    committed; `tries` counts the rejected tries of each id. Raises Locked where another run has the shard for longer
-    than `patience` seconds, or where it `is_done` once the lock is taken, which leaves a finished shard as it is; and
-    Damaged where committed rows do not fit the plan or lack their picture.
+    `rules` are what its lines must say. `rows` and `rejected` are what is committed; `tries` counts the rejected tries
+    of each id. Raises Locked where another run has the shard for longer than `patience` seconds, or where it `is_done`
+    once the lock is taken, which leaves a finished shard as it is; and Damaged where committed lines break the
+    rules, or lack their picture.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        whole: dict[str, Sample],
-        plan: Plan,
-        ending: str,
-        made_by: dict[str, str],
-        patience: float = 0,
-        is_done: Callable[[], bool] = lambda: False,
-    ):
+    def __init__(self, folder: Path, rules: Rules, patience: float = 0, is_done: Callable[[], bool] = lambda: False):
         self.folder = folder
-        self.whole = whole
-        self.plan = plan
-        self.ending = ending
-        self.made_by = made_by
+        self.rules = rules
         self.patience = patience
         self.is_done = is_done
         self.rows: list[dict[str, Any]] = []
         self.rejected: list[dict[str, Any]] = []
 
     def __enter__(self) -> ShardWriter:
+        self._require_own()
         (self.folder / IMAGES).mkdir(parents=True, exist_ok=True)
         for folder in (self.folder, self.folder.parent):
             sync_folder(folder)
@@ -117,8 +105,8 @@ class ShardWriter:
     def pending(self, asked: Iterable[Sample]) -> list[Attempt]:
         """Return the next try of every sample that is neither made nor given up, in plan order."""
         made_ids, tries = {row["id"] for row in self.rows}, self.tries
-        most = self.plan.spec.recipe.max_attempts
-        return [self.plan.attempt(s, tries[s.id]) for s in asked if s.id not in made_ids and tries[s.id] < most]
+        left = (sample for sample in asked if sample.id not in made_ids and tries[sample.id] < self.rules.most)
+        return [self.rules.plan.attempt(sample, tries[sample.id]) for sample in left]
 
     def write_picture(
         self,
@@ -131,18 +119,12 @@ class ShardWriter:
 
         `verified` and `checks` are what the checks say of it.
         """
-        data = encode(image, self.ending, "{model} {model_revision}".format(**self.made_by))
-        name = f"{IMAGES}/{attempt.sample.id}.{self.ending}"
+        name, made_by = self.rules.file_name(attempt.sample.id), self.rules.made_by
+        data = encode(image, self.rules.ending, "{model} {model_revision}".format(**made_by))
         with atomic(self.folder / name) as file:
             file.write(data)
-        return {
-            "file_name": name,
-            **planned(attempt),
-            **self.made_by,
-            "verified": verified,
-            "checks": checks,
-            "sha256": hashlib.sha256(data).hexdigest(),
-        }
+        seen = {"verified": verified, "checks": measured(checks), "sha256": hashlib.sha256(data).hexdigest()}
+        return sealed({"file_name": name, **planned(attempt), **made_by, **seen})
 
     def commit(self, rows: list[dict[str, Any]], rejected: list[dict[str, Any]]) -> None:
         """Make a batch durable: its pictures' names first, then what was rejected, then its rows."""
@@ -155,48 +137,38 @@ class ShardWriter:
         self.rejected += rejected
         self.rows += rows
 
-    def finish(self, **facts: Any) -> None:
+    def finish(self, fingerprint: str, versions: dict[str, str], finished: str) -> None:
         """Put rows into plan order and write the receipt. The order no longer tells how the work went."""
-        place = {id: n for n, id in enumerate(self.whole)}
+        place = {id: n for n, id in enumerate(self.rules.whole)}
         self.rows.sort(key=lambda row: place[row["id"]])
         self.rejected.sort(key=lambda row: (place[row["id"]], row["attempt"]))
         for name, rows in ((ROWS, self.rows), (REJECTED, self.rejected)):
             with atomic(self.folder / name) as file:
                 file.write(_lines(rows))
-        made_ids = {row["id"] for row in self.rows}
-        most = self.plan.spec.recipe.max_attempts
-        unfilled = [id for id, tries in self.tries.items() if tries >= most and id not in made_ids]
-        content = {
-            "rows": len(self.rows),
-            "rejected": len(self.rejected),
-            "unfilled": sorted(unfilled, key=place.__getitem__),
-            "asked": sorted([*made_ids, *unfilled], key=place.__getitem__),
-            "bytes": sum(picture(self.folder, row).stat().st_size for row in self.rows),
-            "sha256": sha256(self.folder / ROWS),
-            "rejections": sha256(self.folder / REJECTED),
-            **facts,
-        }
+        facts = {"fingerprint": fingerprint, "versions": versions, "finished": finished}
+        content = Receipt.of(self.folder, self.rows, self.tries, self.rules, **facts)
         with atomic(self.folder / RECEIPT) as file:
-            file.write(json.dumps(content, indent=1).encode())
+            file.write(json.dumps(content.model_dump(mode="json"), indent=1).encode())
         sync_folder(self.folder)
+
+    def _require_own(self) -> None:
+        """Raise Damaged where a file or folder of the shard is a link: nothing outside is read, written or removed."""
+        for path in misplaced(self.folder):
+            raise Damaged(f"{path}: is a link, or of another kind than it should be", self.folder)
 
     def _recover(self) -> None:
         """Go back to what is committed: cut a torn last line, forget files that never got their name."""
+        self._require_own()
         for torn in (*self.folder.glob(".*.tmp"), *(self.folder / IMAGES).glob(".*.tmp")):
             torn.unlink(missing_ok=True)
-        self.rejected = _cut_torn(self.folder / REJECTED, self.folder)
-        for number, row in enumerate(self.rejected, 1):
-            if fault := rejection_fault(row, self.whole):
-                raise Damaged(f"{self.folder / REJECTED}, line {number}: {fault}", self.folder)
-        self.rows = _cut_torn(self.folder / ROWS, self.folder)
-        seen = set()
-        for number, row in enumerate(self.rows, 1):
-            fault = row_fault(row, self.whole, self.plan, self.made_by) or picture_fault(self.folder, row)
-            if fault is None and row["id"] in seen:
-                fault = f"{row['id']} stands twice"
-            if fault:
-                raise Damaged(f"{self.folder / ROWS}, line {number}: {fault}", self.folder)
-            seen.add(row["id"])
+        lines = ShardLines.of(self.folder, self.rules)
+        lost = {number: picture_fault(self.folder, row) for number, row in lines.rows.rows.items()}
+        faults = [*lines.faults, *(Fault(lines.rows.path, number, fault) for number, fault in lost.items() if fault)]
+        if faults:
+            raise Damaged(str(faults[0]), self.folder)
+        for part in (lines.rejected, lines.rows):
+            _end_lines(part)
+        self.rows, self.rejected = list(lines.rows.rows.values()), list(lines.rejected.rows.values())
         self._take_back()
         (self.folder / RECEIPT).unlink(missing_ok=True)
         sync_folder(self.folder)
@@ -220,7 +192,7 @@ class ShardWriter:
             sync_folder(self.folder)
         named = {row["file_name"] for row in self.rows}
         for path in (self.folder / IMAGES).iterdir():
-            if path.stem in self.whole and f"{IMAGES}/{path.name}" not in named:
+            if path.stem in self.rules.whole and f"{IMAGES}/{path.name}" not in named and not path.is_dir():
                 path.unlink()
 
 
@@ -238,17 +210,13 @@ def _append(path: Path, rows: list[dict[str, Any]]) -> None:
             sync(file)
 
 
-def _cut_torn(path: Path, folder: Path) -> list[dict[str, Any]]:
-    """Return the whole lines of a file; half a line at its end, which only a crash can leave, is cut off."""
-    if not path.exists():
-        return []
-    data = path.read_bytes()
-    whole = data[: data.rfind(b"\n") + 1]
-    if len(whole) < len(data):
-        with open(path, "r+b") as file:
-            file.truncate(len(whole))
-            sync(file)
-    try:
-        return list(jsonlines.Reader(io.BytesIO(whole)))
-    except (jsonlines.InvalidLineError, UnicodeDecodeError) as error:
-        raise Damaged(f"{path}, line {getattr(error, 'lineno', '?')}: not a row", folder) from None
+def _end_lines(lines: Lines) -> None:
+    """Cut half a line at the end of a file, which only a crash can leave; end a whole one that lacks its line feed."""
+    if lines.is_ended:
+        return
+    with open(lines.path, "r+b") as file:
+        if file.seek(0, io.SEEK_END) > lines.whole:
+            file.truncate(lines.whole)
+        else:
+            file.write(b"\n")
+        sync(file)

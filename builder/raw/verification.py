@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import itertools
-import json
 import os
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,16 +14,15 @@ from typing import Any
 from PIL import Image
 
 import agfd30k
+from builder.common.errors import UserError, shortened
 from builder.common.files import atomic, sha256
 from builder.common.progress import progress_bar
-from builder.plan.sample import Sample
 from builder.raw.build import RawBuild
-from builder.raw.layout import RECEIPT, REJECTED, ROWS
-from builder.raw.receipts import Damaged, receipt, require_sound
-from builder.raw.rows import picture_fault, rejection_fault, row_fault
-from builder.raw.shard_writer import IMAGES, lock
-
-SET_ASIDE = "faulty"
+from builder.raw.layout import IMAGES, RECEIPT, SET_ASIDE, is_file, is_folder, misplaced
+from builder.raw.lines import Lines, ShardLines, split
+from builder.raw.receipts import Damaged, Receipt, receipt, require_sound
+from builder.raw.rows import Rules, picture_fault
+from builder.raw.shard_writer import lock
 
 
 @dataclass(frozen=True)
@@ -44,132 +43,161 @@ def verify(folder: Path, repair: bool, say: Callable[[str], None]) -> Verificati
     `repair` puts aside what is faulty, and raises UserError for a shard that a run is writing.
     """
     raw = RawBuild.open(folder)
-    planned = {shard.name: shard for shard in raw.plan.shards}
-    rows = faults = 0
     strangers = raw.strangers()
     for path in strangers:
-        say(f"{path}: not a shard of this plan")
+        say(shortened(f"{path}: not a shard of this plan, or a link"))
+    faults, rows = _notes(raw, repair, say), 0
     for path in progress_bar([path for path in agfd30k.shards(folder) if path not in strangers], unit="shard"):
         held = lock(path) if repair else None
-        shard = ShardFaults(path, raw.plan.whole(planned[path.name]), raw)
-        rows += shard.rows
-        faults += len(shard.faults)
-        for fault in shard.faults:
-            say(fault)
-        if held:
-            if shard.faults:
+        try:
+            shard = ShardFaults(path, raw.rules(raw.shards[path.name]), raw)
+            rows += shard.rows
+            faults += len(shard.faults)
+            for fault in shard.faults:
+                say(shortened(fault))
+            if repair and shard.faults:
                 shard.repair()
-            held.release()
+        finally:
+            if held:
+                held.release()
     return Verification(rows, faults, len(strangers), _unfinished(raw))
 
 
+def _notes(raw: RawBuild, repair: bool, say: Callable[[str], None]) -> int:
+    """Check what the raw folder notes beside its shards; returns how many of these files are faulty."""
+    faults = raw.note_faults()
+    for path, fault in faults.items():
+        say(shortened(fault))
+        if repair:
+            path.rename(_free(_aside(raw.folder) / path.name))
+    return len(faults)
+
+
 def _unfinished(raw: RawBuild) -> int:
-    """How many shards of the latest run are not done; 0 while a damaged receipt, which is a fault, cannot tell."""
+    """How many shards of the latest run are not done; 0 while a damaged file, which is a fault, cannot tell."""
     try:
         return len(raw.unfinished())
-    except Damaged:
+    except UserError:
         return 0
 
 
 class ShardFaults:
     """All faults of one shard: `faults` in words; what is faulty is kept for `repair`."""
 
-    def __init__(self, folder: Path, whole: dict[str, Sample], raw: RawBuild):
+    def __init__(self, folder: Path, rules: Rules, raw: RawBuild):
         self.folder = folder
-        self.fingerprint = raw.fingerprint
-        self.faults: list[str] = []
-        self.bad: dict[str, set[int]] = {ROWS: set(), REJECTED: set()}
-        self.named: set[str] = set()
-        self.sound: set[str] = set()
-        seen: set[str] = set()
-        lines = _lines(folder / ROWS)
-        self.rows = len(lines)
-        for number, row in enumerate(lines, 1):
-            if isinstance(row, dict):
-                self.named.add(Path(str(row.get("file_name"))).name)
-            fault = row_fault(row, whole, raw.plan, raw.recipe.made_by) or self._picture(row)
-            if fault is None and row["id"] in seen:
-                fault = f"{row['id']} stands twice"
-            if fault:
-                self._bad_line(ROWS, number, fault)
-            else:
-                seen.add(row["id"])
-                self.sound.add(Path(row["file_name"]).name)
-        for number, row in enumerate(_lines(folder / REJECTED), 1):
-            if fault := rejection_fault(row, whole):
-                self._bad_line(REJECTED, number, fault)
-        self._receipt(seen)
-
-    def _bad_line(self, name: str, number: int, fault: str) -> None:
-        self.faults.append(f"{self.folder / name}, line {number}: {fault}")
-        self.bad[name].add(number)
+        self.raw = raw
+        self.misplaced = misplaced(folder)
+        self.faults = [f"{path}: is a link, or of another kind than it should be" for path in self.misplaced]
+        self.lines = ShardLines.of(folder, rules)
+        for number, row in list(self.lines.rows.rows.items()):
+            if fault := self._picture(row):
+                self.lines.rows.drop(number, fault)
+        self.sound = {Path(row["file_name"]).name for row in self.lines.made}
+        self.rows = len(self.lines.rows.rows) + len(self.lines.rows.faults)
+        self.faults += map(str, self.lines.faults)
+        self._receipt(rules)
 
     def _picture(self, row: dict[str, Any]) -> str | None:
         """Return what is wrong with a row's picture, or None."""
+        if self.folder / IMAGES in self.misplaced:
+            return f"{row['id']}: its picture {row['file_name']} is not there"
         if fault := picture_fault(self.folder, row):
             return fault
-        path = agfd30k.picture(self.folder, row)
+        path, recipe = self.folder / row["file_name"], self.raw.spec.recipe
         if sha256(path) != row["sha256"]:
             return f"{row['id']}: {row['file_name']} is not the picture that was committed"
-        try:
-            Image.open(io.BytesIO(path.read_bytes())).load()
-        except (OSError, SyntaxError) as error:
-            return f"{row['id']}: {row['file_name']} does not decode: {error}"
+        if fault := decoding_fault(path, (recipe.width, recipe.height)):
+            return f"{row['id']}: {row['file_name']} {fault}"
         return None
 
-    def _receipt(self, seen: set[str]) -> None:
+    def _receipt(self, rules: Rules) -> None:
         """Hold the shard against its receipt. Without one it is not done, and pictures may be ahead of their rows."""
         try:
             facts = receipt(self.folder)
             if facts is None:
                 return
-            if facts["fingerprint"] != self.fingerprint:
+            if facts.fingerprint != self.raw.fingerprint:
                 self.faults.append(f"{self.folder}: was made by another recipe")
-            if missing := set(facts["asked"]) - seen - set(facts["unfilled"]):
+            if missing := set(facts.asked) - self._ids - set(facts.unfilled):
                 first = min(missing)
                 self.faults.append(f"{self.folder}: {len(missing)} rows of the receipt are missing, {first} first")
             require_sound(self.folder)
+            if not self.faults:
+                self._compare(facts, rules)
         except Damaged as error:
             self.faults.append(error.fault)
-        for path in self._pictures_but(self.named):
-            self.faults.append(f"{path}: a picture without a row")
+        for path in self._pictures_but(self.sound):
+            self.faults.append(f"{path}: a picture without a sound row")
+
+    @property
+    def _ids(self) -> set[str]:
+        return {row["id"] for row in self.lines.made}
+
+    def _compare(self, facts: Receipt, rules: Rules) -> None:
+        """Find where a receipt says anything else than one of these lines and pictures would."""
+        own = {key: getattr(facts, key) for key in ("fingerprint", "versions", "finished")}
+        right = Receipt.of(self.folder, self.lines.made, self.lines.tries, rules, **own)
+        for key, value in right:
+            if getattr(facts, key) != value:
+                self.faults.append(f"{self.folder / RECEIPT}: `{key}` is not that of the shard")
 
     def _pictures_but(self, names: set[str]) -> list[Path]:
         images = self.folder / IMAGES
-        return sorted(path for path in images.iterdir() if path.name not in names) if images.is_dir() else []
+        return sorted(path for path in images.iterdir() if path.name not in names) if is_folder(images) else []
 
     def repair(self) -> None:
         """Keep what is sound, move the rest aside, and take the receipt back: the next run completes the shard."""
-        aside = self.folder / SET_ASIDE
-        aside.mkdir(exist_ok=True)
-        for path in self._pictures_but(self.sound):
+        aside = _aside(self.folder)
+        for path in [*self.misplaced, *self._pictures_but(self.sound)]:
             path.rename(_free(aside / path.name))
-        for name, bad in self.bad.items():
-            if bad:
-                lines = (self.folder / name).read_bytes().splitlines(keepends=True)
-                with open(aside / name, "ab") as file:
-                    file.writelines(line for number, line in enumerate(lines, 1) if number in bad)
-                with atomic(self.folder / name) as file:
-                    file.writelines(line for number, line in enumerate(lines, 1) if number not in bad)
-        if (self.folder / RECEIPT).exists():
+        for lines in (self.lines.rows, self.lines.rejected):
+            if lines.faults:
+                _move_lines(lines, aside)
+        if os.path.lexists(self.folder / RECEIPT):
             (self.folder / RECEIPT).rename(_free(aside / RECEIPT))
+
+
+def decoding_fault(path: Path, size: tuple[int, int]) -> str | None:
+    """Return why a picture is none of this size, or None; one that is far too large is not decoded."""
+    try:
+        with _without_warnings(), Image.open(path) as image:
+            if image.size != size:
+                return "is {}×{}, the recipe says {}×{}".format(*image.size, *size)
+            image.load()
+    except Exception as error:  # decoders of damaged files raise anything
+        return f"does not decode: {shortened(' '.join(str(error).split()) or type(error).__name__, 80)}"
+    return None
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Pillow warns of large pictures, which are a fault here if they are another size than the recipe's."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        yield
+
+
+def _move_lines(lines: Lines, aside: Path) -> None:
+    """Move what is faulty of a file to the end of the one of its name that lies aside."""
+    bad = {fault.number for fault in lines.faults}
+    numbered = list(enumerate(split(lines.path.read_bytes()), 1))
+    place = aside / lines.path.name
+    with open(place if is_file(place) else _free(place), "ab") as file:
+        file.writelines(line for number, line in numbered if number in bad)
+    with atomic(lines.path) as file:
+        file.writelines(line for number, line in numbered if number not in bad)
+
+
+def _aside(folder: Path) -> Path:
+    """Return where something of a folder is set aside: a folder of its own, never what a link leads to."""
+    place = folder / SET_ASIDE
+    place = place if is_folder(place) else _free(place)
+    place.mkdir(exist_ok=True)
+    return place
 
 
 def _free(path: Path) -> Path:
     """Return the path, or the first with a number that nothing has: what was set aside before stays."""
     numbered = (path.with_stem(f"{path.stem}-{n}") for n in itertools.count(2))
     return next(place for place in itertools.chain([path], numbered) if not os.path.lexists(place))
-
-
-def _lines(path: Path) -> list[Any]:
-    """The lines of a file, parsed, None for one that is not JSON; half a line at the end is left to the next run."""
-    if not path.exists():
-        return []
-    rows = []
-    for line in path.read_bytes().splitlines(keepends=True):
-        if line.endswith(b"\n"):
-            try:
-                rows.append(json.loads(line))
-            except ValueError:
-                rows.append(None)
-    return rows

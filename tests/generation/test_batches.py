@@ -5,7 +5,7 @@ import pytest
 from builder.generation.batches import Work
 from builder.plan.plan import Plan
 from builder.raw.build import RawBuild
-from builder.raw.rows import rejection
+from builder.raw.rows import Rules, rejection
 from builder.raw.shard_writer import ShardWriter
 from builder.spec import table
 from tests.fixtures import builds
@@ -19,7 +19,7 @@ def work(tmp_path):
     """Work on four shards; `work.finished` names those that were finished."""
 
     def open_shard(shard):
-        return ShardWriter(tmp_path / shard.name, PLAN.whole(shard), PLAN, "png", builds.made_by(tmp_path))
+        return ShardWriter(tmp_path / shard.name, Rules(PLAN.whole(shard), PLAN, "png", builds.made_by(tmp_path)))
 
     finished = []
     with Work(SHARDS, PLAN, open_shard, lambda opened: finished.append(opened.shard.name)) as made:
@@ -74,7 +74,9 @@ def test_a_shard_is_not_finished_while_one_of_its_tries_is_out(work):
 def test_a_shard_that_lacks_nothing_but_its_receipt_is_finished(work, tmp_path):
     """A process may have died between the last row and the receipt."""
     for shard in SHARDS:
-        with ShardWriter(tmp_path / shard.name, PLAN.whole(shard), PLAN, "png", builds.made_by(tmp_path)) as writer:
+        with ShardWriter(
+            tmp_path / shard.name, Rules(PLAN.whole(shard), PLAN, "png", builds.made_by(tmp_path))
+        ) as writer:
             writer.commit([builds.write(writer, attempt) for attempt in writer.pending(PLAN.asked(shard))], [])
     assert work.next(5) == []
     assert work.finished == [shard.name for shard in SHARDS] and work.open == []
@@ -82,7 +84,7 @@ def test_a_shard_that_lacks_nothing_but_its_receipt_is_finished(work, tmp_path):
 
 def test_a_shard_that_another_process_has_is_left_out_and_named(work, tmp_path):
     shard = SHARDS[1]
-    with ShardWriter(tmp_path / shard.name, PLAN.whole(shard), PLAN, "png", builds.made_by(tmp_path)):
+    with ShardWriter(tmp_path / shard.name, Rules(PLAN.whole(shard), PLAN, "png", builds.made_by(tmp_path))):
         tries = work.next(1000)
     assert {each.opened.shard for each in tries} == {*SHARDS} - {shard}
 
@@ -91,7 +93,7 @@ def test_locks_are_let_go_at_the_end(work, tmp_path):
     work.next(1000)
     work.__exit__()
     for shard in SHARDS:
-        with ShardWriter(tmp_path / shard.name, PLAN.whole(shard), PLAN, "png", builds.made_by(tmp_path)):
+        with ShardWriter(tmp_path / shard.name, Rules(PLAN.whole(shard), PLAN, "png", builds.made_by(tmp_path))):
             pass
 
 

@@ -42,14 +42,14 @@ def test_a_folder_that_is_no_shard_of_the_plan_is_refused(raw, tmp_path):
 
 
 def test_a_copy_under_the_name_of_a_shard_takes_nothing_back(raw, tmp_path):
-    """No picture is a duplicate of itself, and no release has an id twice."""
+    """Its rows are not this shard's: no picture is a duplicate of itself, and no release has an id twice."""
     copy(raw, "base-00002")
     before = content(tmp_path)
     opened = RawBuild.open(raw)
     (raw / "searched.json").unlink()
-    with pytest.raises(UserError, match="stands twice in"):
+    with pytest.raises(UserError, match="does not belong to this shard"):
         deduplication.take_back(opened, opened.asked)
-    with pytest.raises(UserError, match="stands in another shard too"):
+    with pytest.raises(UserError, match="does not belong to this shard"):
         packing.pack(opened, tmp_path / "new")
     assert not (tmp_path / "new").exists()
     kept = {name: data for name, data in content(tmp_path).items() if not name.endswith("searched.json")}

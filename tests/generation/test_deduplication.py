@@ -20,14 +20,16 @@ from builder.plan.plan import Plan
 from builder.raw import layout
 from builder.raw.build import RawBuild
 from builder.raw.receipts import Damaged, is_done, receipt
+from builder.raw.rows import Rules
 from builder.raw.shard_writer import LOCK, Locked, ShardWriter
 from builder.spec import table
 from tests.fixtures.builds import fingerprint_of, made_by, picture_of, recipe_of
 
-SPEC = table.load()
+SIDE = 48
+TABLE = table.load()
+SPEC = TABLE.changed(recipe=TABLE.recipe.changed(width=SIDE, height=SIDE))
 PLAN = Plan(SPEC, only=["occlusion"], limit=24, shard_size=8)
 IDS = [id for shard in PLAN.shards for id in PLAN.ids(shard)]
-SIDE = 48
 FIRST, KEEPER, EARLY, LATE = IDS[0], IDS[12], IDS[3], IDS[20]
 COPIES = {
     (EARLY, 0): FIRST,
@@ -51,7 +53,7 @@ def make(folder, plan, copies=COPIES):
     for shard in plan.shards:
         path = folder / "shards" / shard.name
         if not is_done(path, plan.ids(shard)):
-            with ShardWriter(path, plan.whole(shard), plan, "png", made_by(path)) as writer:
+            with ShardWriter(path, Rules(plan.whole(shard), plan, "png", made_by(path))) as writer:
                 while pending := writer.pending(plan.asked(shard))[:4]:
                     writer.commit([row(writer, attempt, picture(plan, attempt, copies)) for attempt in pending], [])
                 writer.finish(fingerprint=fingerprint_of(folder), versions={}, finished="")
@@ -145,8 +147,8 @@ def test_a_near_duplicate_is_told_from_an_exact_one(tmp_path):
     image = picture(PLAN, PLAN.attempt(SimpleNamespace(id=FIRST), 0), {})
     image.putpixel((0, 0), (0, 0, 0))
     path = folder / "shards" / shard.name
-    with ShardWriter(path, PLAN.whole(shard), PLAN, "png", made_by(path)) as writer:
-        attempt = PLAN.attempt(writer.whole[PLAN.ids(shard)[0]], 0)
+    with ShardWriter(path, Rules(PLAN.whole(shard), PLAN, "png", made_by(path))) as writer:
+        attempt = PLAN.attempt(writer.rules.whole[PLAN.ids(shard)[0]], 0)
         writer.rows = [row(writer, attempt, image), *writer.rows[1:]]
         writer.finish(fingerprint=fingerprint_of(folder), versions={}, finished="")
     assert deduplication.take_back(RawBuild.open(folder), PLAN) == 1
@@ -162,7 +164,7 @@ def test_what_is_always_a_duplicate_is_given_up(tmp_path):
     assert end(folder, plan, copies) == [1, 1, 1]
     assert [row["attempt"] for row in lines(folder, "rejected.jsonl")] == [0, 1, 2]
     found = receipt(folder / "shards" / plan.shards[2].name)
-    assert found["unfilled"] == [LATE] and found["rows"] == 7 and verify.main([str(folder)]) == 0
+    assert found.unfilled == (LATE,) and found.rows == 7 and verify.main([str(folder)]) == 0
 
 
 def test_a_shard_of_nothing_but_duplicates_is_made_again(tmp_path):
@@ -255,7 +257,7 @@ def test_a_damaged_shard_ends_in_one_line(begun, tmp_path, name):
 def test_a_damaged_decision_ends_in_one_line_that_says_what_to_do(begun, tmp_path):
     folder = shutil.copytree(begun, tmp_path / "raw")
     (folder / deduplication.DECIDED).write_text("[{")
-    with pytest.raises(UserError, match=r"duplicates\.json: damaged; remove it"):
+    with pytest.raises(UserError, match=r"duplicates\.json: damaged \(.*\); remove it"):
         deduplication.resume(RawBuild.open(folder), PLAN)
     (folder / deduplication.DECIDED).unlink()
     assert end(folder, PLAN) == [5, 1]
@@ -354,7 +356,7 @@ def test_a_wrong_note_of_duplicates_is_named(begun, tmp_path):
     folder = shutil.copytree(begun, tmp_path / "raw")
     for text in ('[{"a": 1}]', '{"shard": 1}', '[{"shard": {"a": 1}, "losers": {}}]', "3"):
         (folder / deduplication.DECIDED).write_text(text)
-        with pytest.raises(UserError, match=r"duplicates.json: damaged; remove it"):
+        with pytest.raises(UserError, match=r"duplicates.json: damaged \(.*\); remove it"):
             deduplication.resume(RawBuild.open(folder), PLAN)
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from builder.generation.batches import Work
 from builder.plan.plan import Plan
+from builder.raw.rows import Rules
 from builder.raw.shard_writer import ShardWriter
 from builder.spec import table
 from tests.fixtures import builds
@@ -19,7 +20,7 @@ def opened(tmp_path):
 
     def open_shard(shard):
         names.append(shard.name)
-        return ShardWriter(tmp_path / shard.name, PLAN.whole(shard), PLAN, "png", builds.made_by(tmp_path))
+        return ShardWriter(tmp_path / shard.name, Rules(PLAN.whole(shard), PLAN, "png", builds.made_by(tmp_path)))
 
     with Work(SHARDS, PLAN, open_shard, lambda opened: None) as work:
         yield names, work

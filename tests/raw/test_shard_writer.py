@@ -13,7 +13,7 @@ from PIL import Image
 from builder.checks.suite import Outcome
 from builder.plan.plan import Plan
 from builder.raw.receipts import Damaged, is_done, receipt
-from builder.raw.rows import KEYS, rejection
+from builder.raw.rows import KEYS, Rules, rejection
 from builder.raw.shard_writer import Locked, ShardWriter, encode
 from builder.spec import table
 from tests.fixtures.builds import made_by, picture_of, write_shard
@@ -24,7 +24,7 @@ IDS = PLAN.ids(SHARD)
 
 
 def opened(raw):
-    return ShardWriter(raw / "shards" / SHARD.name, PLAN.whole(SHARD), PLAN, "png", made_by(raw))
+    return ShardWriter(raw / "shards" / SHARD.name, Rules(PLAN.whole(SHARD), PLAN, "png", made_by(raw)))
 
 
 def files(raw):
@@ -39,7 +39,7 @@ def test_a_finished_shard_holds_every_picture_asked_for_in_plan_order(tmp_path):
     rows = [json.loads(line) for line in (folder / "metadata.jsonl").read_text().splitlines()]
     assert [row["id"] for row in rows] == IDS
     assert all(list(row) == KEYS and (folder / row["file_name"]).is_file() for row in rows)
-    assert is_done(folder, IDS) and receipt(folder)["asked"] == IDS
+    assert is_done(folder, IDS) and list(receipt(folder).asked) == IDS
 
 
 def test_a_shard_is_done_only_for_what_it_was_asked(tmp_path):
@@ -59,7 +59,7 @@ def test_a_torn_end_is_cut_off_and_made_again(tmp_path_factory, cut, batches):
     kept = whole[: max(len(whole) - cut, 0)]
     path.write_bytes(kept)
     with opened(torn) as writer:
-        assert len(writer.rows) == kept.count(b"\n")
+        assert len(writer.rows) == kept.count(b"\n") + kept.endswith(b"}")
     write_shard(torn, PLAN, SHARD)
     assert files(torn) == files(calm)
 
@@ -93,7 +93,7 @@ def test_a_sample_is_given_up_after_the_recipes_attempts(tmp_path):
         assert IDS[0] not in [a.sample.id for a in writer.pending(PLAN.asked(SHARD))]
     write_shard(tmp_path, PLAN, SHARD)
     found = receipt(tmp_path / "shards" / SHARD.name)
-    assert found["unfilled"] == [IDS[0]] and found["rows"] == len(IDS) - 1 and found["asked"] == IDS
+    assert found.unfilled == (IDS[0],) and found.rows == len(IDS) - 1 and list(found.asked) == IDS
 
 
 def test_a_wider_choice_reopens_a_finished_shard_and_keeps_its_rows(tmp_path):
@@ -103,7 +103,7 @@ def test_a_wider_choice_reopens_a_finished_shard_and_keeps_its_rows(tmp_path):
     write_shard(tmp_path, PLAN, SHARD)
     after = files(tmp_path)
     assert all(after[name] == data for name, data in before.items() if name.suffix == ".png")
-    assert receipt(tmp_path / "shards" / SHARD.name)["asked"] == IDS
+    assert list(receipt(tmp_path / "shards" / SHARD.name).asked) == IDS
 
 
 def test_a_shard_that_another_run_writes_is_refused(tmp_path):
@@ -121,16 +121,22 @@ def edit(path, change):
     ("change", "message"),
     [
         (lambda line: "nonsense", "line 2: not a row"),
-        (lambda line: "[1, 2]", "line 2: the row does not have the keys of a row"),
+        (lambda line: "[1, 2]", "line 2: not a row (input should be an object)"),
         (lambda line: line.replace('"seed": ', '"seed": 1'), "`seed` is"),
         (lambda line: line.replace("RAW photo", "photo"), "`prompt` is"),
-        (lambda line: line.replace('"attempt": 0', '"attempt": -1'), "`attempt` is -1"),
+        (
+            lambda line: line.replace('"attempt": 0', '"attempt": -1'),
+            "not a row (`attempt`: input should be greater",
+        ),
         (lambda line: line.replace('"id": "occlusion', '"id": "age'), "does not belong to this shard"),
-        (lambda line: re.sub('"id": "[^"]*"', '"id": ["x"]', line), "['x'] does not belong to this shard"),
-        (lambda line: line.replace('"hash": null', '"hash": 5'), "`checks` is {"),
-        (lambda line: line.replace("images/", "../images/"), "outside its shard"),
-        (lambda line: line.replace("images/", "/etc/"), "outside its shard"),
-        (lambda line: line.replace(".png", ".gone"), "is not there"),
+        (lambda line: re.sub('"id": "[^"]*"', '"id": ["x"]', line), "not a row (`id`: input should be a valid string)"),
+        (
+            lambda line: line.replace('"hash": null', '"hash": 5'),
+            "(`checks.hash`: input should be a valid string)",
+        ),
+        (lambda line: line.replace("images/", "../images/"), "`file_name` is '../images/"),
+        (lambda line: line.replace("images/", "/etc/"), "`file_name` is '/etc/"),
+        (lambda line: line.replace(".png", ".gone"), ".gone', the plan says"),
     ],
 )
 def test_a_damaged_row_ends_in_one_line_that_says_what_to_do(tmp_path, change, message):
