@@ -15,6 +15,9 @@ those of the config yourself (README.md has the whole of it):
     faces = load_dataset("agfd30k", "occlusion", split="train", columns=["image", "feature"])
     DataLoader(faces.with_format("torch"), batch_size=4, num_workers=2)
 
+For a part, `agfd30k.subsample(faces, 0.1)` chooses by a hash of the id. The order of the rows and the number in the id
+follow the plan, so that every tenth row can be all of one age, phrase or ethnicity.
+
 Configs: one per attribute, `all` (every picture) and `metadata` (every label, no pictures). Columns:
 
     image            Image       the picture
@@ -327,7 +330,7 @@ def _splits_in(source: Path) -> set[str]:
     """The splits that a raw shard holds rows of, or that a Parquet file is named for."""
     if not source.is_dir():
         return {source.name.split("-")[0]}
-    splits = [row.get("split") for row in read_rows(source)]
+    splits: list[Any] = [row.get("split") for row in read_rows(source)]
     if strange := [split for split in splits if split not in SPLITS]:
         raise _damaged(source, f"there is no split {strange[0]!r}")
     return set(splits)
@@ -374,3 +377,34 @@ def load_dataset(
         return builder.as_streaming_dataset(split=split)
     builder.download_and_prepare(num_proc=num_proc)
     return builder.as_dataset(split=split)
+
+
+def subsample(dataset: Any, share: float, seed: int = 0) -> Any:
+    """Return some `share` of a dataset's rows, from 0 to 1, chosen by a hash of their ids: the same ones everywhere.
+
+    `dataset` is a Dataset, an IterableDataset, or a dict of them by split; it keeps its kind, its columns and the order
+    of its rows. A smaller share lies within a larger one of the same `seed`, another seed chooses other rows, and a row
+    is chosen whatever else is there: train of `occlusion` gives the rows of occlusion that train of `all` gives. Each
+    row is taken by chance, so that counts of labels vary as in a draw:
+
+        >>> [index for index in range(8) if is_chosen(f"hair-red-male-{index:05d}", 0.5)]
+        [1, 3, 5, 6, 7]
+
+    Raises ValueError for a share that is none, or a dataset without the column `id`.
+    """
+    if not 0 <= share <= 1:
+        raise ValueError(f"a share goes from 0 to 1, got {share!r}")
+    if isinstance(dataset, dict):
+        return type(dataset)({split: subsample(rows, share, seed) for split, rows in dataset.items()})
+    if dataset.column_names is not None and "id" not in dataset.column_names:
+        raise ValueError("rows are chosen by their `id`, which this dataset has not: choose columns afterwards")
+    if isinstance(dataset, datasets.Dataset):
+        ids = dataset.select_columns("id").with_format(None)["id"]
+        return dataset.select([place for place, id in enumerate(ids) if is_chosen(id, share, seed)])
+    return dataset.filter(is_chosen, input_columns=["id"], fn_kwargs={"share": share, "seed": seed})
+
+
+def is_chosen(id: str, share: float, seed: int = 0) -> bool:
+    """Return True for a `share` of all ids: those whose SHA-256, taken with the seed, is a fraction below it."""
+    digest = hashlib.sha256(f"{seed}/{id}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") < share * 2**64

@@ -1,4 +1,4 @@
-"""How far the verifier's labels agree with people's judgements.
+"""How far the verifier's labels agree with people's judgements, as estimates for the whole build.
 
 What it finds is written to calibration.json, which the next release takes in and its card shows.
 """
@@ -37,8 +37,11 @@ def calibrate(
     reader: Annotated[
         str | None, typer.Option(metavar="FOLDER", help="where the attribute check's model lies, if it is a local one")
     ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="print a table of thresholds for every feature, and sexes and ethnicities")
+    ] = False,
 ) -> None:
-    """Hold the verifier's scores against people's judgements, and propose thresholds."""
+    """Hold the verifier's scores against people's judgements, estimate how good it is, and propose thresholds."""
     from builder.judging import calibration
 
     out = out or _out(folder)
@@ -46,8 +49,8 @@ def calibrate(
     found = calibration.calibrate(folder, judgements, target, reader or "")
     with atomic(out) as file:
         file.write(json.dumps(found.document(), indent=1).encode())
-    print("\n".join(found.lines()))
-    print(f"\nwritten to {out}")
+    print("\n".join(found.lines() if everything else found.summary()))
+    print(f"written to {out}" + ("" if everything else "; --all prints more"))
 
 
 def _out(folder: Path) -> Path:

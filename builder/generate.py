@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 RETRY = 10
 """Seconds between two tries to make a release of a folder that others write in."""
 
+RETRY = 10
+"""Seconds between two tries to make a release of a folder that others write in."""
+
 
 def generate(
     context: typer.Context,
@@ -185,13 +188,12 @@ def _say_start(config: GenerateConfig) -> None:
 def _end(ended: Ended, run: Run, out: Path) -> int:
     """Say how it ended; where nothing is left to do, make the release. Returns the exit status."""
     from builder.dataset import packing
-    from builder.raw.receipts import Reopened
 
     while not ended.signal:
         try:
             statistics = _release(out, run, tell=run.rank.index == 0 and not ended.worked)
         except UserError as error:
-            if not (isinstance(error, Reopened) or run.others_write()):
+            if not run.others_write():
                 raise
             print(f"no release yet: {error}; trying again in {RETRY} s", file=sys.stderr, flush=True)
             time.sleep(RETRY)

@@ -6,8 +6,9 @@ The judge is told neither what a picture was asked for nor what the verifier say
 from __future__ import annotations
 
 import getpass
+import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,9 @@ import typer
 
 from builder.common import cli
 from builder.common.errors import UserError
+
+SECONDS = 3
+"""What a question may take, for a first idea of how long all of them will."""
 
 if TYPE_CHECKING:
     from builder.judging.pictures import Album
@@ -34,7 +38,7 @@ def judge(
     each: Annotated[
         int,
         typer.Option(
-            metavar="N", parser=cli.whole(1), help="pictures of every feature, and as many that are not of it"
+            metavar="N", parser=cli.whole(1), help="pictures of every feature, and twice as many that are not of it"
         ),
     ] = 50,
     seed: Annotated[
@@ -85,10 +89,31 @@ def _login_name() -> str:
 
 
 def _serve(server: Server, out: Path) -> None:
-    """Answer until Ctrl-C, then say what was done."""
-    print(f"{server.address}\nopen this address in a browser on this machine; Ctrl-C ends", flush=True)
+    """Say where the page is and how much there is to do, answer until Ctrl-C, then say what was done."""
+    print("\n".join(_start(server)), flush=True)
     new, left = server.until_stopped()
     print(f"\n{new:,} judgements added to {out}, {left:,} questions left", flush=True)
+
+
+def _start(server: Server) -> Iterator[str]:
+    from builder.judging.server import LOCAL
+
+    port, session = server.server_port, server.session
+    yield server.address
+    yield "open this address in a browser on this machine; Ctrl-C ends"
+    tunnel = f"ssh -L {port}:{LOCAL}:{port} {platform.node() or 'HOST'}"
+    yield f"on another machine: `{tunnel}` there, then the same address there"
+    left, features = len(session.waiting()), len({asked.feature for asked in session.questions})
+    yield f"{left:,} questions to answer about {features} features, {session.before:,} answered before: {_time(left)}"
+    if shards := server.pictures.unfinished:
+        yield f"{shards:,} shards are not done: a sample of what there is now says nothing of what comes later"
+    yield "stop when you like and go on later: what is known least is asked first"
+
+
+def _time(questions: int) -> str:
+    minutes = round(questions * SECONDS / 60)
+    long = f"about {minutes} minutes" if minutes < 90 else f"about {minutes / 60:.0f} hours"
+    return f"{'a minute or two' if minutes < 3 else long} at {SECONDS} seconds each"
 
 
 COMMAND = cli.Command(judge, ["agfd30k judge agfd30k-raw --out judgements.jsonl --feature smile --each 100"])

@@ -1,14 +1,18 @@
 """The loader: the same pictures and labels from a release, from a raw build and through a script, on every datasets."""
 
+import doctest
 import json
 import os
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import datasets
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import agfd30k
 from builder.dataset import packing
@@ -211,3 +215,79 @@ def test_a_copy_of_a_shard_is_not_loaded(tmp_path):
     for config in ("base", "all"):
         found = agfd30k.load_dataset(config, data_dir=tmp_path / "raw", cache_dir=tmp_path / "cache")
         assert sum(map(len, found.values())) == 2
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.parametrize("data_dir", ["agfd30k", "agfd30k-raw"])
+def test_a_part_is_the_same_rows_wherever_they_come_from(data_dir, streaming):
+    """Of every split, of one split, from disk or streamed, with pictures or without, in the order of the rows."""
+    whole = agfd30k.load_dataset("all", data_dir)
+    wanted = {s: [id for id in rows["id"] if agfd30k.is_chosen(id, 0.3, seed=2)] for s, rows in whole.items()}
+    faces = agfd30k.load_dataset("all", data_dir, streaming=streaming)
+    part = agfd30k.subsample(faces, 0.3, seed=2)
+    assert type(part) is type(faces) and part["train"].features == faces["train"].features
+    assert {split: [row["id"] for row in rows] for split, rows in part.items()} == wanted
+    assert 0 < len(wanted["train"]) < len(whole["train"]) / 2
+    train = agfd30k.subsample(faces["train"].with_format("torch" if "torch" in sys.modules else None), 0.3, seed=2)
+    assert type(train) is type(faces["train"]) and [row["id"] for row in train] == wanted["train"]
+    config = whole["train"].features["attribute"].names[2]
+    one = agfd30k.subsample(agfd30k.load_dataset(config, data_dir, split="train", streaming=streaming), 0.3, seed=2)
+    assert [row["id"] for row in one] == [id for id in wanted["train"] if id.startswith(config)]
+
+
+def test_a_part_of_shuffled_rows_has_their_order():
+    """And chosen again it stays what it is."""
+    faces = agfd30k.load_dataset("metadata", split="train").shuffle(seed=1)
+    part = agfd30k.subsample(faces, 0.5)
+    assert list(part["id"]) == [id for id in faces["id"] if agfd30k.is_chosen(id, 0.5)]
+    assert list(agfd30k.subsample(part, 0.5)["id"]) == list(part["id"])
+    assert len(agfd30k.subsample(faces, 1)) == len(faces) and len(agfd30k.subsample(faces, 0)) == 0
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.5, 10, float("nan")])
+def test_a_share_that_is_none_is_refused(share):
+    with pytest.raises(ValueError, match="a share goes from 0 to 1"):
+        agfd30k.subsample(agfd30k.load_dataset("metadata"), share)
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_part_needs_the_ids(streaming):
+    faces = agfd30k.load_dataset("metadata", streaming=streaming).select_columns(["feature"])
+    with pytest.raises(ValueError, match="chosen by their `id`"):
+        agfd30k.subsample(faces, 0.5)
+
+
+@given(st.text(), st.floats(0, 1), st.floats(0, 1), st.integers())
+def test_a_smaller_part_lies_within_a_larger_one(id, one, other, seed):
+    assert agfd30k.is_chosen(id, min(one, other), seed) <= agfd30k.is_chosen(id, max(one, other), seed)
+    assert agfd30k.is_chosen(id, 1, seed) and not agfd30k.is_chosen(id, 0, seed)
+
+
+@pytest.mark.parametrize("share", [0.01, 0.1, 0.5])
+def test_a_part_of_the_whole_table_is_as_balanced_as_chance(share):
+    """No label has a share that five standard deviations of a fair draw would not explain, which ids by number fail."""
+    plan = Plan(table.load())
+    samples = [plan.sample(number) for number in range(len(plan))]
+    labels = ("feature", "sex", "ethnicity", "age", "phrase", "split")
+
+    def unfair(is_chosen):
+        whole, part = (Counter() for _ in range(2))
+        for sample in samples:
+            own = [(label, getattr(sample, label)) for label in labels]
+            own += [
+                ("cell", sample.feature, sample.sex, sample.ethnicity),
+                ("all",),
+                ("feature, age", *own[0], *own[3]),
+            ]
+            whole.update(own)
+            part.update(own if is_chosen(sample) else [])
+        likely = {key: (n * share, 5 * (n * share * (1 - share)) ** 0.5 + 1) for key, n in whole.items()}
+        return [key for key, (mean, most) in likely.items() if abs(part[key] - mean) > most]
+
+    for seed in (0, 1):
+        assert unfair(lambda sample: agfd30k.is_chosen(sample.id, share, seed)) == []
+    assert unfair(lambda sample: sample.index % round(1 / share) == 0)
+
+
+def test_the_example_of_a_part_is_true():
+    assert doctest.testmod(agfd30k).failed == 0 < doctest.testmod(agfd30k).attempted

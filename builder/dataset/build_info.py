@@ -11,6 +11,7 @@ from urllib.parse import quote, unquote
 
 import tomlkit
 
+from builder.dataset.markdown import visible
 from builder.raw.recipe import BuildRecipe
 from builder.spec.spec import fingerprint
 
@@ -21,8 +22,8 @@ class BuildInfo:
 
     `kind` is the model's: preview, hub, folder or file. `checker` is the safety checker that every picture passed, as
     the rows name it, empty for the preview. `table` is empty in releases of older versions, `calibration`
-    where people have judged nothing. `searched` says that duplicates were looked for. As text it is a comment of one
-    line, which `parse` finds in a README.
+    where people have judged nothing. `searched` says that duplicates were looked for. As text it is a comment on a line
+    of its own, which `parse` finds in a README.
     """
 
     rows: str
@@ -35,11 +36,14 @@ class BuildInfo:
 
     @classmethod
     def parse(cls, text: str) -> BuildInfo | None:
-        """Return the first build info in a text; None where there is none."""
-        match = _LINE.search(text)
-        if match is None:
+        """Return the last build info in a text that is a line of its own; None where there is none.
+
+        The card ends in it. What looks like one within another line, such as a table's name, is not one.
+        """
+        *_, last = (None, *_LINE.finditer(text))
+        if last is None:
             return None
-        facts = match.groupdict(default="")
+        facts = last.groupdict(default="")
         searched, checker = not facts.pop("searched"), unquote(facts.pop("checker"))
         return cls(**facts, searched=searched, checker=checker)
 
@@ -66,8 +70,9 @@ class BuildInfo:
 
 
 _LINE = re.compile(
-    r"<!-- built from (?P<rows>\S+), recipe (?P<recipe>\S+), (table (?P<table>\S+), )?model (?P<kind>\w+)"
-    r"(, checker (?P<checker>[^\s,]+))?(, calibration (?P<calibration>[^\s,]+))?(?P<searched>, unsearched)? -->"
+    r"^<!-- built from (?P<rows>\S+), recipe (?P<recipe>\S+), (table (?P<table>\S+), )?model (?P<kind>\w+)"
+    r"(, checker (?P<checker>[^\s,]+))?(, calibration (?P<calibration>[^\s,]+))?(?P<searched>, unsearched)? -->\r?$",
+    re.MULTILINE,
 )
 
 
@@ -84,7 +89,7 @@ def recipe_toml(recipe: BuildRecipe) -> str:
         if check.model and check.model.kind != "preview":
             pinned = {"revision": check.model.revision} if check.model.kind == "hub" else {}
             document["checks"][check.name].update({check.model_key: check.model.name, **pinned})
-    note = f"built with {model.name}, revision {model.revision}"
+    note = visible(f"built with {model.name}, revision {model.revision}")
     return f"# {note}; fingerprint {recipe.fingerprint}\n\n{tomlkit.dumps(document).rstrip()}\n"
 
 

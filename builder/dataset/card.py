@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from agfd30k import SPLITS
 from builder.checks.attribute import MOST_MINOR
 from builder.dataset.contents import Contents
+from builder.dataset.markdown import Markdown, cell, code, literal, shown, tex, text
 from builder.dataset.parquet import Config
-from builder.dataset.statistics import Statistics
+from builder.dataset.statistics import Prompts, Statistics
 from builder.models.identity import CheckVersion
 from builder.raw.recipe import BuildRecipe
 from builder.spec.criteria import CLASSIFIER, HAAR, Attribute, Duplicates, Face, Integrity
@@ -31,31 +33,50 @@ SIZES = (
 
 def render(contents: Contents, configs: dict[str, Config], sheets: list[str], name: str) -> str:
     """The whole README.md. `sheets` names the contact sheets in assets/, `name` is what the release is called."""
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATE.parent), undefined=StrictUndefined, keep_trailing_newline=True
+    recipe, statistics, spec = contents.recipe, contents.statistics, contents.recipe.spec
+    return (
+        _environment()
+        .get_template(TEMPLATE.name)
+        .render(
+            card_data=Markdown(_metadata(recipe, configs, statistics).to_yaml()),
+            recipe=recipe,
+            configs=configs,
+            splits=SPLITS,
+            statistics=statistics,
+            composition=statistics.features(spec),
+            checks=[_check(check, spec, contents.info.searched) for check in recipe.checks],
+            calibrated=contents.calibration.content if contents.calibration else None,
+            sheets=[sheet for sheet in sheets if sheet != "all"],
+            versions={library: ", ".join(sorted(some)) for library, some in sorted(statistics.versions.items())},
+            minors=[group for group in spec.age_groups if statistics.minors[group]],
+            wishes=_wishes(spec, statistics),
+            wanted=sum(feature.male + feature.female for feature in spec.features),
+            shared=_shared(statistics.prompts),
+            build_info=contents.info,
+            name=name,
+            preview=recipe.is_preview,
+            checker=recipe.made_by["safety_checker"],
+        )
     )
+
+
+def _environment() -> Environment:
+    """Return what renders the template: words are escaped wherever they come from, unless a filter says how else."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATE.parent),
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+        finalize=shown,
+    )
+    environment.filters.update(code=code, cell=cell, literal=literal, tex=tex, key=_key, plain=Markdown)
     environment.filters["count"] = "{:,}".format
     environment.filters["share"] = lambda share: "-" if share is None else f"{share:.2f}"
-    recipe, statistics, spec = contents.recipe, contents.statistics, contents.recipe.spec
-    return environment.get_template(TEMPLATE.name).render(
-        card_data=_metadata(recipe, configs, statistics).to_yaml(),
-        recipe=recipe,
-        configs=configs,
-        splits=SPLITS,
-        statistics=statistics,
-        composition=statistics.features(spec),
-        checks=[_check(check, spec, contents.info.searched) for check in recipe.checks],
-        calibrated=contents.calibration.content if contents.calibration else None,
-        sheets=[sheet for sheet in sheets if sheet != "all"],
-        versions={library: ", ".join(sorted(some)) for library, some in sorted(statistics.versions.items())},
-        minors=[group for group in spec.age_groups if statistics.minors[group]],
-        wishes=_wishes(spec, statistics),
-        wanted=sum(feature.male + feature.female for feature in spec.features),
-        build_info=contents.info,
-        name=name,
-        preview=recipe.is_preview,
-        checker=recipe.made_by["safety_checker"],
-    )
+    return environment
+
+
+def _key(word: str) -> Markdown:
+    """Return a word as the key of a BibTeX entry."""
+    return Markdown(re.sub(r"[^A-Za-z0-9.:-]+", "-", word).strip("-") or "dataset")
 
 
 def _metadata(recipe: BuildRecipe, configs: dict[str, Config], statistics: Statistics) -> DatasetCardData:
@@ -76,13 +97,20 @@ def _metadata(recipe: BuildRecipe, configs: dict[str, Config], statistics: Stati
     )
 
 
+def _shared(prompts: Prompts) -> list[tuple[str, int, int]]:
+    """Return for each split but train: its name, how many of its pictures have a prompt of train, how many it has."""
+    others = [split for split in SPLITS if split != "train" and prompts.total(split)]
+    return [(split, prompts.repeated(split), prompts.total(split)) for split in others if prompts.total("train")]
+
+
 def _wishes(spec: Spec, statistics: Statistics) -> list[dict[str, Any]]:
     """Return what the table asks a prompt for, feature by feature: its own words, and ages."""
     built, rows = {feature for _, feature, _ in statistics.made}, []
     for feature in spec.features:
         if feature.name in built:
             words = [word for sex, some in feature.phrases.items() if feature.quota(sex) for word in some if word]
-            rows.append({"feature": feature.name, "phrases": list(dict.fromkeys(words)), "ages": feature.ages})
+            ages = Markdown(",\u00a0".join(map(str, feature.ages)))
+            rows.append({"feature": feature.name, "phrases": list(dict.fromkeys(words)), "ages": ages})
     return rows
 
 
@@ -90,12 +118,12 @@ def _check(check: CheckVersion, spec: Spec, searched: bool) -> dict[str, str]:
     """Return a check that was made: its name, what it asks for, with which limits, and the model that it looks with."""
     limits = getattr(spec.checks, check.name)
     says = SAYS[check.name]
-    model = f"{check.model.name}, revision `{check.model.revision}`" if check.model else "none"
+    model = f"{text(check.model.name)}, revision {cell(code(check.model.revision))}" if check.model else "none"
     if check.name == "face" and not check.model:
         model = "OpenCV's Haar cascades" if limits.detector == HAAR else "that of `attribute`"
     compared = searched or check.name != "duplicates"
     said = says(limits, spec.features) if compared else "a perceptual hash; not compared yet"
-    return {"name": check.name, "says": said, "model": model}
+    return {"name": check.name, "says": Markdown(said), "model": Markdown(model)}
 
 
 def _integrity(limits: Integrity | None, features: Sequence[Feature]) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from agfd30k import read_rows
+from builder.raw.receipts import Damaged
 
 LABEL_WIDTH = 150
 SIDE = 128
@@ -69,9 +70,12 @@ def _layout(rows: int, pictures: int, least: int) -> tuple[int, int]:
 
 
 def _small(path: Path) -> Image.Image:
-    """Return a picture as it stands in a sheet."""
-    with Image.open(path) as image:
-        return _thumbnail(image.convert("RGB"), SIDE)
+    """Return a picture as it stands in a sheet. Raises Damaged for one that does not decode."""
+    try:
+        with Image.open(path) as image:
+            return _thumbnail(image.convert("RGB"), SIDE)
+    except Exception as error:  # decoders of damaged files raise anything
+        raise Damaged(f"{path}: does not decode ({' '.join(str(error).split())})", path.parent.parent) from None
 
 
 def _thumbnail(image: Image.Image, side: int) -> Image.Image:

@@ -15,6 +15,8 @@ DATA = re.compile(r"(data/\w+|metadata)/(\w+)-(\d{5})-of-(\d{5})\.parquet")
 TEXTS = ("README.md", "recipe.toml")
 IGNORED = {".gitattributes", ".cache", ".DS_Store"}
 """What Git, the Hub's client and a desktop leave behind."""
+_CARD = re.compile(r"---\n(.*?\n)---\n(.*)", re.DOTALL)
+"""A card: its YAML between two lines of dashes, and its text."""
 ASSET = re.compile(r"assets/(\w+\.(webp|png)|(checks|calibration)\.json)")
 
 
@@ -41,10 +43,10 @@ class Release:
     def card(self) -> tuple[dict[str, Any], str]:
         """The card's YAML and its text; nothing where there is no sound card, which `readme` reports."""
         try:
-            parts = (self.folder / "README.md").read_text(encoding="utf-8").split("---\n", 2)
-            metadata = yaml.safe_load(parts[1])
-            return (metadata, parts[2]) if isinstance(metadata, dict) and not parts[0] else ({}, "")
-        except (OSError, ValueError, IndexError, yaml.YAMLError):
+            parts = _CARD.fullmatch((self.folder / "README.md").read_text(encoding="utf-8"))
+            metadata = yaml.safe_load(parts[1]) if parts else None
+            return (metadata, parts[2]) if parts and isinstance(metadata, dict) else ({}, "")
+        except (OSError, ValueError, RecursionError, yaml.YAMLError):
             return {}, ""
 
     @property

@@ -16,6 +16,7 @@ from datasets import Features
 import agfd30k
 from agfd30k import SPLITS
 from builder.common.files import sync
+from builder.raw.layout import is_file
 from builder.raw.receipts import Damaged
 
 ROWS_A_GROUP, BYTES_A_GROUP = 100, 100_000_000
@@ -234,7 +235,8 @@ def _images(pictures: list[tuple[Path, dict]]) -> pa.StructArray:
 def _path(shard: Path, row: dict) -> Path:
     try:
         path = agfd30k.picture(shard, row)
-        path.stat()
-        return path
-    except (OSError, ValueError) as error:
-        raise Damaged(f"{shard}: the picture of {row['id']} cannot be read ({error})", shard) from None
+    except ValueError as error:
+        raise Damaged(str(error), shard) from None
+    if not is_file(path):
+        raise Damaged(f"{shard}: the picture of {row['id']} is not there ({row['file_name']})", shard)
+    return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -63,13 +64,32 @@ class ChecksReport(BaseModel):
         return json.dumps(self.model_dump(mode="json"), indent=1)
 
 
+class Prompts:
+    """The prompts of each split, as digests, with how many pictures have each; a build has fewer than pictures."""
+
+    def __init__(self) -> None:
+        self.of: dict[str, Counter[bytes]] = {split: Counter() for split in SPLITS}
+
+    def add(self, split: str, prompt: str) -> None:
+        """Count a picture's prompt."""
+        self.of[split][hashlib.blake2b(prompt.encode("utf-8", "replace"), digest_size=16).digest()] += 1
+
+    def total(self, split: str) -> int:
+        """Return how many pictures a split has."""
+        return self.of[split].total()
+
+    def repeated(self, split: str) -> int:
+        """Return how many pictures of a split have a prompt that occurs word for word in train."""
+        return sum(pictures for prompt, pictures in self.of[split].items() if prompt in self.of["train"])
+
+
 @dataclass
 class Statistics:
     """What is counted, and by what.
 
     Pictures: `made` by (attribute, feature, split), `people` by (sex, ethnicity, age group), `verified` by (feature,
-    verified), `minors` by age group, `unfilled` (given up) by feature. Tries: `rejected` by (feature, reason), and
-    their attribute `scores` by feature in SCORES bins. `versions` of what made them, by name.
+    verified), `minors` by age group, `unfilled` (given up) by feature. Their `prompts`, by split. Tries: `rejected` by
+    (feature, reason), and their attribute `scores` by feature in SCORES bins. `versions` of what made them, by name.
     """
 
     made: Counter = field(default_factory=Counter)
@@ -80,6 +100,7 @@ class Statistics:
     rejected: Counter = field(default_factory=Counter)
     scores: dict[str, list[int]] = field(default_factory=dict)
     unfilled: Counter = field(default_factory=Counter)
+    prompts: Prompts = field(default_factory=Prompts)
 
     @classmethod
     def of(cls, raw: RawBuild, shards: Finished) -> Statistics:
@@ -87,11 +108,12 @@ class Statistics:
         counts = cls()
         for shard, facts in shards.items():
             lines = raw.sound_lines(shard)
-            for row in lines.rows.rows.values():
+            for row in lines.made:
                 counts.made[row["attribute"], row["feature"], row["split"]] += 1
                 counts.people[row["sex"], row["ethnicity"], row["age_group"]] += 1
                 counts.minors[row["age_group"]] += row["age"] < ADULT
                 counts.verified[row["feature"], row["verified"]] += 1
+                counts.prompts.add(row["split"], row["prompt"])
             counts.unfilled.update(_feature(id) for id in facts.unfilled)
             for name, version in facts.versions.items():
                 counts.versions.setdefault(name, set()).add(version)

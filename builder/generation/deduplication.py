@@ -106,7 +106,7 @@ def _pictures(raw: RawBuild, plan: Plan, finished: Finished) -> tuple[list[_Pict
     for path in [*(path for path in planned if path in finished), *strangers]:
         shard = planned.get(path)
         own_ids = set(plan.ids(shard)) if shard else ()
-        for row in raw.sound_lines(path).rows.rows.values():
+        for row in raw.sound_lines(path).made:
             if row["checks"]["hash"] is None:
                 raise Damaged(f"{path}: {row['id']} has no hash, by which duplicates are found", path)
             cell = cells.setdefault((row["feature"], row["sex"]), len(cells))

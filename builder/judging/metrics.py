@@ -1,47 +1,22 @@
 """How far a verifier's scores agree with people: precision, recall and false positives at a threshold; kappa.
 
-What `agfd30k calibrate` found is kept beside a raw build's recipe, and goes into its release and its card.
+Every share is an estimate for the build, from samples of the pictures that were asked to show a feature and of the
+others. What `agfd30k calibrate` found is kept beside a raw build's recipe, and goes into its release and its card.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from builder.common.intervals import wilson
+from builder.judging.estimates import Estimate, Stratum, needed
+from builder.judging.population import Population
 
 STEPS = 100
 """A proposed threshold is a whole number of hundredths."""
-
-
-@dataclass(frozen=True)
-class Share:
-    """`hits` of `total`, and Wilson's 95% interval."""
-
-    hits: int
-    total: int
-
-    @classmethod
-    def of(cls, each: Iterable[bool]) -> Share:
-        """Count how many of the values are true."""
-        found = list(each)
-        return cls(sum(found), len(found))
-
-    @property
-    def value(self) -> float | None:
-        """The share itself; None of nothing."""
-        return self.hits / self.total if self.total else None
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """Where the true share lies with 95% confidence."""
-        return wilson(self.hits, self.total)
-
-    def __str__(self) -> str:
-        low, high = self.interval
-        return f"{self.value:.2f} ({low:.2f} to {high:.2f})" if self.total else "-"
+COLUMNS = ("sex", "ethnicity")
 
 
 @dataclass(frozen=True)
@@ -61,48 +36,118 @@ class Judged:
 
 
 @dataclass(frozen=True)
+class Sample:
+    """The judged pictures of one feature, and how many the build has: asked to show it (`own`), verified among these,
+    and others.
+    """
+
+    judged: tuple[Judged, ...]
+    own: int
+    others: int
+    verified: int = 0
+
+    @classmethod
+    def of(cls, feature: str, judged: Sequence[Judged], population: Population, **labels: str) -> Sample:
+        """Return the sample of a feature, or of its pictures with a label, such as `sex="male"`."""
+        return cls(
+            tuple(one for one in judged if all(getattr(one, key) == value for key, value in labels.items())),
+            population.size(feature, True, **labels),
+            population.size(feature, False, **labels),
+            population.size(feature, True, verified=True, **labels),
+        )
+
+    def stratum(self, own: bool, counts: Callable[[Judged], bool], hit: Callable[[Judged], bool]) -> Stratum:
+        """Return one of the two strata: of the pictures that count, those that are hits and those that are not."""
+        those = [one for one in self.judged if one.own == own]
+        hits = [hit(one) for one in those if counts(one)]
+        return Stratum(self.own if own else self.others, sum(hits), len(hits) - sum(hits), len(those) - len(hits))
+
+    def strata(self, counts: Callable[[Judged], bool], hit: Callable[[Judged], bool]) -> tuple[Stratum, Stratum]:
+        """Return both, those that were asked to show the feature first."""
+        return self.stratum(True, counts, hit), self.stratum(False, counts, hit)
+
+    @property
+    def is_whole(self) -> bool:
+        """True where no stratum that has pictures has none judged."""
+        return all(one.judged or not one.size for one in self.strata(_shown, _shown))
+
+    @property
+    def verified_precision(self) -> Estimate:
+        """How many show the feature of the build's verified pictures that were asked to."""
+        shown = [one.shown for one in self.judged if one.own and one.verified]
+        return Estimate((Stratum(self.verified, sum(shown), len(shown) - sum(shown)),))
+
+    @property
+    def unscored(self) -> Estimate:
+        """How many of all pictures have no score."""
+        return Estimate(self.strata(lambda one: True, lambda one: one.score is None))
+
+
+def _shown(one: Judged) -> bool:
+    return one.shown
+
+
+def _scored(one: Judged) -> bool:
+    return one.score is not None
+
+
+def _passes(threshold: float) -> Callable[[Judged], bool]:
+    return lambda one: one.score is not None and one.score >= threshold
+
+
+@dataclass(frozen=True)
 class At:
-    """What passes at a threshold. `precision` is that of the pictures that were asked to show the feature: how often
-    others show it says nothing about its label. `recall` and `false_positives` are of all that people judged.
+    """What passes at a threshold, of the build's pictures that have a score.
+
+    `precision` is that of the pictures that were asked to show the feature: how often others show it says nothing about
+    its label. `recall` and `false_positives` are of all pictures.
     """
 
     threshold: float
-    precision: Share
-    recall: Share
-    false_positives: Share
+    precision: Estimate
+    recall: Estimate
+    false_positives: Estimate
 
     @classmethod
-    def of(cls, judged: Sequence[Judged], threshold: float) -> At:
-        """Count; pictures without a score are left out."""
-        scored = [(one, one.score) for one in judged if one.score is not None]
+    def of(cls, sample: Sample, threshold: float) -> At:
+        """Estimate them."""
+        passes = _passes(threshold)
         return cls(
             threshold,
-            Share.of(one.shown for one, score in scored if one.own and score >= threshold),
-            Share.of(score >= threshold for one, score in scored if one.shown),
-            Share.of(score >= threshold for one, score in scored if not one.shown),
+            Estimate((sample.stratum(True, passes, _shown),)),
+            Estimate(sample.strata(lambda one: _scored(one) and one.shown, passes)),
+            Estimate(sample.strata(lambda one: _scored(one) and not one.shown, passes)),
         )
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """The smallest threshold, in hundredths, at which at most `target` of what does not show the feature passes.
+    """The smallest threshold, in hundredths, at which at most `target` of what does not show the feature passes for
+    `sure`: the interval's upper end keeps the target. Where none does, the smallest one that is estimated to.
 
-    None where even 1 is not enough, or there is nothing to count. `sure` says that the interval's upper end keeps the
-    target too.
+    Shares fall as the threshold rises, so that looking for the first one that is sure makes it no less sure. None where
+    even 1 is not enough, where a share cannot be given, and where fewer than `needed` others are judged not to show the
+    feature: `absent` are, too few to be sure even if not one passes.
     """
 
     threshold: float | None
-    false_positives: Share
+    false_positives: Estimate
     sure: bool
+    needed: int
+    absent: int
 
     @classmethod
-    def of(cls, judged: Sequence[Judged], target: float) -> Proposal:
+    def of(cls, sample: Sample, target: float) -> Proposal:
         """Look through all hundredths."""
-        for step in range(STEPS + 1):
-            passed = At.of(judged, step / STEPS).false_positives
-            if passed.value is not None and passed.value <= target:
-                return cls(step / STEPS, passed, passed.interval[1] <= target)
-        return cls(None, passed, False)
+        own = not sample.others  # a table of one feature has no others
+        absent = sum(one.own == own and _scored(one) and not one.shown for one in sample.judged)
+        least = needed(sample.own if own else sample.others, target)
+        shares = [(step / STEPS, At.of(sample, step / STEPS).false_positives) for step in range(STEPS + 1)]
+        kept = [(limit, share) for limit, share in shares if share.value is not None and share.value <= target]
+        if not kept or absent < least:
+            return cls(None, shares[-1][1], False, least, absent)
+        sure = next((each for each in kept if each[1].interval[1] <= target), None)
+        return cls(*(sure or kept[0]), sure is not None, least, absent)
 
 
 def kappa(one: dict[Any, bool], other: dict[Any, bool]) -> tuple[int, float | None]:
@@ -127,15 +172,18 @@ def pairs(answers: dict[str, dict[Any, bool]]) -> Iterator[tuple[str, str, int, 
             yield one, other, both, agreed
 
 
-def row(feature: str, judged: Sequence[Judged], threshold: float, target: float) -> dict[str, Any]:
-    """Return what is kept of a feature, as plain JSON values."""
-    now, proposal = At.of(judged, threshold), Proposal.of(judged, target)
-    verified = Share.of(one.shown for one in judged if one.own and one.verified)
+def row(feature: str, sample: Sample, threshold: float, target: float) -> dict[str, Any]:
+    """Return what is kept of a feature, as plain JSON values; shares are estimates for the build, the others counts."""
+    now, proposal, verified = At.of(sample, threshold), Proposal.of(sample, target), sample.verified_precision
+    own, others = sample.strata(_shown, _shown)
     return {
         "feature": feature,
-        "judged": len(judged),
-        "yes": sum(one.shown for one in judged),
-        "not_scored": sum(one.score is None for one in judged),
+        "judged": len(sample.judged),
+        "yes": own.hits + others.hits,
+        "own": {"pictures": own.size, "judged": own.judged, "yes": own.hits},
+        "others": {"pictures": others.size, "judged": others.judged, "yes": others.hits},
+        "not_scored": sum(one.score is None for one in sample.judged),
+        **_kept("not_scored_rate", sample.unscored),
         "threshold": threshold,
         **_kept("precision", now.precision),
         **_kept("recall", now.recall),
@@ -144,20 +192,43 @@ def row(feature: str, judged: Sequence[Judged], threshold: float, target: float)
         **_kept("verified_precision", verified),
         "proposed_threshold": proposal.threshold,
         "proposed_is_sure": proposal.sure,
+        "proposal_needs": proposal.needed,
     }
 
 
-def _kept(name: str, share: Share) -> dict[str, Any]:
+def _kept(name: str, share: Estimate) -> dict[str, Any]:
     return {name: share.value, f"{name}_interval": list(share.interval)}
 
 
-def groups(judged: Sequence[Judged], thresholds: dict[str, float]) -> Iterator[tuple[str, str, Share]]:
-    """By sex and by ethnicity: the share that passes its feature's threshold of what people say is shown.
+@dataclass(frozen=True)
+class Group:
+    """The build's pictures of one sex or ethnicity: the share that passes its feature's threshold of what is shown.
 
-    A verifier with a bias shows here. It makes more tries for some people than for others.
+    `features` are those that it is of: of every label of the column the same, each with judgements of all its strata.
     """
-    shown = [(one, one.score) for one in judged if one.shown and one.score is not None]
-    for column in ("sex", "ethnicity"):
-        for label in sorted({getattr(one, column) for one, _ in shown}):
-            those = [(one, score) for one, score in shown if getattr(one, column) == label]
-            yield column, label, Share.of(score >= thresholds[one.feature] for one, score in those)
+
+    column: str
+    label: str
+    features: int
+    passed: Estimate
+
+
+def groups(judged: dict[str, list[Judged]], thresholds: dict[str, float], population: Population) -> Iterator[Group]:
+    """Yield them by sex and by ethnicity. A verifier with a bias shows here: it makes more tries for some people.
+
+    The judged pictures are given by feature. Those of one label are a sample of the build's pictures of that label.
+    """
+    for column in COLUMNS:
+        labels = sorted({getattr(one, column) for some in judged.values() for one in some})
+        samples = {
+            name: {label: Sample.of(name, some, population, **{column: label}) for label in labels}
+            for name, some in judged.items()
+        }
+        whole = {name: some for name, some in samples.items() if all(one.is_whole for one in some.values())}
+        for label in labels:
+            strata = [
+                stratum
+                for name, some in whole.items()
+                for stratum in some[label].strata(lambda one: _scored(one) and one.shown, _passes(thresholds[name]))
+            ]
+            yield Group(column, label, len(whole), Estimate(tuple(strata), max(1, len(whole))))

@@ -55,6 +55,11 @@ class RawAlbum:
         self.checks: tuple[CheckVersion, ...] = raw.recipe.checks
         self.fingerprint: str = raw.fingerprint
 
+    @property
+    def unfinished(self) -> int:
+        """Shards that the latest run was asked for and that are not done."""
+        return len(RawBuild.open(self.folder).unfinished())
+
     def entries(self) -> Iterator[Entry]:
         """Yield every picture's entry, shard by shard."""
         for shard in agfd30k.shards(self.folder):
@@ -71,6 +76,8 @@ class RawAlbum:
 
 class ReleaseAlbum:
     """The pictures of a release folder, its table, and the checks that its build noted."""
+
+    unfinished = 0
 
     def __init__(self, folder: Path):
         with _readable(folder / "README.md"):

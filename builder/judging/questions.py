@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import heapq
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +16,10 @@ from builder.spec.prompt_syntax import parse
 from builder.spec.spec import Feature
 
 MOST_WORDS = 6
+EACH = 50
+"""Pictures of a feature that are asked about, unless --each says another number."""
+OTHERS_PER_OWN = 2
+"""Others for each of them: 100 can bound false positives by 5% (`estimates.needed` is 62) even if a third show it."""
 
 
 @dataclass(frozen=True)
@@ -26,23 +31,46 @@ class Question:
 
 
 def choose(entries: Iterable[Entry], features: Iterable[str], each: int, seed: int) -> list[Question]:
-    """Return, mixed, `each` pictures of every feature that were asked to show it, and as many that were not.
+    """Return `each` pictures of every feature that were asked to show it, and OTHERS_PER_OWN times as many others.
 
-    A feature that no picture was asked for is left out. Pictures and order follow from the seed and the ids alone.
-    Memory grows with what is chosen, not with what is there.
+    Both are simple random samples, in an order in which a judge who stops early has asked first where the intervals of
+    `agfd30k calibrate` are widest: about every feature equally often, since it is the one with the fewest answers whose
+    interval is widest, and about the others twice as often, since each of them stands for so many more pictures.
+
+    Within a feature the two kinds are mixed at random, at the same rate from the first question to the last, so that
+    the order tells nothing of a picture, and whatever was answered is a random sample of either kind again. For that
+    the order follows from the seed and the ids alone. One that followed from the answers would narrow intervals a bit
+    faster, but samples would end where they happen to look sure, and a judge could see what the last answers were.
+
+    A feature that no picture was asked for is left out. Memory grows with what is chosen, not with what is there.
     """
     features = list(features)
     heaps: dict[tuple[str, bool], list] = {}
     for entry in entries:
         for feature in features:
-            heap = heaps.setdefault((feature, entry.feature == feature), [])
+            own = entry.feature == feature
+            heap = heaps.setdefault((feature, own), [])
             item = (-_rank(seed, feature, entry.id), entry.id, entry)
-            if len(heap) < each:
+            if len(heap) < each * (1 if own else OTHERS_PER_OWN):
                 heapq.heappush(heap, item)
             elif item > heap[0]:
                 heapq.heapreplace(heap, item)
-    questions = [Question(item[2], name) for (name, _), heap in heaps.items() if (name, True) in heaps for item in heap]
-    return sorted(questions, key=lambda asked: _rank(seed, "order", asked.feature, asked.entry.id))
+    chosen = {
+        name: [Question(item[2], name) for own in (True, False) for item in heaps.get((name, own), ())]
+        for name in features
+        if (name, True) in heaps
+    }
+    return _in_rounds(chosen, seed)
+
+
+def _in_rounds(chosen: dict[str, list[Question]], seed: int) -> list[Question]:
+    """Return questions in rounds, each of one question about every feature that has any left."""
+
+    def rank(question: Question) -> int:
+        return _rank(seed, "order", question.feature, question.entry.id)
+
+    rounds = itertools.zip_longest(*(sorted(some, key=rank) for some in chosen.values()))
+    return [question for some in rounds for question in sorted(filter(None, some), key=rank)]
 
 
 def _rank(*words: object) -> int:
@@ -59,6 +87,11 @@ def words(feature: Feature) -> list[str]:
     return [*texts[:MOST_WORDS], *more]
 
 
+def wording(feature: Feature) -> str:
+    """Return what a judge is asked of every picture: the table's `question`, or one made of the feature's name."""
+    return feature.question or f"Does this picture show: {feature.name.replace('_', ' ')}?"
+
+
 class Session:
     """One judge's way through the questions: each answer is on disk before the next question is asked.
 
@@ -68,6 +101,8 @@ class Session:
 
     def __init__(self, questions: list[Question], features: Iterable[Feature], path: Path, judge: str):
         self.questions = questions
+        features = list(features)
+        self.wording = {feature.name: wording(feature) for feature in features}
         self.words = {feature.name: words(feature) for feature in features}
         self.path = path
         self.judge = judge
@@ -92,7 +127,7 @@ class Session:
         feature = self.questions[waiting[0]].feature if waiting else None
         return {
             "number": waiting[0] if waiting else None,
-            "feature": feature and feature.replace("_", " "),
+            "question": self.wording[feature] if feature else None,
             "words": self.words[feature] if feature else [],
             "answered": len(self.answered),
             "skipped": len(self.skipped),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from PIL import Image
@@ -15,12 +15,17 @@ from builder.common.progress import progress_bar
 from builder.judging.judgements import Standing
 from builder.judging.metrics import Judged
 from builder.judging.pictures import Album, Entry
+from builder.judging.population import Population
 
 AT_ONCE = 16
 """Pictures that the verifier reads at once."""
 
 About = tuple[str, str]
 """The id of a picture, and a feature."""
+Asked = list[tuple[Entry, list[str]]]
+"""Pictures, and the features that each is read for."""
+Reading = Callable[[Asked], Iterable[tuple[About, float | None]]]
+"""Returns the scores of pictures for the features that each is read for."""
 
 
 def majority(standing: Standing) -> dict[About, bool]:
@@ -39,15 +44,16 @@ def by_judge(standing: Standing) -> dict[str, dict[About, bool]]:
     return answers
 
 
-def held(pictures: Album, path: Path, standing: Standing) -> tuple[dict[str, Entry], Standing]:
-    """Return the rows of all judged pictures, by id, and the judgements of them.
+def held(pictures: Album, path: Path, standing: Standing) -> tuple[dict[str, Entry], Standing, Population]:
+    """Return the rows of all judged pictures, by id, the judgements of them, and what they are a sample of.
 
     Left out are those of another picture with the same id: of another build, or taken back since. Raises UserError with
     the line of a judgement without a digest that is about nothing there is.
     """
     features = {feature.name for feature in pictures.spec.features}
     ids = {judgement.id for _, judgement in standing.values()}
-    rows = {entry.id: entry for entry in pictures.entries() if entry.id in ids}
+    population = Population()
+    rows = {entry.id: entry for entry in population.counted(pictures.entries()) if entry.id in ids}
     for number, judgement in sorted(standing.values(), key=lambda each: each[0]):
         if judgement.sha256:
             continue
@@ -62,21 +68,20 @@ def held(pictures: Album, path: Path, standing: Standing) -> tuple[dict[str, Ent
     }
     if not valid:
         raise UserError(f"{path}: none of its judgements is of a picture that {pictures.folder} has now")
-    return rows, valid
+    return rows, valid, population
 
 
-def judged(pictures: Album, rows: dict[str, Entry], standing: Standing, reader: str = "") -> list[Judged]:
+def judged(rows: dict[str, Entry], standing: Standing, reading: Reading) -> list[Judged]:
     """Every picture that judges agree on, with the score that the verifier gives it. Rows and judgements as in `held`.
 
-    A score of the feature that a picture was asked for stands in its row; for any other the picture is read again, with
-    the build's own reader. `reader` says where that lies, if it is a local model.
+    A score of the feature that a picture was asked for stands in its row; for any other the picture is read again.
     """
     decided = majority(standing)
     others: dict[str, list[str]] = {}
     for id, feature in decided:
         if rows[id].feature != feature:
             others.setdefault(id, []).append(feature)
-    read = dict(_scores(pictures, [(rows[id], names) for id, names in others.items()], reader)) if others else {}
+    read = dict(reading([(rows[id], names) for id, names in others.items()])) if others else {}
     return [
         Judged(
             feature=feature,
@@ -91,8 +96,10 @@ def judged(pictures: Album, rows: dict[str, Entry], standing: Standing, reader: 
     ]
 
 
-def _scores(pictures: Album, asked: list[tuple[Entry, list[str]]], place: str) -> Iterator[tuple[About, float | None]]:
-    """Yield the scores of features that pictures were not asked for; nothing where the build had no attribute check."""
+def scores(pictures: Album, place: str, asked: Asked) -> Iterator[tuple[About, float | None]]:
+    """Yield the scores of features that pictures were not asked for, by the build's own reader; nothing where the build
+    had no attribute check. `place` says where the reader lies, if it is a local model.
+    """
     model = next((check.model for check in pictures.checks if check.name == "attribute"), None)
     if model is None:
         return

@@ -14,6 +14,9 @@ from builder.spec.faults import SpecError
 
 WANTED = ("license", "pretty_name", "tags", "task_categories", "size_categories", "annotations_creators", "configs")
 
+CODE = re.compile(r"^```.*?^```$|(`+)(?!`).+?(?<!`)\1(?!`)", re.DOTALL | re.MULTILINE)
+"""Code in Markdown, a block or within a line: no link in it is one."""
+
 SPLIT = re.compile(r"\w+(\.\w+)*")
 """Source: `datasets.naming`, which the viewer uses too."""
 
@@ -45,7 +48,7 @@ def readme(release: Release) -> Iterator[str]:
         yield "README.md does not begin by saying that these are preview pictures"
     if metadata.get("viewer") is False or HIDING & set(metadata.get("tags") or []):
         yield "README.md switches the dataset viewer off (`viewer: false` or a tag)"
-    for link in re.findall(r"!\[[^]]*\]\(([^)]+)\)", text):
+    for link in re.findall(r"!\[[^]]*\]\(([^)]+)\)", CODE.sub("", text)):
         if link not in release.files:
             yield f"README.md shows {link}, which is not there"
 

@@ -15,10 +15,10 @@ from builder.common.errors import UserError
 from builder.common.files import atomic, sync_folder
 from builder.plan.plan import Plan, Shard
 from builder.raw import notes, shard_writer
-from builder.raw.layout import ASKED, DECIDED, LOCK, RECIPE, SEARCHED, SHARDS, is_folder
+from builder.raw.layout import ASKED, DECIDED, LOCK, RECEIPT, RECIPE, SEARCHED, SHARDS, is_folder
 from builder.raw.lines import ShardLines
 from builder.raw.notes import Asked, Decided, Searched
-from builder.raw.receipts import Damaged, Receipt, is_done, receipt, require_sound
+from builder.raw.receipts import Damaged, Receipt, accounted, is_done, receipt, require_sound
 from builder.raw.recipe import BuildRecipe
 from builder.raw.rows import Rules
 from builder.raw.shard_writer import ShardWriter
@@ -167,10 +167,12 @@ class RawBuild:
 
     def sound_lines(self, folder: Path) -> ShardLines:
         """Return the lines of a finished shard of the plan. Raises Damaged where one is not sound."""
-        require_sound(folder)
-        lines = ShardLines.of(folder, self.rules(self.shards[folder.name]))
+        facts, rules = require_sound(folder), self.rules(self.shards[folder.name])
+        lines = ShardLines.of(folder, rules)
         if lines.faults:
             raise Damaged(str(lines.faults[0]), folder)
+        if accounted(lines.made, lines.tries, rules) != (facts.asked, facts.unfilled):
+            raise Damaged(f"{folder / RECEIPT}: not what the lines say", folder)
         return lines
 
     @cached_property

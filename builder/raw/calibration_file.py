@@ -11,13 +11,15 @@ from typing import Any
 from builder.common.errors import UserError
 
 NAME = "calibration.json"
+VERSION = 2
+"""Of what a calibration says: since 2 its shares are estimates for the build, before they were those of the sample."""
 
 CONTENT = {*["judgements", "judges", "disputed", "target", "sha256", "recipe"], *["features", "groups", "agreement"]}
 """What a calibration says."""
 
 KEYS = {
     *["feature", "judged", "verified_judged", "verified_precision", "verified_precision_interval"],
-    *["recall", "recall_interval", "threshold"],
+    *["recall", "recall_interval", "false_positive_rate", "false_positive_rate_interval", "threshold"],
 }
 """What the card reads of a feature."""
 
@@ -45,13 +47,15 @@ def load(raw: Path, fingerprint: str) -> Kept | None:
     except FileNotFoundError:
         return None
     content = parsed(data)
+    if content is not None and content.get("version") != VERSION:
+        raise UserError(f"{raw / NAME}: made by another version; run `agfd30k calibrate` again, or remove it")
     if content is None or content["recipe"] != fingerprint or not _is_sound(content):
         raise UserError(f"{raw / NAME}: damaged, or of another build; run `agfd30k calibrate` again, or remove it")
     return Kept(data, content)
 
 
 def _is_sound(content: dict[str, Any]) -> bool:
-    counted = all(isinstance(content[key], int) for key in ("judges", "judgements"))
+    counted = all(isinstance(content.get(key), int) for key in ("judges", "judgements", "pictures"))
     try:
         return counted and all(set(feature) >= KEYS for feature in content["features"])
     except TypeError:

@@ -7,6 +7,7 @@ The tries at a sample are numbered from 0 without a hole: all but a row's own st
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -97,6 +98,16 @@ class ShardLines:
         lines = cls(rows, rejected, is_file(folder / RECEIPT))
         lines._settle()
         return lines
+
+    @property
+    def made(self) -> list[dict[str, Any]]:
+        """The sound rows."""
+        return list(self.rows.rows.values())
+
+    @property
+    def tries(self) -> Counter[str]:
+        """How many tries at each sample were rejected."""
+        return Counter(row["id"] for row in self.rejected.rows.values())
 
     @property
     def faults(self) -> list[Fault]:

@@ -53,19 +53,28 @@ class Receipt(Document):
 
         `facts` are `fingerprint`, `versions` and `finished`.
         """
-        made = {row["id"] for row in rows}
-        given_up = {id for id, count in tries.items() if count >= rules.most and id not in made}
+        asked, unfilled = accounted(rows, tries, rules)
         values = {
             "rows": len(rows),
             "rejected": sum(tries.values()),
-            "unfilled": tuple(id for id in rules.whole if id in given_up),
-            "asked": tuple(id for id in rules.whole if id in made or id in given_up),
+            "unfilled": unfilled,
+            "asked": asked,
             "bytes": sum((folder / row["file_name"]).stat().st_size for row in rows),
             "sha256": sha256(folder / ROWS),
             "rejections": sha256(folder / REJECTED),
             **facts,
         }
         return cls.model_validate(sealed(values))
+
+
+def accounted(
+    rows: list[dict[str, Any]], tries: dict[str, int], rules: Rules
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the ids that are made or given up, and those that are given up, in plan order."""
+    made = {row["id"] for row in rows}
+    given_up = {id for id, count in tries.items() if count >= rules.most and id not in made}
+    asked = tuple(id for id in rules.whole if id in made or id in given_up)
+    return asked, tuple(id for id in asked if id in given_up)
 
 
 def receipt(folder: Path) -> Receipt | None:

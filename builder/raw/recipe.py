@@ -27,8 +27,8 @@ class BuildRecipe:
     `safety_checker` is the one that every picture passed, None for the preview alone; `vae` is what decodes in place of
     the model's own.
 
-    A local model is known by its name and digest, not by where it lies. The licence and the table's text change no
-    picture, so they are not in the fingerprint.
+    A local model is known by its name and digest, not by where it lies. The licence, the questions to people and the
+    table's text change no picture, so they are not in the fingerprint.
     """
 
     spec: Spec
@@ -147,8 +147,11 @@ def _content(
 
 
 def _fingerprint(content: dict[str, Any]) -> str:
-    """Return the digest of what changes pictures, which the licence does not."""
+    """Return the digest of what changes pictures, which the licence and the questions to people do not."""
     pixels = {key: value for key, value in content["spec"].items() if key != "license"}
+    pixels["features"] = [
+        {key: value for key, value in feature.items() if key != "question"} for feature in pixels["features"]
+    ]
     return fingerprint({**content, "spec": pixels})
 
 

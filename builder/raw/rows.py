@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from builder.common.documents import Document, Malformed, parse, require_sealed, sealed
+from builder.common.errors import shortened
 from builder.plan.plan import Plan
 from builder.plan.sample import Attempt, Sample
 from builder.raw.layout import IMAGES, is_file
@@ -133,7 +134,7 @@ class Rules:
         right = {"file_name": self.file_name(row["id"]), **planned(attempt), **self.made_by}
         for key, value in right.items():
             if row[key] != value:
-                raise Malformed(f"{row['id']}: `{key}` is {row[key]!r}, the plan says {value!r}")
+                raise Malformed(f"{row['id']}: `{key}` is {_said(row[key])}, the plan says {_said(value)}")
         if self.is_hashed and row["checks"]["hash"] is None:
             raise Malformed(f"{row['id']}: has no hash, by which duplicates are found")
         require_sealed(row)
@@ -144,7 +145,7 @@ class Rules:
         row = self._line(line, Rejection, "a rejected try")
         right = self.plan.attempt(self.whole[row["id"]], row["attempt"]).seed
         if row["seed"] != right:
-            raise Malformed(f"{row['id']}: `seed` is {row['seed']!r}, the plan says {right!r}")
+            raise Malformed(f"{row['id']}: `seed` is {_said(row['seed'])}, the plan says {right}")
         require_sealed(row)
         return row
 
@@ -156,10 +157,14 @@ class Rules:
             raise Malformed(f"not {noun} ({error})") from None
         row: dict[str, Any] = parse(line)
         if row["id"] not in self.whole:
-            raise Malformed(f"{row['id']!r} does not belong to this shard")
+            raise Malformed(f"{_said(row['id'])} does not belong to this shard")
         if row["attempt"] >= self.most:
             raise Malformed(f"{row['id']}: `attempt` is {row['attempt']}, and {self.most} tries are the most")
         return row
+
+
+def _said(value: object) -> str:
+    return shortened(repr(value), 50)
 
 
 def picture_fault(folder: Path, row: dict[str, Any]) -> str | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import warnings
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -94,7 +93,7 @@ class ShardFaults:
         for number, row in list(self.lines.rows.rows.items()):
             if fault := self._picture(row):
                 self.lines.rows.drop(number, fault)
-        self.sound = {Path(row["file_name"]).name for row in self.lines.rows.rows.values()}
+        self.sound = {Path(row["file_name"]).name for row in self.lines.made}
         self.rows = len(self.lines.rows.rows) + len(self.lines.rows.faults)
         self.faults += map(str, self.lines.faults)
         self._receipt(rules)
@@ -133,13 +132,12 @@ class ShardFaults:
 
     @property
     def _ids(self) -> set[str]:
-        return {row["id"] for row in self.lines.rows.rows.values()}
+        return {row["id"] for row in self.lines.made}
 
     def _compare(self, facts: Receipt, rules: Rules) -> None:
         """Find where a receipt says anything else than one of these lines and pictures would."""
-        tries = Counter(row["id"] for row in self.lines.rejected.rows.values())
         own = {key: getattr(facts, key) for key in ("fingerprint", "versions", "finished")}
-        right = Receipt.of(self.folder, list(self.lines.rows.rows.values()), tries, rules, **own)
+        right = Receipt.of(self.folder, self.lines.made, self.lines.tries, rules, **own)
         for key, value in right:
             if getattr(facts, key) != value:
                 self.faults.append(f"{self.folder / RECEIPT}: `{key}` is not that of the shard")
@@ -168,7 +166,7 @@ def decoding_fault(path: Path, size: tuple[int, int]) -> str | None:
                 return "is {}×{}, the recipe says {}×{}".format(*image.size, *size)
             image.load()
     except Exception as error:  # decoders of damaged files raise anything
-        return f"does not decode: {' '.join(str(error).split()) or type(error).__name__}"
+        return f"does not decode: {shortened(' '.join(str(error).split()) or type(error).__name__, 80)}"
     return None
 
 

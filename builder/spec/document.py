@@ -16,6 +16,7 @@ from builder.spec.faults import Fault, nearest
 from builder.spec.field_types import (
     AgeGroups,
     Ages,
+    AnyText,
     AnyWords,
     Count,
     Ethnicities,
@@ -26,6 +27,7 @@ from builder.spec.field_types import (
     Number,
     Piece,
     Pieces,
+    Question,
     Text,
     Words,
     WordsForAll,
@@ -108,16 +110,19 @@ class Row(Model):
     """What a person is called, in place of what [people] says."""
     guidance_scale: Guidance | None = None
     """How closely the picture follows the prompt, in place of what [recipe] says."""
-    drop: tuple[Text, ...] = ()
+    drop: tuple[AnyText, ...] = ()
     """Positive pieces of the template that this feature does without, as they stand there."""
     replace: dict[str, Piece] = Field(default={}, examples=[{"big face": "whole body"}])
     """Positive pieces of the template and what takes their place."""
     add: Annotated[tuple[Piece, ...], Field(examples=[["a wooden frame"]])] = ()
     """Positive pieces to add, behind the last one that has a field."""
-    negative_drop: tuple[Text, ...] = ()
+    negative_drop: tuple[AnyText, ...] = ()
     """Negative pieces of the template to do without."""
     negative_add: AnyWords = ()
     """Negative pieces to add."""
+    question: Question | None = Field(default=None, examples=["Does this person have brown hair?"])
+    """What `agfd30k judge` asks a person of a picture; without it, "Does this picture show: <name>?" It changes no
+    picture, and another question makes no other build."""
     check: Shown = Shown()
     """How pictures of this feature are checked."""
 

@@ -15,6 +15,8 @@ from builder.spec.letters import mixed_word
 
 FIELDS = ("age", "subject", "ethnicity", "phrase")
 """What a prompt piece may name in braces."""
+CONTROLS = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
+"""Every character that controls a terminal or ends a line somewhere, as a regular expression's range."""
 MOST = 10**9
 RESERVED = frozenset({"all", "metadata", "default", "train", "validation", "test"})
 WINDOWS = frozenset({"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))})
@@ -123,6 +125,24 @@ class Distinct:
 
 
 @dataclass(frozen=True)
+class Line:
+    """A text of one line, all of it printable: it goes into cards, comments, logs and error lines as it is."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(self._check)
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"type": "string", "pattern": rf"^(?=.*\S)[^{CONTROLS}]*$"}
+
+    def _check(self, value: Any) -> str:
+        if not isinstance(value, str) or not value.strip():
+            raise broken("<key> must be a non-empty string")
+        if not value.isprintable():
+            raise broken("<key> must be one line of printable text")
+        return value
+
+
+@dataclass(frozen=True)
 class PromptText:
     """Text of a prompt: not empty, one line, brackets balanced, every word of one alphabet, no {field} but those of
     `fields`.
@@ -135,13 +155,13 @@ class PromptText:
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         field = rf"|\{{({'|'.join(self.fields)})\}}" if self.fields else ""
-        return {"type": "string", "pattern": rf"^(?=.*\S)([^{{}}\n]{field})*$"}
+        return {"type": "string", "pattern": rf"^(?=.*\S)([^{{}}{CONTROLS}]{field})*$"}
 
     def _check(self, value: Any) -> str:
         if not isinstance(value, str) or not value.strip():
             raise broken("<key> must be a non-empty string")
-        if "\n" in value:
-            raise broken("<key> must be one line each")
+        if re.search(f"[{CONTROLS}\ud800-\udfff]", value):
+            raise broken("<key> must be one line each, without control characters")
         if not _balanced(value):
             raise broken("<key> must have balanced brackets")
         if word := mixed_word(value):
@@ -182,7 +202,8 @@ class BothSexes:
         return values
 
 
-Text = Annotated[str, Pattern(r"\S", "a non-empty string")]
+Text = Annotated[str, Line()]
+AnyText = Annotated[str, Pattern(r"\S", "a non-empty string")]
 Label = Annotated[
     str,
     Pattern(r"^[a-z][a-z0-9_]{0,63}$", "lower-case letters, digits and _ (64 at most, a letter first)"),
@@ -192,6 +213,9 @@ FileName = Annotated[Label, NoneOf(WINDOWS, "a name that Windows keeps for its d
 FeatureName = Annotated[FileName, NoneOf(frozenset(SEXES), "that of a sex")]
 SafetensorsFile = Annotated[
     str, Pattern(r"^[\w][\w .+-]*\.safetensors$", "the name of a .safetensors file at the top of the repository")
+]
+Question = Annotated[
+    str, Pattern(r"^[^\r\n]{1,198}\?$", "one line that ends with a question mark, 199 characters at most")
 ]
 License = Annotated[str, Pattern(r"^[a-z0-9][a-z0-9.-]*$", "an id as the Hub knows it, such as cc0-1.0")]
 

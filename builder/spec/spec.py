@@ -29,6 +29,7 @@ from builder.spec.field_types import (
     Number,
     Phrases,
     Pieces,
+    Question,
     SafetensorsFile,
     Sex,
     SexLabel,
@@ -78,7 +79,8 @@ class Feature(Model):
     """One row of the table: a label, its quotas, and what its prompts are made of.
 
     `phrases` and `subjects` are given by sex; `positive` and `negative` are the row's own prompt pieces, after the
-    template's were dropped, replaced and added to. `check` says how a picture is checked for it.
+    template's were dropped, replaced and added to. `check` says how a picture is checked for it, `question` what a
+    person is asked who judges it, which changes no picture.
     """
 
     attribute: FileName
@@ -92,6 +94,7 @@ class Feature(Model):
     positive: Pieces
     negative: AnyWords
     check: Shown = Shown()
+    question: Question | None = None
 
     def faults(self) -> Iterator[Fault]:
         if self.male + self.female == 0:

@@ -18,7 +18,7 @@ from builder.spec.model import Model
 from builder.spec.spec import ADULT, SEXES, TEMPLATE_FIELD, Feature, Spec
 
 DEFAULT = Path(__file__).parents[1] / "agfd30k.toml"
-WORDING = {*Row.model_fields} - {"attribute", "name", "male", "female", "guidance_scale", "check"}
+WORDING = {*Row.model_fields} - {"attribute", "name", "male", "female", "guidance_scale", "question", "check"}
 """Keys of a row that its prompts are made of."""
 STAND_INS = {
     **{"attribute": "attribute", "name": "name", "male": 1, "female": 1, "guidance_scale": 7, "check": Shown()},
@@ -141,7 +141,7 @@ def _feature(row: Row, table: Table) -> tuple[Feature | None, list[Fault]]:
     """Return the row with its own prompt pieces, or None, and what is wrong with it now that they are put together."""
     phrases = _combinations(row.combine) if row.combine else row.phrases or ("",)
     values = {
-        **{key: getattr(row, key) for key in ("attribute", "name", "male", "female", "check")},
+        **{key: getattr(row, key) for key in ("attribute", "name", "male", "female", "question", "check")},
         "ages": row.ages or table.people.ages,
         "subjects": _by_sex(row.subjects or table.people.subjects or STAND_INS["subjects"]),
         "phrases": _by_sex(phrases),

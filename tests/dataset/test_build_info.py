@@ -19,11 +19,19 @@ INFOS = st.builds(
 )
 
 
-@given(INFOS, st.text(), st.text())
-def test_it_is_found_again_in_any_text(info, before, after):
+@given(INFOS, INFOS, st.text(), st.text())
+def test_it_is_found_again_in_any_text(info, other, before, after):
+    """The last one that is a line of its own, whatever stands before it."""
     assert BuildInfo.parse(str(info)) == info
-    if "<!-- built from" not in before:
-        assert BuildInfo.parse(f"{before}\n{info}\n{after}") == info
+    assert BuildInfo.parse(f"{before}\n{info}\n{after}") == info
+    assert BuildInfo.parse(f"{other}\n# {other}\n{before}{other}\n{info}\r\n{after} {other}") == info
+
+
+@given(INFOS, st.text(st.characters().filter(str.isprintable), min_size=1))
+def test_a_part_of_a_line_is_none(info, words):
+    """A table's words stand within a line, so that they cannot say what a release was built from."""
+    for text in (f"{words}{info}", f"{info}{words}", f"| {info} |", f"  title = {{{info}}},"):
+        assert BuildInfo.parse(text) is None
 
 
 @given(st.text())

@@ -1,5 +1,6 @@
 """The card says what was counted, and nothing that is not so."""
 
+import hashlib
 import json
 import re
 from collections import Counter
@@ -7,13 +8,20 @@ from pathlib import Path
 
 import datasets
 import pytest
+from huggingface_hub import DatasetCard
+from markdown_it import MarkdownIt
 
+import agfd30k
 from builder.checks.suite import Outcome
 from builder.dataset import packing
+from builder.dataset.build_info import BuildInfo
 from builder.dataset.card import SIZES, _metadata
+from builder.dataset.folder import Release
 from builder.dataset.statistics import Statistics
+from builder.linting import lint
 from builder.models.identity import CheckVersion, ModelId, Source
 from builder.raw.build import RawBuild
+from builder.raw.rows import rejection
 from builder.spec import table
 from tests.fixtures import builds
 from tests.fixtures.builds import OWN_TABLE, write_raw
@@ -154,3 +162,79 @@ def test_every_picture_of_the_card_and_every_link_is_there(tmp_path):
     names = [part.split(")")[0] for part in text.split("](")[1:]]
     assert "assets/all.webp" in names and "recipe.toml" in names
     assert all((tmp_path / "out" / name).is_file() for name in names)
+
+
+FAKE = "<!-- built from sha256:1, recipe 2, model hub, checker some/checker@c0ffee -->"
+HOSTILE = [
+    *["My faces ---", "--- My faces", "a: b # c", "'quoted' \"twice\"", "{a: [b]}", "- item", "!!python/x y", "*alias"],
+    *["<script>alert(1)</script>", "<img src=x onerror=y>", "[a](javascript:x)", "![a](https://example.com/a.png)"],
+    *["a | b | c", "`code` ``", "**bold** _x_ ~~y~~", "\\ back", "&lt;b&gt;", "100 % $x$ {y}", FAKE, f"{FAKE} ---"],
+]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_table_is_called_in_the_card_what_it_is_called(tmp_path, name):
+    """Whatever stands in its name: the YAML is sound, the text shows the very name, and the build is known again."""
+    toml = OWN_TABLE.replace('"Fruit sellers"', f"'''{name}'''")
+    card(tmp_path, toml)
+    release, raw = Release(tmp_path / "out"), RawBuild.open(tmp_path / "raw")
+    assert release.card[0]["pretty_name"] == DatasetCard.load(tmp_path / "out/README.md").data.pretty_name == name
+    assert release.info == BuildInfo.read(tmp_path / "out") and release.info.recipe == raw.fingerprint
+    parsed = MarkdownIt("commonmark").enable("table").parse(release.card[1])
+    heading = next(parsed[n + 1] for n, token in enumerate(parsed) if token.type == "heading_open")
+    assert "".join(part.content for part in heading.children) == name
+    assert {part.type for part in heading.children} <= {"text", "text_special"}
+    assert [token.content for token in parsed if token.type == "html_block"] == [f"{release.info}\n"]
+    assert list(lint.check(release, allow_preview=True, allow_incomplete=True)) == []
+    assert packing.pack(RawBuild.open(tmp_path / "raw"), tmp_path / "out")[1] is False
+
+
+def test_the_words_of_prompts_rows_and_models_are_escaped(tmp_path, monkeypatch):
+    """Phrases, reasons of rejected tries, and the name of a model that is a folder."""
+    monkeypatch.setattr(builds, "SOURCE", Source("folder", "a|b`<i>", "", "sha256:0f|`"))
+    monkeypatch.setattr(builds, "rejection", lambda attempt, reason: rejection(attempt, f"<b>no</b> | {FAKE}"))
+    monkeypatch.setattr(builds, "refused", lambda attempt: attempt.sample.index == attempt.number == 0)
+    text = card(tmp_path, OWN_TABLE.replace('"a cup of tea"', "'<u>`tea` | x</u>', '-->'"))
+    assert r"| model | a\|b\`&lt;i&gt;, revision `` sha256:0f\|` `` |" in text
+    assert r"| tea | ``<u>`tea` \| x</u>``, `-->` |" in text
+    assert r"2 &lt;b&gt;no&lt;/b&gt; \| &lt;!-- built from" in text
+    tables = [line for line in (tmp_path / "out/README.md").read_text().splitlines() if line.startswith("| tea |")]
+    assert [line.replace(r"\|", "").count("|") for line in tables] == [4, 9]
+    assert (tmp_path / "out/recipe.toml").read_text().splitlines()[0].endswith(BuildInfo.read(tmp_path / "out").recipe)
+
+
+def test_labels_that_end_in_a_line_are_no_other_labels(tmp_path):
+    """A label is shown, and its sheet is found, whatever Markdown makes of `_`."""
+    text = card(tmp_path, OWN_TABLE.replace('attribute = "fruit"', 'attribute = "fruit__"'))
+    assert r"### fruit\_\_ ![pictures of fruit\_\_](assets/fruit__.webp)" in text and "| `fruit__` |" in text
+    assert list(lint.check(Release(tmp_path / "out"), allow_preview=True, allow_incomplete=True)) == []
+
+
+def test_prompts_that_a_split_shares_with_train_are_counted(tmp_path):
+    """In the very build, picture by picture: the splits are made of pictures, not of words."""
+    text = card(tmp_path)
+    rows = [row for shard in agfd30k.shards(tmp_path / "raw") for row in agfd30k.read_rows(shard)]
+    train = {row["prompt"] for row in rows if row["split"] == "train"}
+    told = []
+    for split in ("validation", "test"):
+        prompts = [row["prompt"] for row in rows if row["split"] == split]
+        told.append(f"{sum(prompt in train for prompt in prompts)} of {len(prompts)} pictures of {split}")
+    assert f"**The splits share their prompts:** {told[0]}, {told[1]} have a prompt that occurs word for word" in text
+    assert not told[0].startswith("0 of")
+
+
+def test_a_build_without_other_splits_says_nothing_of_their_prompts(tmp_path, monkeypatch):
+    monkeypatch.setattr(builds, "refused", lambda attempt: attempt.sample.split != "train")
+    assert "share their prompts" not in card(tmp_path)
+
+
+def test_the_example_of_a_part_is_true(tmp_path):
+    """The line of the card chooses a part of the rows by their ids alone."""
+    text = card(tmp_path)
+    assert "is not a neutral one" in text and "agfd30k.subsample(faces, 0.1)" in text
+    code = re.search(r"import hashlib\n\n(tenth = .*)\n", (tmp_path / "out/README.md").read_text())[1]
+    faces = datasets.load_dataset(str(tmp_path / "out"), "metadata", cache_dir=str(tmp_path / "cache"))
+    scope = {"faces": faces, "hashlib": hashlib}
+    exec(code, scope)
+    wanted = [id for id in faces["train"]["id"] if int(hashlib.sha256(id.encode()).hexdigest(), 16) % 10 == 0]
+    assert list(scope["tenth"]["train"]["id"]) == wanted and wanted

@@ -2,8 +2,8 @@
 
 import io
 import json
-import math
 import shutil
+from collections import Counter
 from hashlib import sha256
 
 import pytest
@@ -18,12 +18,13 @@ from builder import calibrate
 from builder.checks.loading import versions
 from builder.checks.suite import Outcome
 from builder.common.errors import UserError
-from builder.common.intervals import wilson
 from builder.dataset import folder as dataset_folder
 from builder.dataset import packing
 from builder.judging import calibration
 from builder.judging import pictures as judging_pictures
-from builder.judging.metrics import At, Judged, Proposal, Share, kappa
+from builder.judging.metrics import At, Judged, Proposal, Sample, kappa
+from builder.judging.population import Population
+from builder.judging.questions import EACH, OTHERS_PER_OWN
 from builder.linting import files
 from builder.models import source
 from builder.raw import calibration_file
@@ -141,38 +142,68 @@ def test_judgements_of_other_pictures_are_left_out_and_counted(folder, tmp_path,
 
 
 @pytest.mark.parametrize("kind", ["raw", "out"])
-def test_counts_are_those_of_the_planted_truth(folder, tmp_path, capsys, kind):
-    """Bananas: 12 men with scores 0.00 to 0.55, shown from 0.20 on; 8 women with 0.30 to 0.65, shown from 0.60 on."""
+def test_what_was_asked_for_is_known_and_what_needs_the_others_is_not(folder, tmp_path, capsys, kind):
+    """Bananas: 12 men with scores 0.00 to 0.55, shown from 0.20 on; 8 women with 0.30 to 0.65, shown from 0.60 on.
+
+    All 20 were judged, so that precision has no error; of the 20 others none, so that nothing is said of recall.
+    """
     path = judgements(tmp_path / "j.jsonl", own_answers(folder))
-    text, found = run(folder, path, kind=kind, capsys=capsys)
+    text, found = run(folder, path, "--all", kind=kind, capsys=capsys)
     assert (found["judgements"], found["judges"], found["target"], found["disputed"]) == (20, 1, 0.05, 0)
     assert found["sha256"] == sha256(path.read_bytes()).hexdigest()
     assert found["recipe"] == json.loads((folder / "raw/recipe.json").read_text())["fingerprint"]
     (row,) = found["features"]
-    passed_yes, passed_no, yes, no = 4, 2, 10, 10  # at 0.5: men 0.50, 0.55 and women 0.60, 0.65; women 0.50, 0.55
     assert row == {
         "feature": "banana",
         "judged": 20,
-        "yes": yes,
+        "yes": 10,
+        "own": {"pictures": 20, "judged": 20, "yes": 10},
+        "others": {"pictures": 20, "judged": 0, "yes": 0},
         "not_scored": 0,
+        "not_scored_rate": None,
+        "not_scored_rate_interval": [0, 1],
         "threshold": 0.5,
-        "precision": passed_yes / (passed_yes + passed_no),
-        "precision_interval": list(wilson(passed_yes, passed_yes + passed_no)),
-        "recall": passed_yes / yes,
-        "recall_interval": list(wilson(passed_yes, yes)),
-        "false_positive_rate": passed_no / no,
-        "false_positive_rate_interval": list(wilson(passed_no, no)),
+        "precision": 4 / 6,  # at 0.5: men 0.50, 0.55 and women 0.60, 0.65 of these and women 0.50, 0.55
+        "precision_interval": [4 / 6, 4 / 6],
+        "recall": None,
+        "recall_interval": [0, 1],
+        "false_positive_rate": None,
+        "false_positive_rate_interval": [0, 1],
         "verified_judged": 6,
-        "verified_precision": passed_yes / 6,
-        "verified_precision_interval": list(wilson(passed_yes, 6)),
-        "proposed_threshold": 0.56,
+        "verified_precision": 4 / 6,
+        "verified_precision_interval": [4 / 6, 4 / 6],
+        "proposed_threshold": None,
         "proposed_is_sure": False,
+        "proposal_needs": 15,
     }
-    assert "banana: 20 judged, 10 yes" in text and "0.50 *     0.67 (0.30 to 0.90)    0.40 (0.17 to 0.69)" in text
-    assert "proposed: 0.56, false positives 0.00 (0.00 to 0.28), at most 5% wanted; too few judgements" in text
-    groups = {group["label"]: (group["column"], group["passed"], group["yes"]) for group in found["groups"]}
-    assert groups["male"] == ("sex", 2, 8) and groups["female"] == ("sex", 2, 2)
-    assert sum(yes for column, _, yes in groups.values() if column == "ethnicity") == 10
+    assert (found["version"], found["pictures"]) == (calibration_file.VERSION, 40)
+    assert "banana: 20 judged, 10 yes\n  20 of 20 asked for it, 10 yes\n  0 of 20 others, 0 yes" in text
+    assert "0.50 *     0.67 (0.67 to 0.67)    -                      -" in text
+    assert "no threshold can be proposed: pictures that were asked for it and others must both be judged" in text
+    assert [group["rate"] for group in found["groups"]] == [None] * 4
+
+
+def test_a_judged_picture_counts_for_as_many_as_it_stands_for(folder, tmp_path, capsys, reader):
+    """Through files and the command: all 20 bananas and 5 of the 20 others, each of which stands for 4."""
+    own = [(id, feature, truly(row)) for row in rows(folder) for id, feature in [(row["id"], row["feature"])]]
+    others = [row["id"] for row in rows(folder) if row["feature"] == "tea"][:5]
+    said = dict(zip(others, (True, True, False, False, False)))
+    path = judgements(
+        tmp_path / "j.jsonl",
+        [answer for answer in own if answer[1] == "banana"] + [(id, "banana", shown) for id, shown in said.items()],
+    )
+    text, found = run(folder, path, "--reader", str(reader), capsys=capsys)
+    scores = {id: score for id, _, score in read_by(reader, folder, "tea", 0)}
+    weights = [(4, said[id], scores[id] >= 0.5) for id in others]
+    weights += [(1, truly(row), row["verified"]) for row in rows(folder) if row["feature"] == "banana"]
+    (row,) = found["features"]
+    for name, what in (("recall", True), ("false_positive_rate", False)):
+        share = sum(w for w, shown, passed in weights if shown == what and passed)
+        assert row[name] == pytest.approx(share / sum(w for w, shown, _ in weights if shown == what))
+        low, high = row[f"{name}_interval"]
+        assert low < row[name] < high
+    assert (row["own"]["judged"], row["others"]["judged"], row["others"]["pictures"]) == (20, 5, 20)
+    assert "Estimates for the 40 pictures of this build" in text
 
 
 def test_another_feature_is_read_from_the_picture(folder, tmp_path, capsys, reader):
@@ -187,22 +218,22 @@ def test_another_feature_is_read_from_the_picture(folder, tmp_path, capsys, read
     own = [row for row in rows(folder) if row["feature"] == "tea" and row["checks"]["attribute_score"] >= 0.5]
     assert row["precision"] == sum(map(truly, own)) / len(own)
     assert found == again
-    women = [seen for sex, seen in read_by(reader, folder) if sex == "female"]
+    women = [seen for _, sex, seen in read_by(reader, folder) if sex == "female"]
     own = [row["checks"]["attribute_score"] for row in rows(folder) if row["feature"] == "tea" and not truly(row)]
     assert row["false_positive_rate"] == sum(score >= 0.5 for score in women + own) / len(women + own)
     assert 0 < sum(score >= 0.5 for score in women) < len(women) == 8
 
 
-def read_by(reader, folder):
-    """The sex and the score for tea of every picture of bananas, without anything of the builder's."""
+def read_by(reader, folder, feature="banana", label=1):
+    """The id, sex and score for tea of every picture of bananas, without anything of the builder's."""
     model, processor = ResNetForImageClassification.from_pretrained(reader), ViTImageProcessor.from_pretrained(reader)
     pictures = judging_pictures.load(folder / "raw")
     for entry in pictures.entries():
-        if entry.feature == "banana":
+        if entry.feature == feature:
             image = Image.open(io.BytesIO(pictures.picture(entry))).convert("RGB")
             with torch.no_grad():
                 seen = model(processor(image, return_tensors="pt").pixel_values).logits.sigmoid()
-            yield entry.sex, float(seen[0, 1])
+            yield entry.id, entry.sex, float(seen[0, label])
 
 
 @pytest.mark.parametrize("options", [(), ("--reader", "nowhere")])
@@ -256,49 +287,104 @@ def test_kappa_is_cohens():
 SCORES = st.lists(st.tuples(st.one_of(st.none(), st.floats(0, 1)), st.booleans(), st.booleans()), max_size=40)
 
 
-def judged_of(scores):
-    return [Judged("tea", shown, score, own) for score, shown, own in scores]
+def sample_of(scores, own=600, others=29_400):
+    return Sample(tuple(Judged("tea", shown, score, own) for score, shown, own in scores), own, others)
 
 
 @given(SCORES, st.floats(0, 1))
 def test_intervals_contain_the_share_and_all_is_counted_once(scores, threshold):
-    at = At.of(judged_of(scores), threshold)
+    at = At.of(sample_of(scores), threshold)
     for share in (at.precision, at.recall, at.false_positives):
         low, high = share.interval
         assert 0 <= low <= high <= 1
-        assert share.value is None or low - 1e-12 <= share.value <= high + 1e-12
+        assert share.value is None or low <= share.value <= high
     scored = [one for one in scores if one[0] is not None]
     assert at.recall.total + at.false_positives.total == len(scored)
     assert at.recall.hits + at.false_positives.hits == sum(score >= threshold for score, _, _ in scored)
 
 
-@given(SCORES, st.floats(0, 1))
-def test_a_proposal_is_the_smallest_hundredth_that_keeps_the_target(scores, target):
-    absent = [score for score, shown, _ in scores if score is not None and not shown]
-    found = Proposal.of(judged_of(scores), target)
-    good = [n / 100 for n in range(101) if absent and sum(s >= n / 100 for s in absent) / len(absent) <= target]
-    assert found.threshold == (good[0] if good else None)
-    assert found.sure <= (found.threshold is not None and found.false_positives.interval[1] <= target)
+MANY = st.lists(st.tuples(st.floats(0, 1), st.booleans()), max_size=40)
 
 
-@pytest.mark.parametrize(("absent", "sure"), [(73, True), (72, False)])
-def test_a_proposal_is_sure_when_the_upper_bound_keeps_the_target(absent, sure):
-    """None of 73 bounds the share below 5%, none of 72 does not: 1.96² / (n + 1.96²)."""
-    found = Proposal.of(judged_of([(0.3, False, False)] * absent), 0.05)
-    assert (found.threshold, found.sure) == (0.31, sure)
-    z2 = 1.959963985**2
-    assert math.isclose(Share(0, absent).interval[1], z2 / (absent + z2), rel_tol=1e-6)
+@given(MANY, MANY, st.sampled_from([0.05, 0.2, 0.5]))
+def test_a_proposal_is_the_smallest_hundredth_that_surely_keeps_the_target(own, others, target):
+    """Or, if none does for sure, the smallest that is estimated to."""
+    sample = sample_of([(*one, True) for one in own] + [(*one, False) for one in others], own=50, others=100)
+    found = Proposal.of(sample, target)
+    absent = sum(not shown for _, shown in others)
+    if not own or absent < found.needed:
+        assert found.threshold is None and not found.sure
+        return
+    shares = {step / 100: At.of(sample, step / 100).false_positives for step in range(101)}
+    kept = [limit for limit, share in shares.items() if share.value <= target]
+    sure = [limit for limit in kept if shares[limit].interval[1] <= target]
+    assert (found.threshold, found.sure) == ((sure or kept or [None])[0], bool(sure))
+
+
+@pytest.mark.parametrize(("absent", "threshold"), [(62, 0.31), (61, None)])
+def test_no_threshold_is_proposed_from_too_few_to_be_sure(absent, threshold):
+    """None of 62 others bounds their share below 5%, none of 61 does not; how many are needed is said."""
+    sample = sample_of([(0.9, True, True)] * 50 + [(0.3, False, False)] * absent)
+    found = Proposal.of(sample, 0.05)
+    assert (found.threshold, found.sure, found.needed) == (threshold, threshold is not None, 62)
+    if threshold is None:
+        says = "no threshold can be proposed: 62 others that do not show it must be judged, 61 are"
+        assert calibration._proposed(found, sample, 0.05) == says
+
+
+def test_the_default_number_of_questions_can_reach_the_default_target():
+    """Even where a third of the others shows the feature, if the verifier passes none of the rest."""
+    shown = OTHERS_PER_OWN * EACH // 3
+    others = [(0.9, True, False)] * shown + [(0.1, False, False)] * (OTHERS_PER_OWN * EACH - shown)
+    found = Proposal.of(sample_of([(0.9, True, True)] * EACH + others), 0.05)
+    assert found.sure and found.threshold == 0.11
 
 
 @pytest.mark.parametrize(
     ("scores", "says"),
     [
-        ([(0.4, True, True)], "no threshold can be proposed: nothing with a score was judged not to show it"),
-        ([(1.0, False, True)], "no threshold can be proposed: more than 5% pass even the highest"),
+        ([(0.4, True, True)], "pictures that were asked for it and others must both be judged"),
+        ([(0.4, True, True)] + [(1.0, False, False)] * 62, "more than 5% pass even the highest"),
     ],
 )
 def test_where_nothing_can_be_proposed_it_says_why(scores, says):
-    assert calibration._proposed(Proposal.of(judged_of(scores), 0.05), 0.05) == says
+    sample = sample_of(scores)
+    said = calibration._proposed(Proposal.of(sample, 0.05), sample, 0.05)
+    assert said == f"no threshold can be proposed: {says}"
+
+
+# What is printed.
+
+
+def planted(features=32):
+    """A calibration of as many features as the shipped table has, each judged by the default number of questions."""
+    names = [f"a_long_feature_name_{n}" for n in range(features)]
+    kinds = [(0.9, True, True)] * 45 + [(0.6, False, True)] * 5 + [(0.1, False, False)] * 100
+    judged = {name: [Judged(name, shown, score, own) for score, shown, own in kinds] for name in names}
+    population = Population(Counter({(name, "", "", True): 900 for name in names}))
+    sources = {"sha256": "", "recipe": ""}
+    return calibration.Calibration(judged, dict.fromkeys(names, 0.5), population, 0.05, {}, 0, 0, True, sources)
+
+
+def test_the_summary_is_a_line_for_each_feature_and_what_to_do(folder):
+    """It fits a screen, and says once more which features are worst and what comes next."""
+    lines = list(planted().summary())
+    features = [line for line in lines if line.startswith("a_long_feature_name")]
+    assert len(features) == 32 and len(lines) < 45 and max(map(len, lines)) <= 120
+    assert features[0].split()[1:3] == ["150", "0.90"] and features[0].endswith("0.50 -> 0.11")
+    assert len({line.index("0.50 ->") for line in features}) == 1
+    text = "\n".join(lines)
+    assert "least precise: a_long_feature_name_0 0.90, a_long" in text and "most false positives: a_long" in text
+    assert "the `check.threshold` behind -> surely lets at most 5% of what is not shown pass (32 features)" in text
+    assert "Estimates for the 28,800 pictures of this build" in text
+
+
+def test_all_says_more_than_the_summary(folder, tmp_path, capsys):
+    path = judgements(tmp_path / "j.jsonl", own_answers(folder))
+    short, long = (run(folder, path, *options, capsys=capsys)[0] for options in ((), ("--all",)))
+    assert "threshold  precision" not in short and "--all prints more" in short
+    assert "threshold  precision" in long and "0.90       " in long
+    assert "next: `agfd30k judge`: asked for and others must both be judged of banana" in short
 
 
 # What a user can put right.
@@ -349,6 +435,18 @@ def test_an_empty_file_and_a_target_out_of_range(folder, tmp_path, capsys):
 # Where it goes.
 
 
+def test_a_calibration_of_an_older_version_is_one_line_and_can_be_made_again(folder, tmp_path, capsys):
+    """Its shares were those of the sample: the card shows none of them, and the same command replaces it."""
+    path = judgements(tmp_path / "j.jsonl", own_answers(folder))
+    found = run(folder, path, capsys=capsys)[1]
+    old = {key: value for key, value in found.items() if key not in ("version", "pictures")}
+    (tmp_path / calibration_file.NAME).write_text(json.dumps(old))
+    with pytest.raises(UserError, match="made by another version; run `agfd30k calibrate` again, or remove it"):
+        calibration_file.load(tmp_path, found["recipe"])
+    assert run(folder, path, capsys=capsys)[1] == found
+    assert calibration_file.load(tmp_path, found["recipe"]).content == found
+
+
 def test_a_release_keeps_its_calibration_beside_it(folder):
     """Nothing is written into a release; a raw build takes it in."""
     assert calibrate._out(folder / "out") == folder / "out-calibration.json"
@@ -388,7 +486,8 @@ def test_a_calibration_takes_the_place_of_an_older_one(folder, tmp_path, capsys)
 
 
 @pytest.mark.parametrize(
-    "change", [*({key: None} for key in sorted(calibration_file.CONTENT)), {"judges": "2"}, {"features": 7}]
+    "change",
+    [*({key: None} for key in sorted(calibration_file.CONTENT)), {"judges": "2"}, {"pictures": None}, {"features": 7}],
 )
 def test_a_calibration_that_the_card_could_not_show_is_one_line(folder, tmp_path, capsys, change):
     """Also where there is no feature in it that could lack a key; None stands for a key that is not there."""
@@ -415,7 +514,8 @@ def test_a_new_calibration_is_a_new_release_and_the_card_shows_it(folder, tmp_pa
         assert list(files.names(dataset_folder.Release(out))) == []
         text = (out / "README.md").read_text()
         assert "1 person has given 20 judgements" in text
-        assert "| banana | 20 | 6 | 0.67 | 0.30 to 0.90 | 0.40 | 0.17 to 0.69 |" in text
+        assert "The figures are estimates for all 40 pictures of this build" in text
+        assert "| banana | 20 | 6 | 0.67 | 0.67 to 0.67 | - | - | - | - |" in text
         kept.write_text("{}")
         with pytest.raises(UserError, match=r"calibration.json: damaged, or of another build"):
             packing.pack(RawBuild.open(folder / "raw"), out)

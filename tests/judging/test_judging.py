@@ -11,6 +11,7 @@ import sys
 import threading
 import urllib.error
 import urllib.request
+from collections import Counter
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -29,6 +30,8 @@ from builder.judging import server as judging_server
 from builder.judging.judgements import Judgement
 from builder.judging.questions import choose, words
 from builder.raw.build import RawBuild
+from builder.spec import table
+from builder.spec.faults import SpecError
 from tests.fixtures import browser, builds
 from tests.fixtures.builds import own_table, write_raw
 
@@ -39,8 +42,8 @@ KINDS = ("raw", "out")
 def folder(tmp_path_factory):
     """A raw build and its release, side by side."""
     path = tmp_path_factory.mktemp("judged")
-    table, spec = own_table(path)
-    write_raw(path / "raw", spec, table.read_text())
+    toml, spec = own_table(path)
+    write_raw(path / "raw", spec, toml.read_text())
     packing.pack(RawBuild.open(path / "raw"), path / "out")
     return path
 
@@ -101,15 +104,15 @@ class Client:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_of_every_feature_as_many_as_asked_and_as_many_others(folder, kind):
+def test_of_every_feature_as_many_as_asked_and_twice_as_many_others(folder, kind):
     """Each once, in an order that a seed fixes and another seed changes."""
     entries = list(judging_pictures.load(folder / kind).entries())
     found = choose(entries, ("banana", "tea"), 7, 0)
     asked = [(question.entry.id, question.feature) for question in found]
-    assert len(set(asked)) == len(asked) == 28
+    assert len(set(asked)) == len(asked) == 42
     for feature in ("banana", "tea"):
         own = [question.entry.feature == feature for question in found if question.feature == feature]
-        assert own.count(True) == own.count(False) == 7
+        assert (own.count(True), own.count(False)) == (7, 14)
     assert found == choose(reversed(entries), ("banana", "tea"), 7, 0) != choose(entries, ("banana", "tea"), 7, 1)
 
 
@@ -125,15 +128,71 @@ def test_raw_build_and_release_ask_the_same(folder):
 
 
 def test_the_order_does_not_tell_which_were_asked_for(folder):
-    """Both kinds are spread alike: of 40 questions no half has all of a kind."""
+    """Both kinds are spread alike: over many seeds, each place of the order has an own picture in one of three."""
+    entries, places = list(judging_pictures.load(folder / "raw").entries()), Counter()
+    for seed in range(300):
+        found = choose(entries, ("banana", "tea"), 10, seed)
+        places.update(place for place, asked in enumerate(found) if asked.entry.feature == asked.feature)
+    assert all(60 < places[place] < 140 for place in range(60))  # 100 expected, 5 standard deviations are 41
+
+
+def test_a_judge_who_stops_early_has_asked_about_every_feature_alike(folder):
+    """The interval of a feature with fewer answers would be wider; the difference is never more than one."""
     found = choose(judging_pictures.load(folder / "raw").entries(), ("banana", "tea"), 10, 0)
-    own = [question.entry.feature == question.feature for question in found]
-    assert 5 < sum(own[:20]) < 15
+    for stop in range(61):
+        counts = Counter(question.feature for question in found[:stop])
+        assert abs(counts["banana"] - counts["tea"]) <= 1
+
+
+def test_what_was_answered_first_is_a_random_sample_of_either_kind(folder):
+    """Every picture is among the first third of the questions equally often, or the estimates would be of others."""
+    entries, counts = list(judging_pictures.load(folder / "raw").entries()), Counter()
+    for seed in range(400):
+        some = choose(entries, ("banana", "tea"), 5, seed)[:10]
+        counts.update((asked.entry.id, asked.feature) for asked in some)
+    for own in (True, False):
+        those = [counts[e.id, f] for e in entries for f in ("banana", "tea") if (e.feature == f) == own]
+        mean = sum(those) / len(those)
+        assert all(abs(count - mean) < 5 * mean**0.5 for count in those)
 
 
 def test_a_feature_that_no_picture_was_asked_for_is_left_out(folder):
     entries = [entry for entry in judging_pictures.load(folder / "raw").entries() if entry.feature == "tea"]
     assert {question.feature for question in choose(entries, ("banana", "tea"), 5, 0)} == {"tea"}
+
+
+def test_a_table_says_what_is_asked_and_builds_stay_what_they_are(tmp_path):
+    """A question in words, on the page as it stands in the table; a build takes it over without another fingerprint."""
+    path, spec = own_table(tmp_path)
+    write_raw(tmp_path / "raw", spec, path.read_text())
+    before = RawBuild.open(tmp_path / "raw").fingerprint
+    asks = "Does this person hold a banana?"
+    path.write_text(path.read_text().replace('name = "banana"\n', f'name = "banana"\nquestion = "{asks}"\n'))
+    RawBuild.begin(tmp_path / "raw", builds.recipe_of(table.load(path), builds.SOURCE, path.read_text()))
+    album = judging_pictures.load(tmp_path / "raw")
+    (tmp_path / "j.jsonl").touch()
+    assert album.fingerprint == before
+    asked = choose(album.entries(), ["banana"], 1, 0)
+    session = questions.Session(asked, album.spec.features, tmp_path / "j.jsonl", "ana")
+    assert session.wording == {"banana": asks, "tea": "Does this picture show: tea?"}
+    recipe = json.loads((tmp_path / "raw/recipe.json").read_text())
+    for feature in recipe["spec"]["features"]:
+        del feature["question"]  # as in builds of before there were any
+    (tmp_path / "raw/recipe.json").write_text(json.dumps(recipe))
+    assert judging_pictures.load(tmp_path / "raw").fingerprint == before
+
+
+def test_every_feature_of_the_shipped_table_is_asked_for_in_a_sentence():
+    assert all(feature.question for feature in table.load().features)
+    assert len({feature.question for feature in table.load().features}) == len(table.load().features)
+
+
+@pytest.mark.parametrize("question", ["Is it a banana", "", "Two\\nlines?", "x" * 200 + "?"])
+def test_a_question_is_one_line_with_a_question_mark(tmp_path, question):
+    path, _ = own_table(tmp_path)
+    path.write_text(path.read_text().replace('name = "tea"\n', f'name = "tea"\nquestion = "{question}"\n'))
+    with pytest.raises(SpecError, match="`question` must be one line that ends with a question mark"):
+        table.load(path)
 
 
 def test_a_feature_is_told_in_the_tables_words_without_weights(folder):
@@ -148,8 +207,12 @@ def test_the_page_tells_neither_what_was_asked_for_nor_the_score(serve, kind):
     """A question has a number and a feature, the same words for every picture, and nothing of its row."""
     client = serve(3, kind=kind)
     state = client.state()
-    assert set(state) == {"number", "feature", "words", "answered", "skipped", "of", "undo"}
-    assert state["words"] == {"banana": ["banana", "two bananas"], "tea": ["a cup of tea"]}[state["feature"]]
+    assert set(state) == {"number", "question", "words", "answered", "skipped", "of", "undo"}
+    words = {
+        "Does this picture show: banana?": ["banana", "two bananas"],
+        "Does this picture show: tea?": ["a cup of tea"],
+    }
+    assert state["words"] == words[state["question"]]
     assert Image.open(io.BytesIO(client(f"picture/{state['number']}"))).size == (16, 16)
     assert client.headers["Content-Type"] == "image/png"
 
@@ -166,7 +229,7 @@ def test_answers_are_kept_as_they_come_and_a_restart_goes_on(serve):
         (*client.about(0), "yes", "ana"),
         (*client.about(2), "no", "ana"),
     ]
-    assert client.state() == {**client.state(), "number": 3, "answered": 2, "skipped": 1, "of": 8}
+    assert client.state() == {**client.state(), "number": 3, "answered": 2, "skipped": 1, "of": 12}
     again = serve(2)
     assert again.state() == {**again.state(), "number": 1, "answered": 2, "skipped": 0}
     other = serve(2, who="ben")
@@ -195,9 +258,10 @@ def test_a_key_that_was_pressed_twice_answers_once(serve):
 
 def test_when_all_were_asked_there_is_no_question(serve):
     client = serve(1, ["tea"])
-    assert client.press("yes")["of"] == 2
+    assert client.press("yes")["of"] == 3
+    client.press("no")
     state = client.press("no")
-    assert (state["number"], state["feature"], state["answered"]) == (None, None, 2)
+    assert (state["number"], state["question"], state["answered"]) == (None, None, 3)
 
 
 @pytest.mark.parametrize(
@@ -293,10 +357,10 @@ def other(folder, tmp_path, monkeypatch):
     """A build of the same table with the same ids, whose pictures are others."""
     shutil.copytree(folder, tmp_path / "other")
     shutil.rmtree(tmp_path / "other/raw")
-    table, spec = own_table(tmp_path / "other")
+    toml, spec = own_table(tmp_path / "other")
     picture_of = builds.picture_of
     monkeypatch.setattr(builds, "picture_of", lambda seed: picture_of(seed + 1))
-    write_raw(tmp_path / "other/raw", spec, table.read_text())
+    write_raw(tmp_path / "other/raw", spec, toml.read_text())
     return tmp_path / "other"
 
 
@@ -419,13 +483,25 @@ def test_ctrl_c_ends_with_a_count(folder, tmp_path):
     whole = command(folder / "raw", "--out", out, "--each", "2", "--judge", "ana")
     environment = {**os.environ, "PYTHONPATH": str(Path(judge.__file__).parent.parent)}
     with subprocess.Popen(whole, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as process:
-        address = process.stdout.readline().strip()
+        address, *start = (process.stdout.readline().strip() for _ in range(5))
         data = json.dumps({"number": 0, "answer": "yes"}).encode()
         urllib.request.urlopen(address + "answer", data, timeout=20).read()
         process.send_signal(signal.SIGINT)
         said, errors = process.communicate(timeout=60)
-    assert said.endswith(f"1 judgements added to {out}, 7 questions left\n")
+    assert said.endswith(f"1 judgements added to {out}, 11 questions left\n")
+    port = address.split(":")[2].partition("/")[0]
+    assert f"`ssh -L {port}:127.0.0.1:{port} " in start[1]
+    assert start[2] == "12 questions to answer about 2 features, 0 answered before: a minute or two at 3 seconds each"
     assert (process.returncode, errors) == (0, "")
+
+
+def test_of_a_build_that_goes_on_it_says_what_is_sampled(serve, folder, tmp_path):
+    """Pictures that are made later had no chance to be asked about."""
+    assert not any("shards are not done" in line for line in judge._start(serve(2).server))
+    shutil.copytree(folder / "raw", tmp_path / "raw")
+    next((tmp_path / "raw").glob("shards/*/receipt.json")).unlink()
+    said = list(judge._start(serve(2, kind=tmp_path / "raw", out=tmp_path / "other.jsonl").server))
+    assert any(line.startswith("1 shards are not done: a sample of what there is now") for line in said)
 
 
 @pytest.mark.parametrize(
@@ -534,7 +610,7 @@ def test_keys_alone_are_enough(serve):
             page.wait(f"JSON.stringify(state) !== {json.dumps(before)}")
             assert page.run("document.querySelector('h1').textContent").startswith("Does this picture show: "), number
         assert page.run("document.documentElement.scrollWidth") == 390
-        assert page.run("document.getElementById('count').textContent") == "2 of 8, 1 skipped"
+        assert page.run("document.getElementById('count').textContent") == "2 of 12, 1 skipped"
     expected = [(0, "yes"), (2, "no"), (2, "undone"), (2, "yes")]
     assert [(line["id"], line["feature"], line["answer"]) for line in client.lines()] == [
         (*client.about(number), answer) for number, answer in expected

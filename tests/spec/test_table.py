@@ -198,6 +198,8 @@ WHOLE, SCALE, TEXT = (
     "must be a number from 1 to 100",
     "must be a non-empty string",
 )
+LINE = "must be one line of printable text"
+UNPRINTABLE = ["\n", "\r", "\x85", "\u2028", "\x00", "\x1b", "\u202e", "\u200b"]
 AGES, BRACKETS, PIECE = (
     "a whole number from 0 to 120",
     "must have balanced brackets",
@@ -211,6 +213,10 @@ BROKEN = [
     bad("people", DELETE, "the table needs the key `people`", sorted(SMALL.keys() - {"people"})),
     bad("name", " ", f"`name` {TEXT}"),
     bad("release", 1, f"`release` {TEXT}"),
+    *(bad("name", f"Fruit{sign}---", f"`name` {LINE}") for sign in UNPRINTABLE),
+    bad("release", "fruit\n1", f"`release` {LINE}"),
+    bad("recipe.model", "some/\nmodel", f"`recipe.model` {LINE}"),
+    bad("recipe.safety_checker_revision", "main\x1b[2J", f"`recipe.safety_checker_revision` {LINE}"),
     bad("recipe", "preview", "`recipe` must be a table"),
     bad("recipe.sampler", "euler", "unknown key in [recipe] (known: file, guidance_scale, ", "sampler"),
     bad("recipe", {"steps": 9}, "[recipe] needs the key `model`", ["steps"]),
@@ -223,7 +229,11 @@ BROKEN = [
     bad("recipe.width", 0, "`recipe.width` must be a multiple of 8 from 8 to "),
     bad("prompt.style", "x", "unknown key in [prompt] (known: negative, positive)", "style"),
     bad("prompt.positive.0", "[toy", f"`prompt.positive` {BRACKETS}"),
-    bad("prompt.positive.0", "a\nb", "`prompt.positive` must be one line each"),
+    *(
+        bad("prompt.positive.0", f"a{sign}b", "`prompt.positive` must be one line each, without control characters")
+        for sign in UNPRINTABLE[:6]
+    ),
+    bad("feature.1.phrases", ["a", "b\r---"], "`phrases` must be one line each", "b\r---"),
     bad("prompt.negative", "ugly", "`prompt.negative` must be a list"),
     bad("minors.negative.0", "(a]", f"`minors.negative` {BRACKETS}"),
     bad("minors.negative", DELETE, "words such as girl, needs [minors] `negative`", None),
