@@ -468,9 +468,7 @@ class Tables:
         if path.is_file():
             mutation.said.append(path.read_bytes().decode("utf-8", "replace"))
         arguments = ["--spec", str(path), "--model", "preview", "--without", "attribute,face"]
-        said = mutation.run("generate", generate, *arguments, "--dry-run", most=1000)
-        if said.status == 0:
-            self._build(arguments, folder, mutation)
+        self._build(arguments, folder, mutation)
         return mutation
 
     @staticmethod
@@ -506,8 +504,7 @@ class Tables:
         raw, out = folder / "raw", folder / "release"
         arguments = [*arguments, "--limit", "4", "--raw", raw, "--out", out, *BUILD]
         stand_ins = {"load": Model, "build_checks": standin.checks}
-        said = mutation.run("generate", generate, *map(str, arguments), **stand_ins)
-        if said.status != 0:
+        if mutation.run("generate", generate, *map(str, arguments), most=1000, **stand_ins).status != 0:
             mutation.by_hand = True
             return
         if mutation.run("verify", verify, str(raw)).status != 0:
