@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from builder.common import cli
-from builder.common.errors import UserError
+from builder.common.errors import UserError, shortened
 
 if TYPE_CHECKING:
     from builder.dataset.statistics import Statistics
@@ -90,11 +90,10 @@ def generate(
 
     Run it again after a stop: it goes on. What changes pixels is in the table or noted in recipe.json.
     """
-    from builder.generation import advice, launcher
+    from builder.generation import launcher
     from builder.generation.config import GenerateConfig
     from builder.spec import table
 
-    launcher.watch()
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     logging.basicConfig(format="%(message)s")
     config = GenerateConfig(
@@ -112,15 +111,24 @@ def generate(
         without=cli.words(without),
         cpu=cpu,
     )
-    if not dry_run:
-        _say_start(config)
+    with cli.terminable():
+        launcher.watch()
+        return _generate(config, out, dry_run, context.obj or {})
+
+
+def _generate(config: GenerateConfig, out: Path, dry_run: bool, stand_ins: dict[str, Callable]) -> int:
+    from builder.generation import advice
+
     try:
         with advice.given():
-            return _dry_run(config, out) if dry_run else _run(config, out, context.obj or {})
+            if dry_run:
+                return _dry_run(config, out)
+            _say_start(config)
+            return _run(config, out, stand_ins)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         raise UserError(
-            f"{where}{error.strerror or error}; what is committed in {raw} is safe: put that right and run again"
+            f"{where}{error.strerror or error}; what is committed in {config.raw} is safe: put that right and run again"
         ) from error
 
 
@@ -155,12 +163,14 @@ def _preflight(config: GenerateConfig, out: Path) -> Iterator[str]:
 
 def _run(config: GenerateConfig, out: Path, stand_ins: dict[str, Callable]) -> int:
     from builder.dataset import packing
+    from builder.dataset.folder import sweep
     from builder.generation.preflight import Preflight
     from builder.generation.worker import Run  # torch and OpenCV, which take seconds to import
 
     if config.raw.resolve() == out.resolve():
         raise UserError(f"--raw and --out are the same folder, {config.raw}")
     run = Run(config, **stand_ins)
+    sweep(out)
     packing.require_free(out, run.raw.recipe)
     if not run.is_finished:
         preflight = Preflight.of(run, out)
@@ -168,7 +178,8 @@ def _run(config: GenerateConfig, out: Path, stand_ins: dict[str, Callable]) -> i
             print("\n".join(preflight.lines()), flush=True)
         preflight.require()
         run.fetch()
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # from here on a second ^C, or one while packing, ends it at once
+    for number in (signal.SIGINT, signal.SIGTERM):  # from here on a second one, or one while packing, ends it at once
+        signal.signal(number, signal.SIG_DFL)
     return _end(run.run(), run, out)
 
 
@@ -195,7 +206,8 @@ def _end(ended: Ended, run: Run, out: Path) -> int:
         except UserError as error:
             if not run.others_write():
                 raise
-            print(f"no release yet: {error}; trying again in {RETRY} s", file=sys.stderr, flush=True)
+            line = shortened(f"no release yet: {error}; trying again in {RETRY} s")
+            print(line, file=sys.stderr, flush=True)
             time.sleep(RETRY)
             ended = run.run()  # they may have opened again what was done
             continue
@@ -209,12 +221,14 @@ def _end(ended: Ended, run: Run, out: Path) -> int:
 
 
 def _release(out: Path, run: Run, tell: bool) -> Statistics | None:
-    """Make the release; None where it is there already, unless its statistics shall be told."""
+    """Make the release; None where it is there already, unless its statistics shall be told. Raises Reopened where
+    another process has opened again what was asked for.
+    """
     from builder.common.progress import heartbeat
     from builder.dataset import packing
 
     with heartbeat(lambda: f"making the release {out}"):
-        return packing.pack(run.raw, out)[0] if tell else packing.pack_stale(run.raw, out)
+        return packing.pack(run.raw, out, plan=run.plan)[0] if tell else packing.pack_stale(run.raw, out, run.plan)
 
 
 def _next(out: Path, is_preview: bool) -> str:

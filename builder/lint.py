@@ -26,9 +26,10 @@ def lint(
 
     Exit status 0 for a release without faults, 1 where there are some, 2 where nothing could be checked.
     """
-    from builder.dataset.folder import Release
+    from builder.dataset.folder import Release, sweep
     from builder.linting import lint as rules
 
+    sweep(folder)
     _require_release(folder)
     release, faults = Release(folder), 0
     for fault in rules.check(release, thorough, allow_preview, allow_incomplete):

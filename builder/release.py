@@ -24,12 +24,14 @@ def release(
 ) -> None:
     """Make the release folder from a raw build."""
     from builder.dataset import packing
+    from builder.dataset.folder import sweep
     from builder.raw.build import RawBuild
 
     build = RawBuild.open(raw)
+    sweep(out)
     if not partial:
         build.require_complete()
-    statistics, _ = packing.pack(build, out, anew=True)
+    statistics, _ = packing.pack(build, out, anew=True, plan=None if partial else build.asked)
     print(packing.summary(statistics, build.recipe, out))
 
 

@@ -26,9 +26,11 @@ def report(
     side: Annotated[int, typer.Option(metavar="PIXELS", parser=cli.whole(32, 512), help="their width and height")] = 96,
 ) -> None:
     """Write a page to look at a release: one HTML file that works without network."""
+    from builder.dataset.folder import sweep
     from builder.reporting import page
 
     folder = release.resolve()
+    sweep(folder)
     print(page.make(folder, out or folder.parent / f"{folder.name}-report.html", thumbnails, side))
 
 

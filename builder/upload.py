@@ -57,7 +57,10 @@ def upload(
     ] = False,
 ) -> None:
     """Publish a release folder on the Hugging Face Hub: lint, upload, load it back, then tag and make public."""
+    from builder.dataset.folder import sweep
     from builder.hub.publisher import PublishConfig, Publisher
+
+    sweep(folder)
 
     config = PublishConfig(
         folder=folder,

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,7 +20,7 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
-from builder.common.errors import UserError
+from builder.common.errors import Terminated, UserError, shortened
 
 NAME = "agfd30k"
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -80,20 +83,39 @@ def run(app: typer.Typer, program: str, argv: Sequence[str] | None = None, obj: 
     except TyperException as error:
         context = getattr(error, "ctx", None)
         path = context.command_path if context else program
-        print(f"{path.split()[-1]}: {_usage(error, path)}", file=sys.stderr)
+        print(shortened(f"{path.split()[-1]}: {_usage(error, path)}"), file=sys.stderr)
         return 2
 
 
 def status(name: str, work: Callable[[], int | None], stopped: str = "stopped") -> int:
-    """Do a command's work; returns its exit status: the work's own or 0, 2 after an error in one line, 130 after ^C."""
+    """Do a command's work; returns its exit status: the work's own or 0, 2 after an error in one line, 130 after ^C,
+    143 after SIGTERM where that is `terminable`.
+    """
     try:
         return work() or 0
     except (UserError, OSError) as error:
-        print(f"{name}: {error}", file=sys.stderr)
+        print(shortened(f"{name}: {error}"), file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         print(f"{name}: {stopped}", file=sys.stderr)
-        return 130
+        return 128 + (signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT)
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Within, SIGTERM ends a command as ^C does. In a thread of its own, which no signal reaches, nothing changes."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _terminate(number: int, frame: object) -> None:
+    raise Terminated
 
 
 def require_command(line: Sequence[str]) -> None:

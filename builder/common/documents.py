@@ -34,9 +34,14 @@ def read(path: Path) -> Any:
     return parse(path.read_bytes())
 
 
+UNSEALED = ("digest", "finished")
+"""Keys that are not in an object's digest: its own, and the time, by which alone two builds differ."""
+
+
 def digest(values: dict[str, Any]) -> str:
     """Return 16 hexadecimal digits that tell an object from any other; how it is written does not count."""
-    text = json.dumps(values, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    content = {key: value for key, value in values.items() if key not in UNSEALED}
+    text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -47,7 +52,7 @@ def sealed(values: dict[str, Any]) -> dict[str, Any]:
 
 def require_sealed(values: dict[str, Any]) -> None:
     """Raise Malformed where an object's digest is not its own."""
-    if digest({key: value for key, value in values.items() if key != "digest"}) != values.get("digest"):
+    if digest(values) != values.get("digest"):
         raise Malformed("was edited: its digest is that of something else")
 
 

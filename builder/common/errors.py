@@ -13,6 +13,10 @@ class UserError(Exception):
     """Something the user can put right: shown as one line, exit status 2, no traceback."""
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came while nothing was under way that could be finished first."""
+
+
 @contextmanager
 def one_line(what: str) -> Iterator[None]:
     """Whatever a library says of a model that cannot be loaded becomes one line."""

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import yaml
+from filelock import FileLock, Timeout
 
 from builder.dataset.build_info import BuildInfo
 
@@ -75,3 +79,41 @@ class Release:
     def matching(self, pattern: str) -> list[Path]:
         """Return the files that a config's glob stands for."""
         return sorted(self.folder.glob(pattern))
+
+
+@contextmanager
+def lock(folder: Path, patience: float = -1) -> Iterator[None]:
+    """Held while a release is made in the place of a folder; nothing of it stays. Raises Timeout after `patience`
+    seconds, which are without end where they are negative.
+    """
+    path = folder.parent / f".{folder.name}.lock"
+    with FileLock(path, timeout=patience):
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)  # who waits for it sees that, and takes a new one
+
+
+def beside(folder: Path) -> tuple[Path, Path]:
+    """Return where a release is written before it takes its place, and where the old one lies for that moment."""
+    return folder.parent / f".{folder.name}.tmp", folder.parent / f".{folder.name}.old"
+
+
+def sweep(folder: Path) -> None:
+    """Remove what a run that was killed has left beside a release, unless a process is making one at this moment.
+
+    Where it was killed while the new release took the old one's place, the old one comes back.
+    """
+    folder = folder.resolve()
+    if any(path.exists() for path in beside(folder)):
+        with suppress(OSError, Timeout), lock(folder, patience=0):
+            remove_leftovers(folder)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """The same, for who holds the lock."""
+    new, old = beside(folder)
+    if old.exists() and not folder.exists():
+        old.rename(folder)
+    for path in (new, old):
+        shutil.rmtree(path, ignore_errors=True)

@@ -13,12 +13,13 @@ from pathlib import Path
 from builder.common.errors import UserError
 from builder.common.files import atomic, sync_folder
 from builder.common.progress import progress_bar
-from builder.dataset import card, charts, contact_sheets
+from builder.dataset import card, charts, contact_sheets, folder
 from builder.dataset.build_info import BuildInfo, recipe_toml
 from builder.dataset.contents import Contents, build_info
 from builder.dataset.folder import IGNORED
 from builder.dataset.parquet import Config, ReleaseWriter
 from builder.dataset.statistics import CHECKS_FILE, Statistics
+from builder.plan.plan import Plan
 from builder.raw import calibration_file
 from builder.raw.build import RawBuild
 from builder.raw.recipe import BuildRecipe
@@ -36,15 +37,17 @@ def summary(statistics: Statistics, recipe: BuildRecipe, out: Path) -> str:
     return f'{checked}\n\n{statistics}\n\n{look}\n{out} is ready: load_dataset("{out.as_posix()}", "{config}")'
 
 
-def pack(raw: RawBuild, out: Path, anew: bool = False) -> tuple[Statistics, bool]:
+def pack(raw: RawBuild, out: Path, anew: bool = False, plan: Plan | None = None) -> tuple[Statistics, bool]:
     """Make the release of every shard that has its receipt; returns what it holds, and whether it was made now.
 
     A release that is already that of these shards is left as it is, unless it shall be made `anew`. Raises UserError
-    where `out` holds anything else than a release of this recipe, or where a picture or row is damaged.
+    where `out` holds anything else than a release of this recipe, or where a picture or row is damaged; Reopened where
+    something of `plan` is not done at this moment.
     """
     out = out.resolve()
-    with raw.lock():
+    with raw.reading():
         contents = Contents.of(raw)
+        raw.require_done(contents.shards, plan)
         require_free(out, raw.recipe)
         stale = anew or not _is_current(out, contents.info, raw.recipe)
         if stale:
@@ -52,14 +55,16 @@ def pack(raw: RawBuild, out: Path, anew: bool = False) -> tuple[Statistics, bool
     return contents.statistics, stale
 
 
-def pack_stale(raw: RawBuild, out: Path) -> Statistics | None:
+def pack_stale(raw: RawBuild, out: Path, plan: Plan | None = None) -> Statistics | None:
     """Make the release unless it is there already, which only the receipts are read for: None then.
 
     For processes that have finished a build together: one makes its release, and the others lose no time with it.
     """
     out = out.resolve()
-    with raw.lock():
-        info = build_info(raw, raw.finished(), calibration_file.load(raw.folder, raw.fingerprint))
+    with raw.reading():
+        finished = raw.finished()
+        raw.require_done(finished, plan)
+        info = build_info(raw, finished, calibration_file.load(raw.folder, raw.fingerprint))
         if _is_current(out, info, raw.recipe):
             return None
         contents = Contents.of(raw)
@@ -69,11 +74,17 @@ def pack_stale(raw: RawBuild, out: Path) -> Statistics | None:
 
 
 def _make(out: Path, contents: Contents) -> None:
+    """Write the release and put it in its place; an error leaves nothing behind."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.parent / f".{out.name}.tmp"
-    shutil.rmtree(temporary, ignore_errors=True)
-    _write(temporary, out.name, contents)
-    _swap(temporary, out)
+    with folder.lock(out):
+        folder.remove_leftovers(out)
+        temporary, _ = folder.beside(out)
+        try:
+            _write(temporary, out.name, contents)
+            _swap(temporary, out)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
 
 
 def require_free(out: Path, recipe: BuildRecipe) -> None:
@@ -95,16 +106,16 @@ def require_free(out: Path, recipe: BuildRecipe) -> None:
         raise UserError(f"{out}: is the release of another recipe, so it is not replaced; move it away or use --out")
 
 
-def _write(folder: Path, name: str, contents: Contents) -> None:
+def _write(place: Path, name: str, contents: Contents) -> None:
     """Write a whole release into a new folder; `name` is what it will be called."""
-    assets, recipe, statistics = folder / "assets", contents.recipe, contents.statistics
+    assets, recipe, statistics = place / "assets", contents.recipe, contents.statistics
     assets.mkdir(parents=True)
     parts = _by_attribute(contents)
     with ThreadPoolExecutor(2) as beside:
         in_order = [shard for part in parts.values() for shard in part]
         sheets = beside.submit(contact_sheets.write_sheets, assets, in_order)
         drawn = beside.submit(charts.write, assets, recipe.spec, statistics)
-        configs = write_parquet(folder, recipe.spec.labels, parts)
+        configs = write_parquet(place, recipe.spec.labels, parts)
         drawn.result()
     _require_unchanged(configs, contents)
     with atomic(assets / CHECKS_FILE) as file:
@@ -112,11 +123,11 @@ def _write(folder: Path, name: str, contents: Contents) -> None:
     if contents.calibration:
         with atomic(assets / calibration_file.NAME) as file:
             file.write(contents.calibration.data)
-    with atomic(folder / "recipe.toml") as file:
+    with atomic(place / "recipe.toml") as file:
         file.write(recipe_toml(recipe).encode())
-    with atomic(folder / "README.md") as file:
+    with atomic(place / "README.md") as file:
         file.write(card.render(contents, configs, sheets.result(), name).encode())
-    sync_folder(folder)
+    sync_folder(place)
 
 
 def _by_attribute(contents: Contents) -> dict[str, list[Path]]:
@@ -131,8 +142,8 @@ def _require_unchanged(configs: dict[str, Config], contents: Contents) -> None:
     counted = {split: rows for split, rows in contents.statistics.splits().items() if rows}
     for name in ("all", "metadata"):
         if {split: size.rows for split, size in configs[name].splits.items()} != counted:
-            folder = next(iter(contents.shards)).parent.parent
-            raise UserError(f"{folder}: was changed while it was read; wait for who writes there")
+            raw = next(iter(contents.shards)).parent.parent
+            raise UserError(f"{raw}: was changed while it was read; wait for who writes there")
 
 
 def _is_current(out: Path, info: BuildInfo, recipe: BuildRecipe) -> bool:
@@ -142,9 +153,9 @@ def _is_current(out: Path, info: BuildInfo, recipe: BuildRecipe) -> bool:
     return (out / "recipe.toml").read_text(encoding="utf-8") == recipe_toml(recipe)
 
 
-def write_parquet(folder: Path, labels: dict[str, list[str]], parts: dict[str, list[Path]]) -> dict[str, Config]:
+def write_parquet(place: Path, labels: dict[str, list[str]], parts: dict[str, list[Path]]) -> dict[str, Config]:
     """Write the Parquet files, several attributes at a time; returns what the card says of every config."""
-    files = ReleaseWriter(folder, labels)
+    files = ReleaseWriter(place, labels)
     with (
         progress_bar(total=sum(map(len, parts.values())), desc="release", unit="shard") as bar,
         ThreadPoolExecutor(THREADS) as pool,
@@ -167,8 +178,7 @@ def write_parquet(folder: Path, labels: dict[str, list[str]], parts: dict[str, l
 
 def _swap(new: Path, out: Path) -> None:
     """Put the new release in the old one's place. A crash in between leaves both whole, under names of ours."""
-    old = out.parent / f".{out.name}.old"
-    shutil.rmtree(old, ignore_errors=True)
+    _, old = folder.beside(out)
     if out.exists():
         out.rename(old)
     new.rename(out)

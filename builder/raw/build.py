@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
@@ -18,11 +20,14 @@ from builder.raw import notes, shard_writer
 from builder.raw.layout import ASKED, DECIDED, LOCK, RECEIPT, RECIPE, SEARCHED, SHARDS, is_folder
 from builder.raw.lines import ShardLines
 from builder.raw.notes import Asked, Decided, Searched
-from builder.raw.receipts import Damaged, Receipt, accounted, is_done, receipt, require_sound
+from builder.raw.receipts import Damaged, Receipt, accounted, is_done, receipt, reopened, require_sound
 from builder.raw.recipe import BuildRecipe
 from builder.raw.rows import Rules
 from builder.raw.shard_writer import ShardWriter
 from builder.spec.spec import Spec
+
+READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
+"""What opening a file to write ends in on media that are read-only, or another user's."""
 
 
 class RawBuild:
@@ -128,6 +133,19 @@ class RawBuild:
         """Held while the whole folder is read, or pictures are taken back."""
         return FileLock(self.folder / LOCK)
 
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Hold the lock, but where nothing can be written to the folder: there it can only be read."""
+        try:
+            held = self.lock().acquire()
+        except OSError as error:
+            if error.errno not in READ_ONLY:
+                raise
+            yield
+            return
+        with held:
+            yield
+
     def shard_folder(self, shard: Shard) -> Path:
         """Return where a shard lies."""
         return self.folder / SHARDS / shard.name
@@ -179,6 +197,14 @@ class RawBuild:
     def shards(self) -> dict[str, Shard]:
         """Every shard of the plan, by name."""
         return {shard.name: shard for shard in self.plan.shards}
+
+    def require_done(self, finished: Finished, plan: Plan | None) -> None:
+        """Raise Reopened where something of a plan is not among finished shards."""
+        if plan is None:
+            return
+        for shard in plan.shards:
+            if self.shard_folder(shard) not in finished or not self.is_done(plan, shard):
+                raise reopened(self.shard_folder(shard))
 
     def strangers(self) -> list[Path]:
         """Return what is named like a shard and is none of the plan's, such as a copy of one, or is a link."""

@@ -30,6 +30,11 @@ class Reopened(Damaged):
     """A finished shard to which another process has just begun to add pictures."""
 
 
+def reopened(folder: Path) -> Reopened:
+    """Return the error of a shard that was finished, or should be."""
+    return Reopened(f"{folder}: another process is writing here; wait for it, then run again", folder)
+
+
 class Receipt(Document):
     """What receipt.json says: how many lines there are, which ids were asked for and which of them given up, the bytes
     of all pictures, the digests of both files of lines, and by which recipe and versions they were made.
@@ -100,7 +105,7 @@ def require_sound(folder: Path) -> Receipt:
     """
     facts = receipt(folder)
     if facts is None:
-        raise Reopened(f"{folder}: another process is writing here; wait for it, then run again", folder)
+        raise reopened(folder)
     for path in misplaced(folder):
         raise Damaged(f"{path}: is a link, or of another kind than it should be", folder)
     try:

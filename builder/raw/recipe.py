@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from builder.common import documents
 from builder.models.identity import CheckVersion, ModelId, Source
 from builder.spec.spec import Spec, fingerprint, spec_of
 
@@ -72,7 +73,7 @@ class BuildRecipe:
         Raises ValueError for any other text, and for one that was edited: what it says gives another fingerprint then.
         """
         try:
-            document = json.loads(text)
+            document = documents.parse(text.encode())
             tomllib.loads(document["toml"])
             recipe = cls(
                 spec=spec_of(document),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from datasets import Features
 
 from agfd30k import SPLITS
 from builder.checks.duplicates import numbers, pairs
+from builder.common import documents
 from builder.common.errors import UserError
 from builder.dataset.build_info import BuildInfo
 from builder.dataset.folder import Release
@@ -152,7 +152,7 @@ def calibration(folder: Path) -> dict[str, dict[str, Any]]:
     if not path.exists():
         return {}
     with naming(path):
-        rows = json.loads(path.read_text(encoding="utf-8"))["features"]
+        rows = documents.read(path)["features"]
         return {str(row["feature"]): _precision(row) for row in rows if row["precision"] is not None}
 
 

@@ -235,7 +235,7 @@ def test_an_old_release_is_replaced_only_by_a_whole_one(raw_folder, tmp_path):
         packing.pack(RawBuild.open(raw_folder), out, anew=True)
     assert "\n" not in str(error.value) and content(out) == before
     lost.unlink()
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match="is not there"):
         packing.pack(RawBuild.open(raw_folder), out, anew=True)
     assert content(out) == before
 
