@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from builder.dataset.folder import Release
 from builder.linting import card, files, parquet
+from builder.linting.secrets import masked
 
 UNREADABLE = (OSError, pa.ArrowException, ValueError, LookupError, TypeError, AttributeError, NotImplementedError)
 """What reading a damaged file, or a card of another shape, can end in."""
@@ -21,6 +22,8 @@ DATA_RULES = (
     *[card.configs, parquet.counts, parquet.schema],
     *[parquet.row_groups, parquet.secrets],
 )
+OF_ROWS = {"rows", "pictures"}
+"""Rules that name rows by their ids, in which a secret may stand too."""
 NOTES = (parquet.pages, parquet.first_rows)
 """Rules that a release of large pictures or long prompts may break: the viewer shows less of it, and all loads."""
 
@@ -81,6 +84,7 @@ def _of_data(release: Release, thorough: bool, incomplete: bool) -> Iterator[Fau
 def _found(name: str, rule: Callable[..., Iterable[str]], *arguments: object) -> Iterator[Fault]:
     try:
         for text in rule(*arguments):
-            yield Fault(name, text)
+            yield Fault(name, masked(text, digests=name not in OF_ROWS))
     except UNREADABLE as error:
-        yield Fault(name, f"cannot be checked: {' '.join(str(error).split())[:200] or type(error).__name__}")
+        says = masked(" ".join(str(error).split()), digests=name not in OF_ROWS)
+        yield Fault(name, f"cannot be checked: {says[:200] or type(error).__name__}")

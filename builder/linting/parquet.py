@@ -22,7 +22,7 @@ from agfd30k import SPLITS
 from builder import preview
 from builder.common.progress import progress_bar
 from builder.dataset.folder import Release
-from builder.linting.files import SECRETS
+from builder.linting.secrets import ANCHORS, DIGEST, kind_of
 from builder.raw.provenance import SOURCE_TYPE
 from builder.raw.shard_writer import FORMATS
 
@@ -35,6 +35,8 @@ MOST_COLUMNS, MOST_NAME = 1000, 500
 """Source: dataset-viewer, FIRST_ROWS_COLUMNS_MAX_NUMBER; libcommon constants, MAX_COLUMN_NAME_LENGTH."""
 PAGE = 100
 """Rows of a page of the viewer. Source: dataset-viewer, libcommon constants, MAX_NUM_ROWS_PER_PAGE."""
+DIGESTS = {f"the column {name}" for name in ("sha256", "model_revision", "safety_checker", "checks.hash")}
+"""Where digests and commits belong."""
 GROUPS_SAMPLED, PICTURES_SAMPLED, PICTURES_AT_ONCE = 16, 4, 10
 
 
@@ -187,18 +189,53 @@ def _naming(name: str) -> Iterator[None]:
 
 
 def secrets(release: Release) -> Iterator[str]:
-    """No prompt or other text of a row looks like a secret."""
+    """No text of a row, of whatever column, looks like a secret, nor one that a file keeps beside its rows.
+
+    The strings themselves are not shown.
+    """
     for name in release.parquet:
-        if name.startswith("metadata/"):
-            file = pq.ParquetFile(release.folder / name)
-            suspicious = dict.fromkeys(field.name for field in file.schema_arrow if pa.types.is_string(field.type))
-            with _naming(name):
-                for batch in file.iter_batches(5000, columns=list(suspicious)):
-                    for column in suspicious:
-                        matches = pc.match_substring_regex(batch.column(column), SECRETS.pattern)
-                        suspicious[column] = suspicious[column] or pc.any(matches).as_py()
-            for column in (column for column, is_suspicious in suspicious.items() if is_suspicious):
-                yield f"{name}: the column {column} holds what looks like an access token or a key"
+        with _naming(name), pq.ParquetFile(release.folder / name) as file:
+            kinds = {column: kind for column, kind in _beside_rows(file) if kind}
+            for batch in file.iter_batches(5000, columns=_texts(file)):
+                for column, values in _flat(batch):
+                    if column not in kinds and (kind := _secret(values, column in DIGESTS)):
+                        kinds[column] = kind
+        for column, kind in kinds.items():
+            yield f"{name}: {column} holds what looks like an access token, a key or a password ({kind})"
+
+
+def _beside_rows(file: pq.ParquetFile) -> Iterator[tuple[str, str | None]]:
+    """Yield the file's own notes, such as the names of labels, with the kind of secret that they seem to hold."""
+    for key, value in (file.metadata.metadata or {}).items():
+        if key != b"ARROW:schema":  # the schema again, as bytes
+            yield f"the note {key.decode(errors='replace')}", kind_of(value.decode("utf-8", "replace"))
+
+
+def _texts(file: pq.ParquetFile) -> list[str]:
+    """Return the columns that hold text, those within structs and lists as well."""
+    columns = (file.schema.column(number) for number in range(len(file.schema)))
+    return [column.path for column in columns if column.logical_type.type == "STRING"]
+
+
+def _flat(batch: pa.RecordBatch) -> Iterator[tuple[str, pa.Array]]:
+    """Yield every string array of a batch, with the name of its column, from within structs and lists."""
+    pending = list(zip((f"the column {name}" for name in batch.schema.names), batch.columns))
+    while pending:
+        column, values = pending.pop(0)
+        if pa.types.is_struct(values.type):
+            pending += zip((f"{column}.{field.name}" for field in values.type), values.flatten())
+        elif pa.types.is_list(values.type) or pa.types.is_large_list(values.type):
+            pending.append((column, values.flatten()))
+        else:
+            yield column, values
+
+
+def _secret(values: pa.Array, digests: bool) -> str | None:
+    """Return the kind of the first secret that some strings seem to hold, or None."""
+    values = pc.unique(values)
+    suspicious = pc.and_(pc.match_substring_regex(values, ANCHORS), pc.invert(pc.match_substring_regex(values, DIGEST)))
+    kinds = (kind_of(value, digests) for value in values.filter(suspicious).to_pylist())
+    return next(filter(None, kinds), None)
 
 
 def pictures(release: Release, thorough: bool = False) -> Iterator[str]:
