@@ -50,8 +50,9 @@ class BuildInfo:
     @classmethod
     def read(cls, release: Path) -> BuildInfo | None:
         """That of a release folder; None for any other folder."""
+        path = release / "README.md"
         try:
-            return cls.parse((release / "README.md").read_text(encoding="utf-8"))
+            return cls.parse(path.read_text(encoding="utf-8")) if path.is_file() else None
         except (OSError, UnicodeDecodeError):
             return None
 

@@ -47,6 +47,10 @@ def check(
     A preview is a fault unless allowed, and so is a feature with fewer pictures than the table wants; a preview that is
     allowed may be incomplete.
     """
+    odd = list(_found("plain", files.plain, release))
+    yield from odd
+    if odd:
+        return
     for rule in FILE_RULES:
         yield from _found(rule.__name__, rule, release)
     if release.preview and not allow_preview:
