@@ -63,6 +63,16 @@ def lock(folder: Path, patience: float = 0) -> FileLock:
     return taken
 
 
+def is_locked(folder: Path) -> bool:
+    """Return True where another process is writing a shard at this moment."""
+    try:
+        if folder.exists():
+            lock(folder).release()
+    except Locked:
+        return True
+    return False
+
+
 class ShardWriter:
     """One shard, locked and recovered. Use it as a context manager; `commit` batches, then `finish`.
 
