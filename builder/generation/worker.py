@@ -6,7 +6,6 @@ There is no collective in here: ranks meet in the files alone, and whoever has n
 from __future__ import annotations
 
 import itertools
-import os
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -15,12 +14,10 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import agfd30k
 from builder.checks import loading
-from builder.checks.suite import Outcome
 from builder.generation import deduplication
 from builder.generation.batches import Opened, Try, Work
 from builder.generation.build_models import BuildModels
@@ -28,21 +25,21 @@ from builder.generation.config import GenerateConfig
 from builder.generation.pace import Pace
 from builder.generation.process import Interrupted, Rank, Stop
 from builder.generation.progress import Holdup, Progress
+from builder.generation.settling import settle
 from builder.plan.plan import Shard
 from builder.plan.sample import Result
-from builder.raw.build import RawBuild, read_recipe
+from builder.raw.build import RawBuild
 from builder.raw.layout import REJECTED
+from builder.raw.ownership import read_recipe
 from builder.raw.receipts import Reopened
 from builder.raw.recipe import BuildRecipe, Settings
 from builder.raw.row_count import RowCount
-from builder.raw.rows import rejection
-from builder.raw.shard_writer import Locked, ShardWriter, lock
+from builder.raw.shard_writer import Locked, ShardWriter, is_locked
 
 if TYPE_CHECKING:
     from builder.models.pipeline import Pipeline
 
 LIBRARIES = ("torch", "diffusers", "transformers", "accelerate", "datasets", "pillow", "numpy")
-THREADS = min(8, os.cpu_count() or 1)
 PAUSE = 1.0
 """Seconds between two looks at what other processes are writing."""
 
@@ -143,7 +140,7 @@ class Run:
 
     def others_write(self) -> bool:
         """Return True where another process is writing in this folder, whatever it was asked for."""
-        return any(map(_is_locked, agfd30k.shards(self.raw.folder)))
+        return any(map(is_locked, agfd30k.shards(self.raw.folder)))
 
     def _progress(self) -> Progress:
         rows, rejected, shards = RowCount(self.config.raw), RowCount(self.config.raw, REJECTED), self.plan.shards
@@ -173,7 +170,7 @@ class Run:
         """Wait while other processes are writing all that is left; returns True when everything is done."""
         left = self._left()
         with self.stop.at_once(), self.progress.during("waiting for other processes", Holdup(left, self.raw)):
-            while left and all(_is_locked(self.raw.shard_folder(shard)) for shard in left):
+            while left and all(is_locked(self.raw.shard_folder(shard)) for shard in left):
                 time.sleep(PAUSE)
                 left[:] = [shard for shard in left if not self._is_done(shard)]
         return not left and not self._left()
@@ -233,32 +230,9 @@ class Run:
 
     def _settle(self, work: Work, tries: list[Try], results: list[Result]) -> None:
         """The rest of a batch: check what was made, write what is kept, and commit, shard by shard."""
-        with ThreadPoolExecutor(THREADS) as pool:
-            outcomes = self._check(pool, results)
-            lines = list(pool.map(self._line, tries, results, outcomes))
-        for opened in {id(each.opened): each.opened for each in tries}.values():
-            own = [(line, outcome) for each, line, outcome in zip(tries, lines, outcomes) if each.opened is opened]
-            kept = [line for line, outcome in own if not outcome.reason]
-            opened.writer.commit(kept, [line for line, outcome in own if outcome.reason])
+        settle(self.checks, tries, results)
         work.settled(tries)
         self.progress.batch()
-
-    def _check(self, pool: ThreadPoolExecutor, results: list[Result]) -> list[Outcome]:
-        """Return what the checks say of each result; where there is no picture the reason is known already."""
-        pictures = [result for result in results if result.image]
-        samples, images = [result.attempt.sample for result in pictures], [result.image for result in pictures]
-        outcomes = list(pool.map(self.checks.look, samples, images))
-        self.checks.read(samples, images, outcomes)
-        of_pictures = iter(outcomes)
-        return [next(of_pictures) if result.image else Outcome(result.reason or "") for result in results]
-
-    def _line(self, each: Try, result: Result, outcome: Outcome) -> dict[str, Any]:
-        """Return the line to commit: a row, its picture being in its place, or a rejected try."""
-        if outcome.reason:
-            return rejection(each.attempt, outcome.reason, outcome.detail, outcome.checks)
-        if self.pipeline is None or result.image is None:
-            raise ValueError(f"{each.attempt.sample.id}: neither a picture nor a reason why there is none")
-        return each.opened.writer.write_picture(each.attempt, result.image, outcome.verified, outcome.checks)
 
     def _load(self) -> Pipeline:
         """Load the checks' models and the model, downloaded where they are not here yet."""
@@ -269,13 +243,3 @@ class Run:
             options = {"safety_checker": models.safety_checker, "vae": models.vae}
             self.pipeline = self.load(models.model, spec.recipe, device, **options)
         return self.pipeline
-
-
-def _is_locked(shard: Path) -> bool:
-    """Return True where another process is writing a shard at this moment."""
-    try:
-        if shard.exists():
-            lock(shard).release()
-    except Locked:
-        return True
-    return False

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -14,12 +13,12 @@ from filelock import FileLock
 
 import agfd30k
 from builder.common.errors import UserError
-from builder.common.files import atomic, sync_folder
 from builder.plan.plan import Plan, Shard
-from builder.raw import notes, shard_writer
+from builder.raw import notes, ownership
 from builder.raw.layout import ASKED, DECIDED, LOCK, RECEIPT, RECIPE, SEARCHED, SHARDS, is_folder
 from builder.raw.lines import ShardLines
 from builder.raw.notes import Asked, Decided, Searched
+from builder.raw.ownership import read_recipe
 from builder.raw.receipts import Damaged, Receipt, accounted, is_done, receipt, reopened, require_sound
 from builder.raw.recipe import BuildRecipe
 from builder.raw.rows import Rules
@@ -55,25 +54,12 @@ class RawBuild:
         What changes no picture, the licence or a comment in the table, is taken over. A folder in which another recipe
         has made nothing yet becomes this one's.
         """
-        _require_checked(folder, recipe)
-        folder.mkdir(parents=True, exist_ok=True)
-        with _recipe_lock(folder):
-            for name in (RECIPE, ASKED):
-                for torn in folder.glob(f".{name}.*.tmp"):
-                    torn.unlink(missing_ok=True)
-            there = _require_free(folder, recipe)
-            if there is not None and there.fingerprint != recipe.fingerprint:
-                _clear(folder)
-            if there is None or there.document() != recipe.document():
-                with atomic(folder / RECIPE) as file:
-                    file.write(str(recipe).encode())
-                for parent in (folder, folder.absolute().parent):
-                    sync_folder(parent)
+        ownership.take(folder, recipe)
         return cls(folder, recipe)
 
     def require_free(self) -> None:
         """Raise UserError where the folder is another build's, or holds anything else."""
-        _require_free(self.folder, self.recipe)
+        ownership.require_free(self.folder, self.recipe)
 
     @property
     def spec(self) -> Spec:
@@ -102,7 +88,7 @@ class RawBuild:
 
     def note_asked(self, plan: Plan) -> None:
         """Remember what the latest run was asked to make."""
-        with _recipe_lock(self.folder):
+        with ownership.lock(self.folder):
             notes.write(self.folder / ASKED, only=list(plan.only), scale=plan.scale, limit=plan.limit)
 
     @property
@@ -254,69 +240,3 @@ class Finished(dict[Path, Receipt]):
         """One digest of all that they hold."""
         lines = "".join(f"{folder.name} {facts.sha256}\n" for folder, facts in self.items())
         return f"sha256:{hashlib.sha256(lines.encode()).hexdigest()}"
-
-
-def read_recipe(folder: Path) -> BuildRecipe | None:
-    """Return the recipe of a raw folder, None where there is none yet. Raises UserError for one that is damaged, or
-    of pictures that no safety checker has to pass.
-    """
-    try:
-        recipe = BuildRecipe.parse((folder / RECIPE).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except ValueError:
-        raise UserError(
-            f"{folder / RECIPE}: damaged, edited, or of another version; restore it, or choose another folder "
-            "with --raw"
-        ) from None
-    _require_checked(folder, recipe)
-    return recipe
-
-
-def _require_checked(folder: Path, recipe: BuildRecipe) -> None:
-    if not recipe.is_checked:
-        raise UserError(
-            f"{folder / RECIPE}: names no safety checker, and only the preview's drawings do without one; make these "
-            "pictures again in another folder (--raw)"
-        )
-
-
-def _require_free(folder: Path, recipe: BuildRecipe) -> BuildRecipe | None:
-    """Return the recipe of a folder that this recipe may use, None where it has none yet.
-
-    Raises UserError for a folder that holds something else, or anything that another recipe made.
-    """
-    # Looked at before the recipe is: another process may begin this very build in between.
-    names = [path.name for path in folder.iterdir() if not path.name.startswith(".")] if folder.exists() else []
-    there = read_recipe(folder)
-    if there is None and SHARDS in names:
-        raise UserError(f"{folder}: has shards but no {RECIPE}; restore it, or choose another folder with --raw")
-    if there is None and names:
-        raise UserError(f"{folder}: is not empty ({min(names)}) and no raw build; choose another folder with --raw")
-    if there is not None and there.fingerprint != recipe.fingerprint and not _is_untouched(folder):
-        differences = "; ".join(there.differences(recipe)) or "the fingerprint"
-        raise UserError(f"{folder} was made by another recipe ({differences}): choose another folder with --raw")
-    return there
-
-
-def _is_untouched(folder: Path) -> bool:
-    """Return True where nothing was made yet: no shard has a picture or a line, and nobody is writing one."""
-    if any(path.is_file() and path.stat().st_size for path in (folder / SHARDS).rglob("*")):
-        return False
-    try:
-        for shard in agfd30k.shards(folder):
-            shard_writer.lock(shard).release()
-    except shard_writer.Locked:
-        return False
-    return True
-
-
-def _clear(folder: Path) -> None:
-    """Remove the empty shards of a folder in which nothing was made."""
-    if (folder / SHARDS).exists():
-        shutil.rmtree(folder / SHARDS)
-
-
-def _recipe_lock(folder: Path) -> FileLock:
-    """Held while it is settled whose folder this is, and what it was asked for."""
-    return FileLock(folder / ".recipe.lock")

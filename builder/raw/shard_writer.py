@@ -29,7 +29,7 @@ from builder.plan.sample import Attempt, Sample
 from builder.raw import provenance
 from builder.raw.layout import IMAGES, RECEIPT, REJECTED, ROWS, misplaced
 from builder.raw.lines import Fault, Lines, ShardLines
-from builder.raw.receipts import Damaged, Receipt
+from builder.raw.receipts import Damaged, Receipt, require_sound
 from builder.raw.rows import Rules, measured, picture_fault, planned
 
 LOCK = ".lock"
@@ -63,6 +63,16 @@ def lock(folder: Path, patience: float = 0) -> FileLock:
     return taken
 
 
+def is_locked(folder: Path) -> bool:
+    """Return True where another process is writing a shard at this moment."""
+    try:
+        if folder.exists():
+            lock(folder).release()
+    except Locked:
+        return True
+    return False
+
+
 class ShardWriter:
     """One shard, locked and recovered. Use it as a context manager; `commit` batches, then `finish`.
 
@@ -82,9 +92,8 @@ class ShardWriter:
 
     def __enter__(self) -> ShardWriter:
         self._require_own()
-        (self.folder / IMAGES).mkdir(parents=True, exist_ok=True)
-        for folder in (self.folder, self.folder.parent):
-            sync_folder(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        sync_folder(self.folder.parent)
         self.lock = lock(self.folder, self.patience)
         try:
             if self.is_done():
@@ -157,8 +166,13 @@ class ShardWriter:
             raise Damaged(f"{path}: is a link, or of another kind than it should be", self.folder)
 
     def _recover(self) -> None:
-        """Go back to what is committed: cut a torn last line, forget files that never got their name."""
+        """Go back to what is committed: cut a torn last line, forget files that never got their name.
+
+        Of a shard that was finished nothing can be torn: whatever is not as its receipt says is damage.
+        """
         self._require_own()
+        if (self.folder / RECEIPT).exists():
+            require_sound(self.folder)
         for torn in (*self.folder.glob(".*.tmp"), *(self.folder / IMAGES).glob(".*.tmp")):
             torn.unlink(missing_ok=True)
         lines = ShardLines.of(self.folder, self.rules)
@@ -166,6 +180,7 @@ class ShardWriter:
         faults = [*lines.faults, *(Fault(lines.rows.path, number, fault) for number, fault in lost.items() if fault)]
         if faults:
             raise Damaged(str(faults[0]), self.folder)
+        (self.folder / IMAGES).mkdir(exist_ok=True)  # not before: a finished shard that has lost it must not look whole
         for part in (lines.rejected, lines.rows):
             _end_lines(part)
         self.rows, self.rejected = list(lines.rows.rows.values()), list(lines.rejected.rows.values())

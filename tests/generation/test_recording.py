@@ -3,7 +3,7 @@
 import pytest
 
 from builder.common.errors import UserError
-from builder.raw.build import read_recipe
+from builder.raw.ownership import read_recipe
 from tests.fixtures import standin
 from tests.fixtures.inside import build
 

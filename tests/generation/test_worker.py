@@ -10,14 +10,19 @@ import struct
 import subprocess
 import sys
 import termios
+import threading
 import time
 
 import pytest
 
-from builder import verify
+import agfd30k
+from builder import release, verify
 from builder.generate import main as generate
+from builder.generation.worker import Run
 from builder.spec import table
 from tests.experiments.kill import MARK, SMALL, STANDIN, content, end, finish, lines, start, tries, wait_for_tries
+from tests.fixtures import builds, standin
+from tests.fixtures.inside import build
 
 pytestmark = pytest.mark.process
 PLAIN = [sys.executable, str(STANDIN)]
@@ -248,6 +253,58 @@ def test_two_runs_in_one_folder_share_it_and_whoever_ends_last_releases(calm, tm
     assert [process.wait() for process in runs] == [0, 0]
     assert all(count == 1 for count in tries(tmp_path).values())
     assert content(tmp_path) == content(calm)
+
+
+def test_sigterm_at_the_start_ends_in_a_line(tmp_path):
+    """While models are looked for and downloaded nothing can be lost, and a job's log tells why it ended."""
+    code = (
+        "import os, signal, sys; import builder.generate\n"
+        "from builder.generation import build_models, worker\n"
+        "worker.Run.fetch = lambda run: os.kill(os.getpid(), signal.SIGTERM)\n"
+        f"sys.exit(sys.modules['builder.generate'].main({SMALL}))"
+    )
+    done = run(tmp_path, command=[sys.executable, "-c", code])
+    assert done.returncode == 128 + signal.SIGTERM
+    last = "generate: stopped; what was made is safe: run the same command again to go on"
+    assert done.stderr.splitlines()[-1] == last
+
+
+def test_a_finished_shard_without_its_pictures_is_not_done(calm, tmp_path):
+    """Neither a run nor a release takes it for complete; --repair and the next run make it again."""
+    shutil.copytree(calm, tmp_path, dirs_exist_ok=True)
+    shard = tmp_path / "agfd30k-raw/shards/occlusion-00001"
+    shutil.rmtree(shard / "images")
+    assert "its picture" in one_line(run(tmp_path, *SMALL))
+    raw, out = str(tmp_path / "agfd30k-raw"), str(tmp_path / "agfd30k")
+    assert release.main(["--raw", raw, "--out", out]) == 2
+    assert verify.main([raw]) == 1
+    assert verify.main([raw, "--repair"]) == 0
+    assert run(tmp_path, *SMALL).returncode == 0
+    shutil.rmtree(shard / "faulty")
+    assert content(tmp_path) == content(calm)
+
+
+def test_a_shard_that_others_have_opened_again_is_waited_for(tmp_path, monkeypatch, capsys):
+    """Status 0 means that what was asked is in the release: not that it was there a moment ago."""
+    command = sys.modules["builder.generate"]
+    own, opened = Run.run, []
+
+    def run_and_reopen(run):
+        """Another process opens a finished shard for choices of its own just after this one is done."""
+        ended = own(run)
+        if not opened:
+            opened.append(run.raw.writer(run.plan, run.plan.shards[0]).__enter__())
+            threading.Timer(1, lambda: (opened[0].finish(run.raw.fingerprint, {}, ""), opened[0].__exit__())).start()
+        return ended
+
+    monkeypatch.setattr(Run, "run", run_and_reopen)
+    monkeypatch.setattr(command, "RETRY", 0.2)
+
+    build(tmp_path, *SMALL, "--spec", str(builds.small_table()), load=standin.StandIn, checks=standin.checks)
+    with open(tmp_path / "agfd30k/README.md") as card:
+        assert "72" in card.read()
+    rows = agfd30k.load_dataset("metadata", data_dir=tmp_path / "agfd30k", cache_dir=tmp_path / "cache")
+    assert sum(map(len, rows.values())) == 72
 
 
 def test_a_second_ctrl_c_ends_the_run_at_once(calm, tmp_path):

@@ -20,6 +20,7 @@ from builder.common.files import sha256
 from builder.generation import deduplication
 from builder.plan.plan import Plan
 from builder.raw.build import RawBuild
+from builder.raw.receipts import Damaged
 from tests.fixtures.builds import write_raw, write_shard
 
 SCALE = 0.02
@@ -344,6 +345,20 @@ def test_a_whole_last_line_that_does_not_fit_is_a_fault_and_not_cut(open_build, 
     path = shard_of(open_build) / "metadata.jsonl"
     path.write_bytes(path.read_bytes().rstrip(b"\n"))
     mended(open_build, sound, capsys, "`seed` is 7")
+
+
+@pytest.mark.parametrize("name", ["metadata.jsonl", "rejected.jsonl", "images"])
+def test_nothing_of_a_finished_shard_is_removed_because_something_is_missing(build, sound, capsys, name):
+    """A run that would make it again says so first; --repair keeps the pictures."""
+    path = shard_of(build) / name
+    shutil.rmtree(path) if name == "images" else path.write_bytes(path.read_bytes()[:-100])
+    before = {picture: picture.read_bytes() for picture in (shard_of(build)).rglob("*.png")}
+    for _ in range(2):
+        with pytest.raises(Damaged, match="agfd30k verify"):
+            write_shard(build, plan_of(build), plan_of(build).shards[0])
+    assert {picture: picture.read_bytes() for picture in before} == before
+    assert name != "images" or not RawBuild.open(build).is_done(plan_of(build), plan_of(build).shards[0])
+    mended(build, sound, capsys, "base-00000")
 
 
 # Receipts.

@@ -11,8 +11,9 @@ from builder.common.errors import UserError
 from builder.dataset import packing
 from builder.models.identity import ModelId, Source
 from builder.plan.plan import Plan
-from builder.raw import build as raw_build
-from builder.raw.build import RawBuild, read_recipe
+from builder.raw import ownership
+from builder.raw.build import RawBuild
+from builder.raw.ownership import read_recipe
 from builder.raw.recipe import BuildRecipe
 from builder.raw.row_count import RowCount
 from builder.raw.shard_writer import lock
@@ -60,7 +61,7 @@ def test_a_folder_that_another_process_begins_at_this_moment_is_ours(tmp_path, m
         (folder / "shards").mkdir()
         (folder / "recipe.json").touch()
 
-    monkeypatch.setattr(raw_build, "read_recipe", just_before)
+    monkeypatch.setattr(ownership, "read_recipe", just_before)
     RawBuild(tmp_path, recipe_of(SPEC)).require_free()
 
 

@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from agfd30k import CHECKS
 from builder.checks.suite import Outcome
 from builder.plan.plan import Plan
 from builder.raw.receipts import Damaged, is_done, receipt
-from builder.raw.rows import KEYS, Rules, rejection
+from builder.raw.rows import KEYS, Measured, Rules, rejection
 from builder.raw.shard_writer import Locked, ShardWriter, encode
 from builder.spec import table
 from tests.fixtures.builds import made_by, picture_of, write_shard
@@ -72,6 +73,34 @@ def test_zeros_at_the_end_of_a_file_are_a_torn_end(tmp_path):
     path.write_bytes(path.read_bytes() + b"\0" * 500)
     with opened(tmp_path) as writer:
         assert len(writer.rows) == rows
+
+
+def test_a_measurement_that_is_no_number_was_not_measured(tmp_path):
+    """A model's NaN goes into no line: the writer reads what it has written."""
+    checks = Outcome().checks | {"attribute_score": float("nan"), "sharpness": float("inf"), "noise": 0.5}
+    with opened(tmp_path) as writer:
+        first, second = writer.pending(PLAN.asked(SHARD))[:2]
+        row = writer.write_picture(first, picture_of(first.seed), None, checks)
+        writer.commit([row], [rejection(second, "refused", checks=checks)])
+    with opened(tmp_path) as writer:
+        for line in (*writer.rows, *writer.rejected):
+            measured = [line["checks"][name] for name in ("attribute_score", "sharpness", "noise")]
+            assert measured == [None, None, 0.5]
+
+
+def test_every_row_has_a_hash_where_duplicates_are_looked_for(tmp_path):
+    """And needs none in a build without that check."""
+    write_shard(tmp_path, PLAN, SHARD, batches=1, finish=False)
+    with opened(tmp_path):
+        pass
+    rules = Rules(PLAN.whole(SHARD), PLAN, "png", made_by(tmp_path), is_hashed=True)
+    with pytest.raises(Damaged, match="has no hash"), ShardWriter(tmp_path / "shards" / SHARD.name, rules):
+        pass
+
+
+def test_what_checks_measure_is_what_rows_hold():
+    """The model of the column and the schema that is released have the same keys."""
+    assert list(Measured.model_fields) == list(CHECKS)
 
 
 def test_a_rejected_try_is_not_made_again_but_followed_by_the_next(tmp_path):
