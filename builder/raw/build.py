@@ -173,8 +173,8 @@ class RawBuild:
         """Return the lines of a finished shard of the plan. Raises Damaged where one is not sound."""
         facts, rules = require_sound(folder), self.rules(self.shards[folder.name])
         lines = ShardLines.of(folder, rules)
-        if lines.faults:
-            raise Damaged(str(lines.faults[0]), folder)
+        if faults := lines.faults or lines.lost:
+            raise Damaged(str(faults[0]), folder)
         if accounted(lines.made, lines.tries, rules) != (facts.asked, facts.unfilled):
             raise Damaged(f"{folder / RECEIPT}: not what the lines say", folder)
         return lines

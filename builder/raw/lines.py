@@ -15,7 +15,7 @@ from typing import Any
 
 from builder.common.documents import Malformed, parse
 from builder.raw.layout import RECEIPT, REJECTED, ROWS, is_file
-from builder.raw.rows import DUPLICATE, NEAR_DUPLICATE, Rules
+from builder.raw.rows import DUPLICATE, NEAR_DUPLICATE, Rules, picture_fault
 
 
 @dataclass(frozen=True)
@@ -113,6 +113,12 @@ class ShardLines:
     def faults(self) -> list[Fault]:
         """Everything that is wrong, in the order of the lines."""
         return [fault for part in (self.rejected, self.rows) for fault in sorted(part.faults, key=lambda f: f.number)]
+
+    @property
+    def lost(self) -> list[Fault]:
+        """The sound rows whose pictures are not there, or are no files."""
+        missing = {number: picture_fault(self.rows.path.parent, row) for number, row in self.rows.rows.items()}
+        return [Fault(self.rows.path, number, text) for number, text in missing.items() if text]
 
     def _settle(self) -> None:
         """Drop what stands twice, and what lacks the tries before it."""

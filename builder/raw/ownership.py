@@ -19,8 +19,11 @@ def read_recipe(folder: Path) -> BuildRecipe | None:
     """Return the recipe of a raw folder, None where there is none yet. Raises UserError for one that is damaged, or
     of pictures that no safety checker has to pass.
     """
+    path = folder / RECIPE
     try:
-        recipe = BuildRecipe.parse((folder / RECIPE).read_text(encoding="utf-8"))
+        if path.exists() and not path.is_file():
+            raise ValueError(f"{path}: no file")
+        recipe = BuildRecipe.parse(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     except ValueError:

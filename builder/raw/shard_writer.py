@@ -28,9 +28,9 @@ from builder.common.files import atomic, sync, sync_folder
 from builder.plan.sample import Attempt, Sample
 from builder.raw import provenance
 from builder.raw.layout import IMAGES, RECEIPT, REJECTED, ROWS, misplaced
-from builder.raw.lines import Fault, Lines, ShardLines
+from builder.raw.lines import Lines, ShardLines
 from builder.raw.receipts import Damaged, Receipt, require_sound
-from builder.raw.rows import Rules, measured, picture_fault, planned
+from builder.raw.rows import Rules, measured, planned
 
 LOCK = ".lock"
 
@@ -176,9 +176,7 @@ class ShardWriter:
         for torn in (*self.folder.glob(".*.tmp"), *(self.folder / IMAGES).glob(".*.tmp")):
             torn.unlink(missing_ok=True)
         lines = ShardLines.of(self.folder, self.rules)
-        lost = {number: picture_fault(self.folder, row) for number, row in lines.rows.rows.items()}
-        faults = [*lines.faults, *(Fault(lines.rows.path, number, fault) for number, fault in lost.items() if fault)]
-        if faults:
+        if faults := [*lines.faults, *lines.lost]:
             raise Damaged(str(faults[0]), self.folder)
         (self.folder / IMAGES).mkdir(exist_ok=True)  # not before: a finished shard that has lost it must not look whole
         for part in (lines.rejected, lines.rows):
