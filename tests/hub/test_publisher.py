@@ -232,11 +232,10 @@ def test_it_loads(whole, tmp_path, python):
     assert json.loads(done.stdout) == {f"{config} {how}": counts[config] for config in counts for how in (0 > 1, 1 > 0)}
 
 
-@pytest.mark.process
 def test_once_more_sends_nothing(whole):
     hub, folder, _ = whole
     before = hub.commits(REPO)
-    run = upload_faults.upload(hub, folder, "--tag", "v1.0.0", "--public", patches=[NO_READBACK])
+    run = upload_here(hub, folder, "--tag", "v1.0.0", "--public")
     assert run.status == 0, run.errors
     assert not run.bytes_put and not any("/commit/" in record["path"] for record in run.requests)
     assert hub.commits(REPO) == before and "0 to send, 0 bytes" in run.errors
@@ -291,9 +290,8 @@ def test_a_first_upload_that_was_killed_between_commits_is_ours(publish, hub, re
     assert own_commits(hub, REPO)[-1]["added"][0] == "README.md"
 
 
-@pytest.mark.process
 def test_a_dry_run_asks_nothing_of_the_hub(hub, releases):
-    run = upload_faults.upload(hub, releases["tiny"], "--dry-run", token=None)
+    run = upload_here(hub, releases["tiny"], "--dry-run", token=None)
     assert run.status == 0 and hub.requests == []
     files = files_of(releases["tiny"])
     listed = re.findall(r"^ +([\d,]+)  (\S+)$", run.output, re.MULTILINE)
@@ -303,7 +301,6 @@ def test_a_dry_run_asks_nothing_of_the_hub(hub, releases):
     assert run.last_line == told
 
 
-@pytest.mark.process
 def test_thorough_decodes_what_the_sample_leaves_out(hub, releases, tmp_path):
     """A bit of the second picture is another one: the sample is spread over the file, and begins with the first."""
     folder = make_release(tmp_path, limit=24)
@@ -320,9 +317,9 @@ def test_thorough_decodes_what_the_sample_leaves_out(hub, releases, tmp_path):
         told = f"download_size: {info['download_size']}"
         changed = info["download_size"] + (path.stat().st_size - size) * (info["config_name"] != "metadata")
         card.write_text(card.read_text().replace(told, f"download_size: {changed}"))
-    sampled = upload_faults.upload(hub, folder, "--dry-run")
+    sampled = upload_here(hub, folder, "--dry-run")
     assert sampled.status == 0, sampled.errors
-    thorough = upload_faults.upload(hub, folder, "--dry-run", "--thorough")
+    thorough = upload_here(hub, folder, "--dry-run", "--thorough")
     said = f"pictures: {rows[1]['id']}: its picture is not the bytes that the row says"
     assert thorough.status == 2 and said in thorough.errors
     assert thorough.last_line == f"upload: {folder}: a fault, nothing was sent"
