@@ -5,8 +5,10 @@ VENV := .venv
 OLD := .venv-datasets3
 LAUNCH := $(VENV)/bin/accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no
 
-# A worker for every core; a worker that has nothing left takes tests from another.
-TEST := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -q -n auto --dist worksteal
+# A worker more than there are cores, since tests that start processes wait for them; who has nothing left takes tests
+# from another.
+WORKERS = $$(($$(getconf _NPROCESSORS_ONLN) + 1))
+TEST = OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -q -n $(WORKERS) --dist worksteal
 
 .PHONY: demo test quick slow network bench quality style docs
 

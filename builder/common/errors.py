@@ -7,6 +7,8 @@ from contextlib import contextmanager
 
 MOST = 300
 """Characters of a line that says what is wrong."""
+WORD, GAP = 40, "..."
+"""Characters that are left of a long word, and what stands where its middle was."""
 
 
 class UserError(Exception):
@@ -30,18 +32,28 @@ def one_line(what: str) -> Iterator[None]:
 
 
 def shortened(text: str, most: int = MOST) -> str:
-    """Return a text whose lines have at most so many characters: of a longer one the middle is left out.
+    """Return a text whose lines have at most so many characters.
 
-    Where something is, and what to do about it, are said at a line's beginning and end.
+    Of a longer one the longest words, which are paths and values, lose their middles; if that is not enough, the line
+    does: where something is, and what to do about it, are said at its beginning and end.
 
-    >>> shortened("recipe.json: " + "x" * 100 + "; remove it", most=30)
-    'recipe.json: x ... ; remove it'
+    >>> shortened("recipe.json: " + "x" * 100 + " is none; remove it", most=75)
+    'recipe.json: xxxxxxxxxxxxxxxxxxxx...xxxxxxxxxxxxxxxxxxxx is none; remove it'
     """
     return "\n".join(_short(line, most) for line in text.split("\n"))
 
 
 def _short(line: str, most: int) -> str:
-    if len(line) <= most:
-        return line
-    end = (most - 5) // 2
-    return f"{line[: most - 5 - end]} ... {line[-end:]}"
+    words = line.split(" ")
+    for place in sorted(range(len(words)), key=lambda place: -len(words[place])):
+        excess = len(" ".join(words)) - most
+        if excess <= 0 or len(words[place]) <= WORD:
+            break
+        words[place] = _cut(words[place], max(WORD, len(words[place]) - excess))
+    return _cut(" ".join(words), most)
+
+
+def _cut(text: str, most: int) -> str:
+    """Return a text without so much of its middle that the rest is short enough."""
+    end = (most - len(GAP)) // 2
+    return text if len(text) <= most else f"{text[: most - len(GAP) - end]}{GAP}{text[-end:]}"

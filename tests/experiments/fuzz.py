@@ -139,7 +139,9 @@ def receipt(path):
     """What a receipt says, but for what tells the time."""
     if not path.is_file():
         raise OSError(f"{path}: no file")
-    return json.dumps({**json.loads(path.read_bytes()), "finished": "", "versions": {}, "digest": ""}, sort_keys=True).encode()
+    return json.dumps(
+        {**json.loads(path.read_bytes()), "finished": "", "versions": {}, "digest": ""}, sort_keys=True
+    ).encode()
 
 
 class Model(standin.StandIn):
@@ -361,9 +363,7 @@ class Cycle:
         """Every sound row and its picture are in their place, or set aside; nothing outside the build has changed."""
         for shard, row in self.sound:
             kept = b"".join(
-                path.read_bytes()
-                for path in [shard / ROWS, *shard.glob("faulty/**/*.jsonl")]
-                if path.is_file()
+                path.read_bytes() for path in [shard / ROWS, *shard.glob("faulty/**/*.jsonl")] if path.is_file()
             )
             if row not in kept or not self._picture(shard, row):
                 self.mutation.fault("lost", f"{shard.name}: {json.loads(row)['id']}")

@@ -26,8 +26,10 @@ import time
 import uuid
 from collections import Counter
 from pathlib import Path
+from unittest import mock
 
 from builder import verify
+from tests.fixtures import inside, standin
 
 STANDIN = Path(__file__).parents[1] / "fixtures" / "standin.py"
 LAUNCH = {
@@ -49,6 +51,8 @@ STARTUP = 15.0
 """Seconds after its start within which a build is killed by `startup`."""
 LEFT = 10.0
 """Seconds after which no process of a killed build may be left."""
+TIMED = ("finished", "digest")
+"""What tells the time in a receipt: when, and the digest of all of it."""
 MARK = "STANDIN_MARK"
 """The variable by which the processes of a build are known."""
 
@@ -87,6 +91,14 @@ def finish(folder, ranks=1, arguments=BUILD):
     """Run a build to its end; its exit status must be 0."""
     process = start(folder, ranks, arguments=arguments)
     assert process.wait() == 0, (folder / "errors.log").read_text()
+
+
+def run_here(folder, *arguments):
+    """Run a build to its end in this process; returns what `subprocess.run` does."""
+    folder.mkdir(exist_ok=True)
+    log = {"STANDIN_LOG": str(folder / "tries.log")}
+    with mock.patch.dict(os.environ, log), contextlib.chdir(folder):
+        return inside.run(*standin.small(arguments), load=standin.StandIn, checks=standin.checks)
 
 
 def tries(folder):
@@ -155,13 +167,13 @@ def content(folder):
         if path.is_file() and not path.name.endswith("lock") and path.name != ".pace.json":
             data = path.read_bytes()
             if path.name == "receipt.json":
-                data = {key: value for key, value in json.loads(data).items() if key != "finished"}
+                data = {key: value for key, value in json.loads(data).items() if key not in TIMED}
             found[str(path.relative_to(folder))] = data
     return found
 
 
-def trial(folder, ranks, kills, rng, undisturbed):
-    """A build that is killed `kills` times: what it lost, doubled, tore and made again."""
+def trial(folder, ranks, kills, rng, undisturbed, finish=finish):
+    """A build that is killed `kills` times: what it lost, doubled, tore and made again. `finish` runs it to its end."""
     committed, seen, most_redone, lost, late = set(), 0, 0, 0, 0
     while seen < kills:
         killed, unsettled = kill(folder, ranks, rng, late=seen >= kills // 2)
@@ -211,19 +223,27 @@ def end(process, mark, number=signal.SIGKILL, whole=False):
     return left
 
 
-def startup(folder, ranks, whole, kills, rng, undisturbed):
-    """Builds that are killed while they start: how many left a process behind, or were not made good by the next."""
+def launch(folder, ranks):
+    """Run a small build; returns its exit status."""
+    return start(folder, ranks, arguments=SMALL).wait()
+
+
+def startup(folder, ranks, whole, kills, rng, undisturbed, seconds=STARTUP, launch=launch):
+    """Builds that are killed while they start: how many left a process behind, or were not made good by the next.
+
+    They are killed within so many `seconds`, spread over them; `launch` runs the next one.
+    """
     began = ended = orphans = 0
     statuses, same = Counter(), 0
     for number in range(kills):
         build, mark = folder / str(number), uuid.uuid4().hex
         process = start(build, ranks, delay=0.1, arguments=SMALL, **{MARK: mark})
-        time.sleep(rng.uniform(0, STARTUP))
+        time.sleep(rng.uniform(number, number + 1) * seconds / kills)
         ended += process.poll() is not None
         began += bool(tries(build))
         left = end(process, mark, whole=whole)
         orphans += len(left)
-        statuses[start(build, ranks, arguments=SMALL).wait()] += 1
+        statuses[launch(build, ranks)] += 1
         same += content(build) == undisturbed
         for pid in left:
             with contextlib.suppress(ProcessLookupError):

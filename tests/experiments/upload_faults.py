@@ -403,8 +403,8 @@ def allowed_again(folder):
     return sum(sizes[: branch.FILES_AT_ONCE])
 
 
-def trial(case, folder, releases, patches=()):
-    """Run a case: a row of the table, with what was found and whether it is right."""
+def trial(case, folder, releases, patches=(), upload=upload):
+    """Run a case: a row of the table, with what was found and whether it is right. `upload` runs the command."""
     with Hub(folder / "hub") as hub:
         holds = case.bring(hub) or (lambda: True)
         own = [SHORT_WAITS] * case.lasting + [SMALL_BUFFERS] * bool(case.stop)

@@ -4,30 +4,45 @@ import random
 
 import pytest
 
-from tests.experiments.kill import SMALL, content, finish, startup, trial
+from tests.experiments.kill import BUILD, SMALL, content, run_here, startup, trial
 
 pytestmark = pytest.mark.process
+
+
+def launch(folder, ranks):
+    """The next run, in this process: what is killed before it is started by the launcher."""
+    return run_here(folder, *SMALL).returncode
+
+
+def finish(folder, ranks=0):
+    assert run_here(folder, *BUILD).returncode == 0
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("undisturbed")
-    finish(folder, ranks=0)
+    finish(folder)
+    return content(folder)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("small")
+    assert launch(folder, 0) == 0
     return content(folder)
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_nothing_committed_is_lost_doubled_or_torn(tmp_path, undisturbed, ranks):
     """Killed and started again, a build ends as if nothing had happened, having redone at most a batch a rank."""
-    found = trial(tmp_path / "build", ranks, 3, random.Random(ranks), undisturbed)
+    found = trial(tmp_path / "build", ranks, 3, random.Random(ranks), undisturbed, finish)
     assert found["kills"] == 3 and found["refilling"] >= 1 and found["as undisturbed"] and found["taken back"] > 20
     assert found["lost"] == found["doubled"] == found["torn"] == 0
     assert found["most redone"] <= found["allowed"]
 
 
 @pytest.mark.parametrize(("ranks", "whole"), [(1, False), (2, False), (2, True)])
-def test_no_worker_goes_on_alone_when_it_is_killed_while_it_starts(tmp_path, ranks, whole):
+def test_no_worker_goes_on_alone_when_it_is_killed_while_it_starts(tmp_path, small, ranks, whole):
     """Killed in its first seconds, a launch leaves no process that holds a lock, and the next one makes all."""
-    finish(tmp_path / "undisturbed", ranks=0, arguments=SMALL)
-    found = startup(tmp_path, ranks, whole, 2, random.Random(ranks), content(tmp_path / "undisturbed"))
+    found = startup(tmp_path, ranks, whole, 2, random.Random(ranks), small, 8, launch)
     assert found["left after 10 s"] == 0 and found["next ends with 0"] == found["as undisturbed"] == 2

@@ -116,8 +116,7 @@ def test_whose_number_of_threads_it_is(monkeypatch, own, environ, cmdline, chose
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("ranks", [1, 2])
-@pytest.mark.parametrize("own", [None, "1"])
+@pytest.mark.parametrize(("ranks", "own"), [(1, None), (2, None), (2, "1")])
 def test_a_cpu_run_takes_all_cores_unless_the_user_says_how_many(tmp_path, ranks, own):
     """accelerate allows a process one thread; the cores are shared out among the processes of a machine."""
     script = tmp_path / "threads.py"

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import io
 import json
 import math
 import os
@@ -33,6 +34,7 @@ from tests.experiments.upload_faults import (
     CASES,
     NO_READBACK,
     REPO,
+    TOKEN,
     Releases,
     allowed_again,
     duplicates,
@@ -43,6 +45,7 @@ from tests.experiments.upload_faults import (
     trial,
 )
 from tests.fixtures.builds import write_raw
+from tests.fixtures.client import turn_to
 from tests.fixtures.hub import Hub, until
 from tests.fixtures.hub.http import Answer
 
@@ -151,10 +154,42 @@ def tagged(hub, repo=REPO):
     return {name.removeprefix("refs/tags/"): oid for name, oid in refs.items() if "/tags/" in name}
 
 
-@pytest.mark.process
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.fault)
+def of_process(case):
+    """Whether a case is about the process itself, or what it starts."""
+    return bool(case.stop) or case.loads
+
+
+def upload_here(hub, folder, *arguments, token=TOKEN, repo=REPO, **_):
+    """`upload_faults.upload` in this process, whose import takes longer than most cases; nothing is loaded back."""
+    since, home = len(hub.requests), hub.store.folder.with_name("home")
+    written, errors = io.StringIO(), io.StringIO()
+    _http.close_session()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("HF_TOKEN", raising=False)
+        for name, value in hub.environment(home, token).items():
+            patch.setenv(name, value)
+        turn_to(hub, home, patch, token)
+        patch.setattr(retry, "TRIES", 4)
+        patch.setattr(_http, "time", SimpleNamespace(**{**vars(time), "sleep": lambda _: time.sleep(0.01)}))
+        patch.setattr(readback, "read_back", lambda *_: None)
+        with contextlib.redirect_stdout(written), contextlib.redirect_stderr(errors):
+            status = upload.main([str(folder), "--repo-id", repo, "--allow-preview", *arguments])
+    _http.close_session()
+    until(lambda: not hub.busy)
+    return upload_faults.Run(status, written.getvalue(), errors.getvalue(), hub.requests[since:])
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if not of_process(case)], ids=lambda case: case.fault)
 def test_a_fault(case, tmp_path, releases):
     """Nothing torn, lost, doubled or shown, one line for the user, and another run ends well."""
+    row = trial(case, tmp_path, releases, upload=upload_here)
+    assert row["ok"], upload_faults.table([row])
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("case", [case for case in CASES if of_process(case)], ids=lambda case: case.fault)
+def test_a_fault_of_a_process(case, tmp_path, releases):
+    """One that is killed, is stopped, or asks another process whether what was sent loads."""
     row = trial(case, tmp_path, releases, [NO_READBACK])
     assert row["ok"], upload_faults.table([row])
 
@@ -197,11 +232,10 @@ def test_it_loads(whole, tmp_path, python):
     assert json.loads(done.stdout) == {f"{config} {how}": counts[config] for config in counts for how in (0 > 1, 1 > 0)}
 
 
-@pytest.mark.process
 def test_once_more_sends_nothing(whole):
     hub, folder, _ = whole
     before = hub.commits(REPO)
-    run = upload_faults.upload(hub, folder, "--tag", "v1.0.0", "--public", patches=[NO_READBACK])
+    run = upload_here(hub, folder, "--tag", "v1.0.0", "--public")
     assert run.status == 0, run.errors
     assert not run.bytes_put and not any("/commit/" in record["path"] for record in run.requests)
     assert hub.commits(REPO) == before and "0 to send, 0 bytes" in run.errors
@@ -256,9 +290,8 @@ def test_a_first_upload_that_was_killed_between_commits_is_ours(publish, hub, re
     assert own_commits(hub, REPO)[-1]["added"][0] == "README.md"
 
 
-@pytest.mark.process
 def test_a_dry_run_asks_nothing_of_the_hub(hub, releases):
-    run = upload_faults.upload(hub, releases["tiny"], "--dry-run", token=None)
+    run = upload_here(hub, releases["tiny"], "--dry-run", token=None)
     assert run.status == 0 and hub.requests == []
     files = files_of(releases["tiny"])
     listed = re.findall(r"^ +([\d,]+)  (\S+)$", run.output, re.MULTILINE)
@@ -268,7 +301,6 @@ def test_a_dry_run_asks_nothing_of_the_hub(hub, releases):
     assert run.last_line == told
 
 
-@pytest.mark.process
 def test_thorough_decodes_what_the_sample_leaves_out(hub, releases, tmp_path):
     """A bit of the second picture is another one: the sample is spread over the file, and begins with the first."""
     folder = make_release(tmp_path, limit=24)
@@ -285,9 +317,9 @@ def test_thorough_decodes_what_the_sample_leaves_out(hub, releases, tmp_path):
         told = f"download_size: {info['download_size']}"
         changed = info["download_size"] + (path.stat().st_size - size) * (info["config_name"] != "metadata")
         card.write_text(card.read_text().replace(told, f"download_size: {changed}"))
-    sampled = upload_faults.upload(hub, folder, "--dry-run")
+    sampled = upload_here(hub, folder, "--dry-run")
     assert sampled.status == 0, sampled.errors
-    thorough = upload_faults.upload(hub, folder, "--dry-run", "--thorough")
+    thorough = upload_here(hub, folder, "--dry-run", "--thorough")
     said = f"pictures: {rows[1]['id']}: its picture is not the bytes that the row says"
     assert thorough.status == 2 and said in thorough.errors
     assert thorough.last_line == f"upload: {folder}: a fault, nothing was sent"

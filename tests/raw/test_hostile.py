@@ -21,9 +21,12 @@ from builder.generation import deduplication
 from builder.plan.plan import Plan
 from builder.raw.build import RawBuild
 from builder.raw.receipts import Damaged
-from tests.fixtures.builds import write_raw, write_shard
+from builder.spec import table
+from tests.fixtures.builds import small_table, write_raw, write_shard
 
 SCALE = 0.02
+TOML = small_table().read_text().replace('"agfd30k-1"', '"hostile-30"')
+"""Its seeds have tries refused once and twice in the first shard."""
 
 
 def plan_of(build):
@@ -34,7 +37,8 @@ def plan_of(build):
 def sound(tmp_path_factory):
     """Two finished shards; the first has rows that stand on one and on two rejected tries."""
     folder = tmp_path_factory.mktemp("sound") / "raw"
-    write_raw(folder, only=["base"], scale=SCALE)
+    (folder.parent / "table.toml").write_text(TOML)
+    write_raw(folder, table.load(folder.parent / "table.toml"), TOML, only=["base"], scale=SCALE)
     assert max(row["attempt"] for row in lines(folder, "metadata.jsonl")) >= 1
     return folder
 

@@ -59,8 +59,9 @@ def test_a_torn_end_is_cut_off_and_made_again(tmp_path_factory, cut, batches):
     whole = path.read_bytes()
     kept = whole[: max(len(whole) - cut, 0)]
     path.write_bytes(kept)
+    last_is_whole = whole.startswith(kept + b"\n")
     with opened(torn) as writer:
-        assert len(writer.rows) == kept.count(b"\n") + kept.endswith(b"}")
+        assert len(writer.rows) == kept.count(b"\n") + last_is_whole
     write_shard(torn, PLAN, SHARD)
     assert files(torn) == files(calm)
 

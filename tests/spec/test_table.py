@@ -482,7 +482,7 @@ odd = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(st.sampled_from(sorted(paths(DEFAULT))), st.just(DELETE) | odd, min_size=1, max_size=2))
 def test_any_mistake(tmp_path, changes):
     """Whatever stands in place of a value, the table loads or ends in lines that begin with its path."""
