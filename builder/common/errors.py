@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-MOST = 300
+MOST = 299
 """Characters of a line that says what is wrong."""
 WORD, GAP = 40, "..."
 """Characters that are left of a long word, and what stands where its middle was."""
