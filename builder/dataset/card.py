@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,7 @@ def render(contents: Contents, configs: dict[str, Config], sheets: list[str], na
     )
 
 
+@cache
 def _environment() -> Environment:
     """Return what renders the template: words are escaped wherever they come from, unless a filter says how else."""
     environment = Environment(

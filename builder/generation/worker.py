@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +54,12 @@ class Ended:
 
     signal: int | None
     worked: bool
+
+
+@cache
+def _versions() -> tuple[tuple[str, str], ...]:
+    """Return what a shard's receipt says of who made it: Python and the libraries, by name."""
+    return (("python", sys.version.split()[0]), *((name, version(name)) for name in LIBRARIES))
 
 
 def load_model(*source: Any, **options: Any) -> Pipeline:
@@ -208,10 +214,9 @@ class Run:
 
     def _finish(self, opened: Opened) -> None:
         """Write the receipt of a shard of which nothing is left, and say so."""
-        versions = {"python": sys.version.split()[0], **{name: version(name) for name in LIBRARIES}}
         finished = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         writer = opened.writer
-        writer.finish(fingerprint=self.raw.fingerprint, versions=versions, finished=finished)
+        writer.finish(fingerprint=self.raw.fingerprint, versions=dict(_versions()), finished=finished)
         rows, rejected = len(writer.rows) - opened.rows, len(writer.rejected) - opened.rejected
         if rows or rejected:
             self.progress.shard(opened.shard.name, rows, rejected, opened.seconds)

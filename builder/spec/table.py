@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import tomllib
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -102,6 +103,14 @@ def _salvaged(document: dict[str, Any]) -> Table:
     return table.model_copy(update={**parts, "feature": features, "prompt": template})
 
 
+@cache
+def _adapter(kind: type[Model], key: str) -> TypeAdapter[Any]:
+    """Return what reads one key of a part of a table alone."""
+    field = kind.model_fields[key]
+    field_type: Any = Annotated[field.annotation, field]
+    return TypeAdapter(field_type)
+
+
 def _good(kind: type[Part], document: Any) -> Part:
     """Return a part of a table with those keys alone that are good in themselves; the others are None."""
     document = document if isinstance(document, dict) else {}
@@ -109,8 +118,7 @@ def _good(kind: type[Part], document: Any) -> Part:
     for key, field in kind.model_fields.items():
         try:
             if key in document:
-                field_type: Any = Annotated[field.annotation, field]
-                values[key] = TypeAdapter(field_type).validate_python(document[key])
+                values[key] = _adapter(kind, key).validate_python(document[key])
             elif not field.is_required():
                 values[key] = field.get_default(call_default_factory=True)
         except ValidationError:
