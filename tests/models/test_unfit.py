@@ -257,7 +257,7 @@ def test_a_checker_that_cannot_tell_flags(value):
 # The whole command, with a checker that flags everything.
 
 FAMILIES = OWN_TABLE.replace("[30, 70]", "[10, 70]").replace(
-    'model = "preview"', 'model = "preview"\nwidth = 64\nheight = 64\nsteps = 1\nmax_attempts = 2'
+    "width = 16\nheight = 16", "width = 64\nheight = 64\nsteps = 1\nmax_attempts = 2"
 )
 FAMILIES += '\n[minors]\npositive = ["wearing clothes"]\nnegative = ["nude"]\n'
 
