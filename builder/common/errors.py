@@ -7,6 +7,8 @@ from contextlib import contextmanager
 
 MOST = 300
 """Characters of a line that says what is wrong."""
+WORDS = (100, 60, 40)
+"""Characters that are left of a word in a line that is too long, the first of them that is enough."""
 
 
 class UserError(Exception):
@@ -30,18 +32,28 @@ def one_line(what: str) -> Iterator[None]:
 
 
 def shortened(text: str, most: int = MOST) -> str:
-    """Return a text whose lines have at most so many characters: of a longer one the middle is left out.
+    """Return a text whose lines have at most so many characters.
 
-    Where something is, and what to do about it, are said at a line's beginning and end.
+    Of a longer line, long words lose their middle, such as paths, and then the line does: where something is, and what
+    to do about it, are said at a line's beginning and end.
 
-    >>> shortened("recipe.json: " + "x" * 100 + "; remove it", most=30)
-    'recipe.json: x ... ; remove it'
+    >>> shortened("recipe.json: " + "x" * 100 + " is wrong; remove it", most=40)
+    'recipe.json: xxxxx ...  wrong; remove it'
     """
-    return "\n".join(_short(line, most) for line in text.split("\n"))
+    return "\n".join(line if len(line) <= most else _short(line, most) for line in text.split("\n"))
 
 
 def _short(line: str, most: int) -> str:
-    if len(line) <= most:
-        return line
+    for left in WORDS:
+        short = " ".join(_cut(word, left) for word in line.split(" "))
+        if len(short) <= most:
+            return short
+    return _cut(short, most)
+
+
+def _cut(text: str, most: int) -> str:
+    """Return a text without so much of its middle that it has at most so many characters."""
+    if len(text) <= most:
+        return text
     end = (most - 5) // 2
-    return f"{line[: most - 5 - end]} ... {line[-end:]}"
+    return f"{text[: most - 5 - end]} ... {text[-end:]}"

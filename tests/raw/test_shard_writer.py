@@ -60,7 +60,7 @@ def test_a_torn_end_is_cut_off_and_made_again(tmp_path_factory, cut, batches):
     kept = whole[: max(len(whole) - cut, 0)]
     path.write_bytes(kept)
     with opened(torn) as writer:
-        assert len(writer.rows) == kept.count(b"\n") + kept.endswith(b"}")
+        assert len(writer.rows) == kept.count(b"\n") + (whole[len(kept) :][:1] == b"\n")
     write_shard(torn, PLAN, SHARD)
     assert files(torn) == files(calm)
 
@@ -90,7 +90,9 @@ def test_a_measurement_that_is_no_number_was_not_measured(tmp_path):
 
 def test_every_row_has_a_hash_where_duplicates_are_looked_for(tmp_path):
     """And needs none in a build without that check."""
-    write_shard(tmp_path, PLAN, SHARD, batches=1, finish=False)
+    with opened(tmp_path) as writer:
+        attempt = writer.pending(PLAN.asked(SHARD))[0]
+        writer.commit([writer.write_picture(attempt, picture_of(1), None, Outcome().checks)], [])
     with opened(tmp_path):
         pass
     rules = Rules(PLAN.whole(SHARD), PLAN, "png", made_by(tmp_path), is_hashed=True)
@@ -160,7 +162,7 @@ def edit(path, change):
         (lambda line: line.replace('"id": "occlusion', '"id": "age'), "does not belong to this shard"),
         (lambda line: re.sub('"id": "[^"]*"', '"id": ["x"]', line), "not a row (`id`: input should be a valid string)"),
         (
-            lambda line: line.replace('"hash": null', '"hash": 5'),
+            lambda line: re.sub('"hash": [^},]*', '"hash": 5', line),
             "(`checks.hash`: input should be a valid string)",
         ),
         (lambda line: line.replace("images/", "../images/"), "`file_name` is '../images/"),

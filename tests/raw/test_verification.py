@@ -258,8 +258,7 @@ def test_a_row_without_a_safety_checker_is_neither_verified_nor_released(checked
     facts["digest"] = digest_of(facts)
     (shard / "receipt.json").write_text(json.dumps(facts))
     assert release.main(["--partial", "--raw", str(checked), "--out", str(checked.parent / "out")]) == 2
-    said = capsys.readouterr().err
-    assert "`safety_checker` is '', the plan says 'someone/checker@c0ffee" in said
+    assert "`safety_checker`" in capsys.readouterr().err
     assert not (checked.parent / "out").exists()
     status, said = faults(checked, capsys)
     assert status == 1 and "`safety_checker` is '', the plan says 'someone/checker@c0ffee" in said
