@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -17,9 +18,11 @@ from builder.raw.recipe import BuildRecipe
 
 def read_recipe(folder: Path) -> BuildRecipe | None:
     """Return the recipe of a raw folder, None where there is none yet. Raises UserError for one that is damaged, or
-    of pictures that no safety checker has to pass.
+    of pictures that no safety checker has to pass, and where there is anything but a folder for its shards.
     """
-    path = folder / RECIPE
+    path, shards = folder / RECIPE, folder / SHARDS
+    if os.path.lexists(shards) and not shards.is_dir():
+        raise UserError(f"{shards}: is no folder; move it away, and what was in it is made again")
     try:
         if path.exists() and not path.is_file():
             raise ValueError(f"{path}: no file")

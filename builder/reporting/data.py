@@ -38,7 +38,7 @@ def naming(path: Path) -> Iterator[None]:
     try:
         yield
     except UNREADABLE as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = " ".join(str(error).split())[:70] or type(error).__name__
         raise UserError(f"{path}: is not as the builder writes it ({reason}); {ANEW}") from None
 
 

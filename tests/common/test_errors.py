@@ -46,14 +46,17 @@ def test_a_long_table_of_unknown_keys_is_told_in_short_lines(tmp_path, capsys):
 
 
 def test_the_middle_goes_and_both_ends_stay():
-    line = shortened(f"recipe.json: {LONG * 5} is wrong; remove it")
+    """A path, or any other long word, loses its own middle first: the sentence around it stays whole."""
+    line = shortened(f"/a{LONG * 5}/recipe.json: is wrong; remove /a{LONG * 5}/recipe.json")
+    assert line.startswith("/axx") and "/recipe.json: is wrong; remove /axx" in line and line.endswith("xx/recipe.json")
+    line = shortened("recipe.json: " + "word " * 200 + "is wrong; remove it")
     assert len(line) == MOST and line.startswith("recipe.json: ") and line.endswith(" is wrong; remove it")
     assert shortened("short\n" + LONG * 5).splitlines()[0] == "short"
 
 
 def test_every_line_of_an_error_is_shortened(capsys):
     def fail():
-        raise UserError(f"{LONG * 3}: wrong\n{LONG * 4}; mend it")
+        raise UserError(f"{'a b ' * 100}: wrong\n{'c d ' * 100}; mend it")
 
     assert cli.status("release", fail) == 2
     first, second = capsys.readouterr().err.splitlines()

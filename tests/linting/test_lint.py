@@ -4,6 +4,7 @@ import doctest
 import hashlib
 import io
 import json
+import os
 import shutil
 import time
 from contextlib import contextmanager
@@ -1101,3 +1102,9 @@ def test_a_preview_names_no_safety_checker(preview):
     assert not {"checker", "checked"} & by_rule(preview)
     edit(preview, "model preview", "model preview, checker some/checker")
     assert "checked" in by_rule(preview)
+
+
+def test_a_pipe_is_no_file(out):
+    """Nobody waits for what is never written."""
+    os.mkfifo(out / "assets/more.json")
+    assert faults(out) == ["plain: assets/more.json is no file: move it away; nothing else was checked"]

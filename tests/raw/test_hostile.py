@@ -615,3 +615,29 @@ def test_a_recipe_with_anything_anywhere_is_one_line(build, new):
         (build / "recipe.json").write_text(json.dumps(document))
         with suppress(UserError):
             RawBuild.open(build).unfinished()
+
+
+@pytest.mark.parametrize("kind", ["loop", "file"])
+def test_what_is_no_folder_of_shards_is_told(build, capsys, kind):
+    """And does not count as a build without a fault."""
+    shutil.rmtree(build / "shards")
+    (build / "shards").symlink_to("shards") if kind == "loop" else (build / "shards").write_text("")
+    assert verify.main([str(build)]) == 2
+    assert "shards: is no folder; move it away" in capsys.readouterr().err
+
+
+def test_a_pipe_is_no_recipe(build, capsys):
+    """Nobody waits for what is never written."""
+    (build / "recipe.json").unlink()
+    os.mkfifo(build / "recipe.json")
+    assert verify.main([str(build)]) == 2
+    assert "recipe.json: damaged" in capsys.readouterr().err
+
+
+def test_a_pipe_is_no_picture(build, tmp_path, capsys):
+    """Nor does a release wait for one."""
+    place = next((build / "shards/base-00000/images").iterdir())
+    place.unlink()
+    os.mkfifo(place)
+    assert release.main(["--raw", str(build), "--out", str(tmp_path / "out")]) == 2
+    assert f"its picture images/{place.name} is not there" in capsys.readouterr().err

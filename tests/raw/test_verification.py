@@ -217,11 +217,8 @@ def test_whatever_is_found_in_a_finished_shard_can_be_repaired(build, capsys, sp
 
 @pytest.mark.parametrize("name", ["metadata.jsonl", "rejected.jsonl", "receipt.json"])
 @pytest.mark.parametrize("damage", [lambda data: data[:-20], lambda data: b"", lambda data: b"x" + data[1:]])
-def test_a_release_of_a_damaged_shard_ends_in_one_line(tmp_path, capsys, monkeypatch, name, damage):
+def test_a_release_of_a_damaged_shard_ends_in_one_line(build, tmp_path, capsys, name, damage):
     """Torn, emptied or edited after it was finished: nothing is released."""
-    monkeypatch.setattr(builds, "refused", lambda attempt: attempt.sample.index == attempt.number == 0)
-    build = tmp_path / "raw"
-    write_raw(build, only=["base"], scale=0.01)
     path = shard_of(build) / name
     if name == "rejected.jsonl":
         path.write_bytes(path.read_bytes() + b"{}\n" * 20)
@@ -261,11 +258,10 @@ def test_a_row_without_a_safety_checker_is_neither_verified_nor_released(checked
     facts["digest"] = digest_of(facts)
     (shard / "receipt.json").write_text(json.dumps(facts))
     assert release.main(["--partial", "--raw", str(checked), "--out", str(checked.parent / "out")]) == 2
-    said = capsys.readouterr().err
-    assert "`safety_checker` is ''" in said
+    assert "`safety_checker`" in capsys.readouterr().err
     assert not (checked.parent / "out").exists()
     status, said = faults(checked, capsys)
-    assert status == 1 and "`safety_checker` is ''" in said
+    assert status == 1 and "`safety_checker` is '', the plan says 'someone/checker" in said
     assert faults(checked, capsys, "--repair")[0] == 0
     assert RawBuild.open(checked).unfinished() == ["base-00000"]
 
