@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 from tests.fixtures.fuzzing.raw_builds import Builds
@@ -95,10 +96,10 @@ def main(arguments=None):
 
 
 def run(tasks, folder, processes):
-    """Do every task; returns (kind, number, mutation) of each."""
+    """Do every task, or as many as there is time for until ^C; returns (kind, number, mutation) of each."""
     found, began = [], time.monotonic()
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, context, begin, (folder,)) as pool:
+    with suppress(KeyboardInterrupt), ProcessPoolExecutor(processes, context, begin, (folder,)) as pool:
         for each in pool.map(work, *zip(*tasks), chunksize=4):
             found.append(each)
             kind, number, mutation = each
