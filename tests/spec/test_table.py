@@ -406,7 +406,7 @@ NINE_LINES = [
     "unknown key in the table (known: age_groups, checks, ethnicities, feature, license, minors, name, people, prompt, "
     "recipe, release), got 'colour'",
     "unknown key in [recipe], got 'stepz': did you mean `steps`?",
-    "`recipe.width` must be a multiple of 8 from 8 to 1,000,000,000, got 'wide'",
+    "`recipe.width` must be a multiple of 8 from 8 to 4,096, got 'wide'",
     "`people.ages` must be a whole number from 0 to 120, got 200",
     "`prompt.positive` must have balanced brackets, got '(wood'",
     "`checks.face.smallest` must be a number from 0.02 to 1, got 2",
