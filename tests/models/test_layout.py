@@ -129,6 +129,20 @@ def test_an_index_may_name_safetensors_beside_it_alone(name):
         chosen(there)
 
 
+TEXT_INDEX = "text_encoder/model.safetensors.index.json"
+
+
+def test_nor_does_that_of_a_text_encoder_or_of_the_attribute_check_s_model():
+    """transformers would read the pickle that such an index names."""
+    pickled = {"weight_map": {"x": "pytorch_model.bin"}}
+    parts = [path for path in FOLDERS if path != "text_encoder/model.safetensors"]
+    with pytest.raises(faults.Pickled, match=r"which is no \.safetensors file"):
+        chosen(repository(*parts, "text_encoder/pytorch_model.bin", **{TEXT_INDEX: pickled}))
+    reader = repository("pytorch_model.bin", **{"config.json": {}, "model.safetensors.index.json": pickled})
+    with pytest.raises(faults.Pickled, match=r"which is no \.safetensors file"):
+        layout.of_transformer(reader)
+
+
 def test_an_index_that_names_what_is_not_there():
     there = repository(*sharded().files, **{INDEX: {"weight_map": {"x": "c.safetensors"}}})
     with pytest.raises(faults.Incomplete, match=r"unet/c\.safetensors is missing"):
