@@ -49,7 +49,7 @@ class RawAlbum:
     """The committed pictures of a raw build, its table, and the checks that it noted."""
 
     def __init__(self, folder: Path):
-        raw = RawBuild.open(folder)
+        self.raw = raw = RawBuild.open(folder)
         self.folder = folder
         self.spec: Spec = raw.spec
         self.checks: tuple[CheckVersion, ...] = raw.recipe.checks
@@ -61,17 +61,18 @@ class RawAlbum:
         return len(RawBuild.open(self.folder).unfinished())
 
     def entries(self) -> Iterator[Entry]:
-        """Yield every picture's entry, shard by shard."""
+        """Yield every picture's entry, shard by shard. Raises UserError for a row that is not sound."""
+        self.raw.require_no_strangers()
         for shard in agfd30k.shards(self.folder):
-            with _readable(shard):
-                for row in agfd30k.read_rows(shard):
-                    score = row["checks"]["attribute_score"]
-                    said = {key: row[key] for key in SAID}
-                    yield Entry(**said, score=score, place=(agfd30k.picture(shard, row), 0, 0))
+            for row in self.raw.lines(shard).made:
+                score = row["checks"]["attribute_score"]
+                said = {key: row[key] for key in SAID}
+                yield Entry(**said, score=score, place=(shard / row["file_name"], 0, 0))
 
     def picture(self, entry: Entry) -> bytes:
         """Return a picture's file."""
-        return entry.place[0].read_bytes()
+        with _readable(entry.place[0]):
+            return entry.place[0].read_bytes()
 
 
 class ReleaseAlbum:
@@ -145,6 +146,6 @@ def _readable(path: Path) -> Iterator[None]:
     """Whatever a damaged file makes its reader raise becomes one line."""
     try:
         yield
-    except (ValueError, LookupError, TypeError, pa.ArrowException) as error:
+    except (OSError, ValueError, RecursionError, LookupError, TypeError, pa.ArrowException) as error:
         said = " ".join(str(error).split())[:200]
         raise UserError(f"{path}: cannot be read: {said}; is it damaged, or of another version?") from None

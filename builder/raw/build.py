@@ -169,12 +169,17 @@ class RawBuild:
                 raise Damaged(f"{folder}: was made by another recipe", folder)
         return Finished(done)
 
+    def lines(self, folder: Path) -> ShardLines:
+        """Return the lines of a shard of the plan, finished or not. Raises Damaged where one is not sound."""
+        lines = ShardLines.of(folder, self.rules(self.shards[folder.name]))
+        if faults := lines.faults or lines.lost:
+            raise Damaged(str(faults[0]), folder)
+        return lines
+
     def sound_lines(self, folder: Path) -> ShardLines:
         """Return the lines of a finished shard of the plan. Raises Damaged where one is not sound."""
         facts, rules = require_sound(folder), self.rules(self.shards[folder.name])
-        lines = ShardLines.of(folder, rules)
-        if faults := lines.faults or lines.lost:
-            raise Damaged(str(faults[0]), folder)
+        lines = self.lines(folder)
         if accounted(lines.made, lines.tries, rules) != (facts.asked, facts.unfilled):
             raise Damaged(f"{folder / RECEIPT}: not what the lines say", folder)
         return lines

@@ -615,3 +615,12 @@ def test_keys_alone_are_enough(serve):
     assert [(line["id"], line["feature"], line["answer"]) for line in client.lines()] == [
         (*client.about(number), answer) for number, answer in expected
     ]
+
+
+def test_a_row_that_was_edited_is_not_asked_about(folder, tmp_path):
+    """Nor counted by calibrate: it is told, with what mends it."""
+    raw = shutil.copytree(folder / "raw", tmp_path / "raw")
+    path = min(raw.glob("shards/*/metadata.jsonl"))
+    path.write_text(path.read_text().replace('"verified": null', '"verified": true', 1))
+    with pytest.raises(UserError, match=r"metadata.jsonl, line 1: was edited"):
+        list(judging_pictures.load(raw).entries())
