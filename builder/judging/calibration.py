@@ -149,10 +149,14 @@ class Calibration:
 
     def _next(self, proposals: dict[str, Proposal]) -> Iterator[str]:
         """Yield what to do: judge more where something is unknown or unsure, or set what is proposed."""
-        unseen = [name for name, sample in self.samples.items() if not sample.is_whole]
+        unscored = [name for name, sample in self.samples.items() if not sample.is_scored]
+        if unscored:
+            yield f"next: a build with [checks.attribute] in its table: no score is known of {_some(unscored)}"
+        unseen = [name for name, sample in self.samples.items() if not sample.is_whole and name not in unscored]
         if unseen:
             yield f"next: `agfd30k judge`: asked for and others must both be judged of {_some(unseen)}"
-        few = {name: one for name, one in proposals.items() if name not in unseen and one.absent < one.needed}
+        few = {name: one for name, one in proposals.items() if one.absent < one.needed}
+        few = {name: one for name, one in few.items() if name not in (*unseen, *unscored)}
         if few:
             each = max(_each(one, self.samples[name]) for name, one in few.items())
             yield f"next: `agfd30k judge --each {each}`: too few judged to propose thresholds of {_some(few)}"
@@ -224,7 +228,9 @@ def _proposed(proposal: Proposal, sample: Sample, target: float) -> str:
     if proposal.threshold is not None:
         said = f"proposed: {proposal.threshold:.2f}, false positives {share}, at most {target:.0%} wanted"
         return said if proposal.sure else f"{said}; too few judgements to be sure"
-    if not sample.is_whole:
+    if not sample.is_scored:
+        why = "the verifier has scored none of them"
+    elif not sample.is_whole:
         why = "pictures that were asked for it and others must both be judged"
     elif proposal.absent < proposal.needed:
         why = f"{proposal.needed:,} others that do not show it must be judged, {proposal.absent:,} are"

@@ -67,6 +67,11 @@ class Sample:
         return self.stratum(True, counts, hit), self.stratum(False, counts, hit)
 
     @property
+    def is_scored(self) -> bool:
+        """True where the verifier could tell of one picture that was judged."""
+        return any(one.score is not None for one in self.judged)
+
+    @property
     def is_whole(self) -> bool:
         """True where no stratum that has pictures has none judged."""
         return all(one.judged or not one.size for one in self.strata(_shown, _shown))

@@ -344,6 +344,7 @@ def test_the_default_number_of_questions_can_reach_the_default_target():
     ("scores", "says"),
     [
         ([(0.4, True, True)], "pictures that were asked for it and others must both be judged"),
+        ([(None, True, True)] + [(None, False, False)] * 62, "the verifier has scored none of them"),
         ([(0.4, True, True)] + [(1.0, False, False)] * 62, "more than 5% pass even the highest"),
     ],
 )
