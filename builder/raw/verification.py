@@ -116,6 +116,7 @@ class ShardFaults:
         try:
             facts = receipt(self.folder)
             if facts is None:
+                self._strange(rules)
                 return
             if facts.fingerprint != self.raw.fingerprint:
                 self.faults.append(f"{self.folder}: was made by another recipe")
@@ -129,6 +130,12 @@ class ShardFaults:
             self.faults.append(error.fault)
         for path in self._pictures_but(self.sound):
             self.faults.append(f"{path}: a picture without a sound row")
+
+    def _strange(self, rules: Rules) -> None:
+        """Find pictures that no sample of an unfinished shard will ever have."""
+        for path in self._pictures_but(self.sound):
+            if path.stem not in rules.whole and not path.name.startswith("."):
+                self.faults.append(f"{path}: a picture of no sample of this shard")
 
     @property
     def _ids(self) -> set[str]:

@@ -641,3 +641,10 @@ def test_a_pipe_is_no_picture(build, tmp_path, capsys):
     os.mkfifo(place)
     assert release.main(["--raw", str(build), "--out", str(tmp_path / "out")]) == 2
     assert f"its picture images/{place.name} is not there" in capsys.readouterr().err
+
+
+def test_a_copied_picture_in_an_unfinished_shard_is_told(open_build, sound, capsys):
+    """It would lie there for ever: no sample has it."""
+    place = min((open_build / "shards").glob("*/images/*.png"))
+    shutil.copy(place, place.with_name(f"{place.stem} (copy).png"))
+    mended(open_build, sound, capsys, "(copy).png: a picture of no sample")
