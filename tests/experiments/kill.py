@@ -172,6 +172,15 @@ def content(folder):
     return found
 
 
+def is_undisturbed(folder, undisturbed):
+    """Whether a build ended as one that nobody disturbed; prints the names of what is different."""
+    now = content(folder)
+    different = sorted(name for name in {*now, *undisturbed} if now.get(name) != undisturbed.get(name))
+    if different:
+        print(f"{len(different)} files differ: {', '.join(different[:5])}")
+    return not different
+
+
 def trial(folder, ranks, kills, rng, undisturbed, finish=finish):
     """A build that is killed `kills` times: what it lost, doubled, tore and made again. `finish` runs it to its end."""
     committed, seen, most_redone, lost, late = set(), 0, 0, 0, 0
@@ -198,7 +207,7 @@ def trial(folder, ranks, kills, rng, undisturbed, finish=finish):
         "torn": len(torn) + (verify.main([str(folder / "agfd30k-raw")]) != 0),
         "most redone": most_redone,
         "allowed": 2 * BATCH * ranks,
-        "as undisturbed": content(folder) == undisturbed,
+        "as undisturbed": is_undisturbed(folder, undisturbed),
     }
 
 
@@ -244,7 +253,7 @@ def startup(folder, ranks, whole, kills, rng, undisturbed, seconds=STARTUP, laun
         left = end(process, mark, whole=whole)
         orphans += len(left)
         statuses[launch(build, ranks)] += 1
-        same += content(build) == undisturbed
+        same += is_undisturbed(build, undisturbed)
         for pid in left:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
