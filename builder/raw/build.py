@@ -177,11 +177,18 @@ class RawBuild:
         return lines
 
     def sound_lines(self, folder: Path) -> ShardLines:
-        """Return the lines of a finished shard of the plan. Raises Damaged where one is not sound."""
+        """Return the lines of a finished shard of the plan. Raises Damaged where one is not sound, which is Reopened
+        where another process has begun to add to them meanwhile.
+        """
         facts, rules = require_sound(folder), self.rules(self.shards[folder.name])
-        lines = self.lines(folder)
-        if accounted(lines.made, lines.tries, rules) != (facts.asked, facts.unfilled):
-            raise Damaged(f"{folder / RECEIPT}: not what the lines say", folder)
+        try:
+            lines = self.lines(folder)
+            if accounted(lines.made, lines.tries, rules) != (facts.asked, facts.unfilled):
+                raise Damaged(f"{folder / RECEIPT}: not what the lines say", folder)
+        except Damaged:
+            if receipt(folder) != facts:
+                raise reopened(folder) from None
+            raise
         return lines
 
     @cached_property
