@@ -9,7 +9,6 @@ from typing import Annotated
 from pydantic import Field
 
 from builder.common.documents import Document
-from builder.common.files import atomic
 from builder.generation.process import Rank
 
 FILE = ".pace.json"
@@ -33,8 +32,11 @@ class Pace(Document):
 
     @classmethod
     def note(cls, raw: Path, rank: Rank, pictures_per_second: float) -> None:
-        """Remember a measured rate; a folder that takes no more is no reason to fail."""
+        """Remember a measured rate; a folder that takes no more is no reason to fail.
+
+        Written in place, since a torn note is no note: it leaves no temporary file where the process is killed.
+        """
         if pictures_per_second > 1e-6:
             pace = cls(device=rank.device.type, processes=rank.count, pictures_per_second=pictures_per_second)
-            with suppress(OSError), atomic(raw / FILE) as file:
-                file.write(pace.model_dump_json().encode())
+            with suppress(OSError):
+                (raw / FILE).write_text(pace.model_dump_json(), encoding="utf-8")
