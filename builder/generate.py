@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 RETRY = 10
 """Seconds between two tries to make a release of a folder that others write in."""
 
-RETRY = 10
-"""Seconds between two tries to make a release of a folder that others write in."""
-
 
 def generate(
     context: typer.Context,
@@ -61,8 +58,14 @@ def generate(
         int | None, typer.Option(metavar="N", parser=cli.whole(1), help="at most so many pictures, spread evenly")
     ] = None,
     batch_size: Annotated[
-        int, typer.Option(metavar="N", parser=cli.whole(1), help="pictures made at once on each process")
-    ] = 8,
+        int | None,
+        typer.Option(
+            metavar="N",
+            parser=cli.whole(1),
+            help="pictures made at once on each process",
+            show_default="8 on a CPU, on a GPU by its memory",
+        ),
+    ] = None,
     shard_size: Annotated[int, typer.Option(metavar="N", parser=cli.whole(1), help="pictures a shard")] = 256,
     image_format: Annotated[Literal["png", "webp", "jpg"], typer.Option(help="png and webp are lossless")] = "png",
     safety_checker: Annotated[

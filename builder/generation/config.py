@@ -21,8 +21,8 @@ class GenerateConfig:
     `model` replaces the table's: a Hub id (also owner/name@revision), a diffusers folder, a .safetensors file, or
     "preview". `model_config` is the folder that says what is in a .safetensors file. `only` holds "attribute" or
     "attribute/feature" words, `scale` multiplies every quota, `limit` caps the whole, `without` names checks that are
-    left out. `safety_checker` takes the place of the model's own. `cpu` makes pictures on the CPU, whatever the machine
-    has.
+    left out. `batch_size` pictures are made at once on each process; None: as many as suit the device. `safety_checker`
+    takes the place of the model's own. `cpu` makes pictures on the CPU, whatever the machine has.
     """
 
     raw: Path = Path("agfd30k-raw")
@@ -32,7 +32,7 @@ class GenerateConfig:
     only: tuple[str, ...] = ()
     scale: float = 1.0
     limit: int | None = None
-    batch_size: int = 8
+    batch_size: int | None = None
     shard_size: int = SHARD_SIZE
     image_format: str = "png"
     safety_checker: str | None = None
@@ -41,11 +41,9 @@ class GenerateConfig:
 
     def __post_init__(self) -> None:
         """Raise UserError for a value that no run can have, before anything is written."""
-        whole = {"batch_size": self.batch_size, "shard_size": self.shard_size}
-        if self.limit is not None:
-            whole["limit"] = self.limit
+        whole = {"batch_size": self.batch_size, "shard_size": self.shard_size, "limit": self.limit}
         for name, value in whole.items():
-            if value < 1:
+            if value is not None and value < 1:
                 raise UserError(f"{name} must be a whole number, 1 or more, got {value}")
         if not 0 < self.scale <= 1:
             raise UserError(f"scale must be a number above 0 and at most 1, got {self.scale}")

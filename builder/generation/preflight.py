@@ -19,7 +19,6 @@ from builder.generation.worker import Run
 from builder.models import download
 from builder.models.repository import cache_folder
 from builder.plan.plan import Plan
-from builder.raw.row_count import RowCount
 
 BYTES_PER_PIXEL = {"png": 1.9, "webp": 1.4, "jpg": 0.5}
 """What a photograph takes on disk by format, and a little more; `python benchmarks encoding` measures it."""
@@ -32,18 +31,22 @@ PIXELS = 512 * 512
 
 @dataclass(frozen=True)
 class Preflight:
-    """What a run of this process and its fellows will take. `out` is where the release goes."""
+    """What a run of this process and its fellows will take: `left` pictures are not there yet, `batch_size` of them are
+    made at once on each, `out` is where the release goes.
+    """
 
     config: GenerateConfig
     plan: Plan
     models: BuildModels
     rank: Rank
+    batch_size: int
+    left: int
     out: Path
 
     @classmethod
     def of(cls, run: Run, out: Path) -> Preflight:
         """Return that of a run."""
-        return cls(run.config, run.plan, run.models, run.rank, out)
+        return cls(run.config, run.plan, run.models, run.rank, run.maker.batch_size, run.count_left(), out)
 
     def lines(self) -> Iterator[str]:
         """Yield what is said before anything is done."""
@@ -63,7 +66,7 @@ class Preflight:
         places = ", ".join(f"{download.size(need)} on the disk of {place}" for place, need, _ in self._disk())
         yield f"disk      {places or 'nothing more'}"
         dtype = "float16" if self.rank.device.type == "cuda" else "float32"
-        processes, batch = counted(self.rank.count, "process"), counted(self.config.batch_size, "picture")
+        processes, batch = counted(self.rank.count, "process"), counted(self.batch_size, "picture")
         yield f"device    {self.rank.device}, {dtype}, {processes}, {batch} at once on each"
         yield f"left      {self.left:,} of {self.plan.chosen:,} pictures{self._time}"
         yield from (f"not seen  {line}" for line in self._unseen())
@@ -82,11 +85,6 @@ class Preflight:
                 f"on this CPU a picture takes about {minutes:.1f} min, all {self.left:,} about {hours:,.1f} h; --cpu "
                 "does it all the same, --limit N makes fewer, --model preview draws"
             )
-
-    @property
-    def left(self) -> int:
-        """Pictures that are not there yet."""
-        return max(0, self.plan.chosen - RowCount(self.config.raw)(self.plan.shards))
 
     @property
     def _time(self) -> str:

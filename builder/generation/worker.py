@@ -22,10 +22,10 @@ from builder.generation import deduplication
 from builder.generation.batches import Opened, Try, Work
 from builder.generation.build_models import BuildModels
 from builder.generation.config import GenerateConfig
+from builder.generation.maker import Maker
 from builder.generation.pace import Pace
 from builder.generation.process import Interrupted, Rank, Stop
 from builder.generation.progress import Holdup, Progress
-from builder.generation.settling import settle
 from builder.plan.plan import Shard
 from builder.plan.sample import Result
 from builder.raw.build import RawBuild
@@ -80,12 +80,10 @@ class Run:
     def __init__(self, config: GenerateConfig, load: Callable = load_model, build_checks: Callable = loading.build):
         self.config = config
         self.plan = config.plan
-        self.load = load
-        self.build_checks = build_checks
         self.rank = Rank.here(config.cpu)
         self.stop = Stop()
-        self.pipeline: Pipeline | None = None
-        self.is_fetched = self.is_paced = False
+        self.is_fetched = False
+        self.maker = Maker(self.plan.spec, self.rank, load, build_checks, config.batch_size, self.count_left)
         self.settings = Settings(image_format=config.image_format, shard_size=self.plan.shard_size)
         self.recorded = read_recipe(config.raw)
         self.raw = RawBuild(config.raw, self._finished_recipe() or self._recipe())
@@ -140,9 +138,14 @@ class Run:
                 self.recorded = self.raw.recipe
                 self.raw.note_asked(self.plan)
                 self._rounds()
-        if self.rank.index == 0 and self.pipeline is not None:
+        worked = self.maker.pipeline is not None
+        if self.rank.index == 0 and worked:
             Pace.note(self.config.raw, self.rank, self.progress.pace)
-        return Ended(self.stop.signal, worked=self.pipeline is not None)
+        return Ended(self.stop.signal, worked)
+
+    def count_left(self) -> int:
+        """Return how many pictures are not there yet, of all processes'."""
+        return max(0, self.plan.chosen - RowCount(self.config.raw)(self.plan.shards))
 
     def others_write(self) -> bool:
         """Return True where another process is writing in this folder, whatever it was asked for."""
@@ -199,13 +202,13 @@ class Run:
         with Work(shards, self.plan, self._open, self._finish) as work, ThreadPoolExecutor(1) as behind:
             settling: Future | None = None
             while not self.stop:
-                tries = work.next(self.config.batch_size)
+                tries = work.next(self.maker.batch_size)
                 if not tries and settling is None:
                     break
                 results = self._make(tries)
                 if settling:
                     settling.result()
-                settling = behind.submit(self._settle, work, tries, results) if results else None
+                settling = behind.submit(self._settle, work, tries, results) if results is not None else None
             if settling:
                 settling.result()
 
@@ -221,30 +224,24 @@ class Run:
         if rows or rejected:
             self.progress.shard(opened.shard.name, rows, rejected, opened.seconds)
 
-    def _make(self, tries: list[Try]) -> list[Result]:
-        """The model's part: a result for each try. Raises Interrupted if the run is told to stop meanwhile to load."""
+    def _make(self, tries: list[Try]) -> Iterable[Result] | None:
+        """Return a result for each try, None where there is nothing to do. Raises Interrupted if the run is told to
+        stop meanwhile to load.
+        """
         if not tries:
-            return []
-        pipeline = self.pipeline or self._load()
-        if not self.is_paced:
-            self.progress.begin()
-            self.is_paced = True
-        for each in tries:
-            each.opened.begin()
-        return [] if self.stop else list(pipeline.generate([each.attempt for each in tries]))
+            return None
+        self._load()
+        return None if self.stop else self.maker.make(tries, self.progress)
 
-    def _settle(self, work: Work, tries: list[Try], results: list[Result]) -> None:
-        """The rest of a batch: check what was made, write what is kept, and commit, shard by shard."""
-        settle(self.checks, tries, results)
+    def _settle(self, work: Work, tries: list[Try], results: Iterable[Result]) -> None:
+        """The rest of a batch."""
+        self.maker.settle(tries, results)
         work.settled(tries)
         self.progress.batch()
 
-    def _load(self) -> Pipeline:
-        """Load the checks' models and the model, downloaded where they are not here yet."""
-        with self.stop.at_once(), self.progress.during("loading the model"):
-            self.fetch()
-            models, spec, device = self.models, self.plan.spec, self.rank.device
-            self.checks = self.build_checks(spec, models.checks, device)
-            options = {"safety_checker": models.safety_checker, "vae": models.vae}
-            self.pipeline = self.load(models.model, spec.recipe, device, **options)
-        return self.pipeline
+    def _load(self) -> None:
+        self.maker.prepare(self._fetched, self.stop, self.progress)
+
+    def _fetched(self) -> BuildModels:
+        self.fetch()
+        return self.models

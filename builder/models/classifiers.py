@@ -51,7 +51,8 @@ class _Model:
         dtype = torch.float16 if device.type == "cuda" else torch.float32
         options = {"dtype": dtype, "use_safetensors": True, **where}
         self.model = whole(kind, location, **options).eval().requires_grad_(False).to(device)
-        self.processor = AutoImageProcessor.from_pretrained(location, use_fast=False, **where)
+        # Pillow's way, whatever else is installed: torchvision resizes to other numbers.
+        self.processor = AutoImageProcessor.from_pretrained(location, backend="pil", **where)
         self.device, self.dtype = device, dtype
 
     def pixels(self, images: list[Image.Image]) -> torch.Tensor:

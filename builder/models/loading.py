@@ -33,8 +33,11 @@ def load(
     device: torch.device,
     safety_checker: Source | None = None,
     vae: Source | None = None,
+    batch_size: int = 1,
 ) -> Pipeline:
     """Load a model, float16 on CUDA and float32 elsewhere; safetensors only, from this machine only.
+
+    `batch_size` is that of the batches to come.
 
     Every model has a `safety_checker` but the built-in preview: all it knows are drawn heads. `vae` takes the place of
     the model's own. Raises UserError in one line for whatever cannot be loaded.
@@ -59,7 +62,8 @@ def load(
                 raise ValueError(f"it decodes {channels} channels, the model gives {kinds.CHANNELS}")
     with _told(MODEL, source, device):
         checker = _safety(safety_checker, device, dtype) if safety_checker else None
-        return Pipeline(pipe, recipe, device, checker, preview.CHUNKS if source.kind == "preview" else 1)
+        least_chunks = preview.CHUNKS if source.kind == "preview" else 1
+        return Pipeline(pipe, recipe, device, checker, least_chunks, batch_size)
 
 
 def _require_whole(source: Source) -> None:

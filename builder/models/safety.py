@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 from PIL import Image
-from transformers import CLIPImageProcessor
+from transformers import CLIPImageProcessorPil
 
 from builder.common.errors import UserError, one_line
 from builder.common.files import sha256
@@ -28,19 +28,26 @@ class Safety:
 
     name: str
     checker: StableDiffusionSafetyChecker
-    processor: CLIPImageProcessor
+    processor: CLIPImageProcessorPil
     sha256: str = ""
 
     def __call__(self, images: list[Image.Image]) -> list[bool]:
         """Return True for every picture that must not be kept, also where the checker could not tell."""
-        weights = next(self.checker.parameters())
-        inputs = self.processor(images, return_tensors="pt").pixel_values.to(weights)
+        inputs = self._inputs(images)
         embeddings: list[torch.Tensor] = []
         with self.checker.visual_projection.register_forward_hook(lambda *call: embeddings.append(call[-1])):
             # The checker paints what it flags black; it is given something else to paint on, and its flags are used.
             flags = self.checker(images=np.zeros((len(images), 1)), clip_input=inputs)[1]
         seen = embeddings[0].isfinite().all(1) & embeddings[0].any(1)  # neither NaN nor 0 is like any concept
         return [flag or not told for flag, told in zip(flags, seen.tolist(), strict=True)]
+
+    def embeddings(self, images: list[Image.Image]) -> torch.Tensor:
+        """Return what the checker sees in pictures, (pictures, width)."""
+        return self.checker.visual_projection(self.checker.vision_model(self._inputs(images))[1])
+
+    def _inputs(self, images: list[Image.Image]) -> torch.Tensor:
+        weights = self.checker.visual_projection.weight
+        return self.processor(images, return_tensors="pt").pixel_values.to(weights)
 
 
 def load(weights: Path, processor: Path, device: torch.device, dtype: torch.dtype, name: str = "") -> Safety:
@@ -56,13 +63,22 @@ def load(weights: Path, processor: Path, device: torch.device, dtype: torch.dtyp
                 raise FileNotFoundError(f"it has no {path.name}")
         options = {"use_safetensors": True, "local_files_only": True}
         checker = whole(StableDiffusionSafetyChecker, str(weights), dtype=dtype, **options)
-        prepare = CLIPImageProcessor.from_pretrained(str(processor), local_files_only=True)
+        # Pillow's way, whatever else is installed: torchvision resizes to other numbers.
+        prepare = CLIPImageProcessorPil.from_pretrained(str(processor), local_files_only=True)
         digest = sha256(weights / WEIGHTS)
-        safety = Safety(name, checker.requires_grad_(False).to(device).eval(), prepare, digest)
+        safety = Safety(name, _placed(checker, device), prepare, digest)
         fault = None if digest == KNOWN else _fault(safety)
     if fault:
         raise UserError(f"safety checker {name}: is not to be trusted: {fault}; use another one (--safety-checker)")
     return safety
+
+
+def _placed(checker: StableDiffusionSafetyChecker, device: torch.device) -> StableDiffusionSafetyChecker:
+    """Return a checker on its device, but for its thresholds: it reads them one by one, and would wait each time."""
+    checker.requires_grad_(False).eval().to(device)
+    for thresholds in (checker.concept_embeds_weights, checker.special_care_embeds_weights):
+        thresholds.data = thresholds.data.cpu()
+    return checker
 
 
 @torch.inference_mode()
@@ -78,8 +94,7 @@ def _fault(safety: Safety) -> str | None:
     for thresholds in (checker.concept_embeds_weights, checker.special_care_embeds_weights):
         if not ((thresholds >= 0) & (thresholds <= 1)).all():
             return "it has thresholds that are not between 0 and 1"
-    inputs = safety.processor([GREY, DARK], return_tensors="pt").pixel_values.to(next(checker.parameters()))
-    grey, dark = checker.visual_projection(checker.vision_model(inputs)[1])
+    grey, dark = safety.embeddings([GREY, DARK])
     if not grey.any() or not dark.any() or grey.equal(dark):
         return "it does not see pictures"
     concepts = checker.concept_embeds

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -35,8 +36,8 @@ from builder.raw.rows import Rules, measured, planned
 LOCK = ".lock"
 
 FORMATS: dict[str, dict[str, Any]] = {
-    "png": {"format": "PNG", "compress_level": 1},
-    "webp": {"format": "WEBP", "lossless": True, "method": 0},
+    "png": {"format": "PNG", "compress_level": 1, "compress_type": zlib.Z_RLE},
+    "webp": {"format": "WEBP", "lossless": True, "quality": 0, "method": 0},
     "jpg": {"format": "JPEG", "quality": 95, "subsampling": 0},
 }
 """How pictures are encoded, by file ending; `python benchmarks encoding` shows what each costs."""

@@ -77,10 +77,12 @@ class Generator:
         self.known = known
 
     def generate(self, attempts):
-        for attempt in attempts:
-            image = picture_of(attempt.seed, 32)
-            self.known[image.tobytes()] = attempt
-            yield Result(attempt, image)
+        return [self.make(attempt) for attempt in attempts]
+
+    def make(self, attempt):
+        image = picture_of(attempt.seed, 32)
+        self.known[image.tobytes()] = attempt
+        return Result(attempt, image)
 
 
 class Verifier:

@@ -11,15 +11,16 @@ from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
 
 from builder import preview
 from builder.common.errors import UserError
-from builder.models import loading
+from builder.models import loading, prompt_encoder
 from builder.models import source as models_source
 from builder.models.pipeline import Pipeline
-from builder.models.scheduler import KarrasScheduler
+from builder.models.schedule import Schedule
 from builder.plan.plan import Plan
 from builder.plan.sample import Attempt
 from builder.spec import table as spec_table
 from builder.spec.spec import Recipe
 from tests.fixtures import random_weights
+from tests.fixtures.karras import KarrasScheduler
 
 SD = {"num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 TRAINED = {
@@ -53,6 +54,10 @@ def pipeline(pipe):
     return Pipeline(pipe, RECIPE, CPU)
 
 
+def encoded(pipeline, text):
+    return pipeline.encode([text])[0]
+
+
 def attempt(seed, **changes):
     return Attempt(replace(SAMPLE, id=f"sample-{seed}", **changes), 0, seed)
 
@@ -61,7 +66,7 @@ def pixels(results):
     return [np.asarray(result.image, dtype=int) for result in results]
 
 
-# The scheduler, against the published formulas: Karras et al. 2022 (schedule, preconditioning), Lu et al. 2022 (2M).
+# The schedule, against the published formulas: Karras et al. 2022 (schedule, preconditioning), Lu et al. 2022 (2M).
 
 
 def training_sigmas():
@@ -109,50 +114,69 @@ def sample(scheduler, noise, steps, model=toy):
     return x
 
 
-def test_scheduler_sigmas():
-    """Sigmas fall from the training schedule's highest to its lowest as Karras et al. give them, then to 0."""
-    scheduler = KarrasScheduler.like(SD)
-    scheduler.set_timesteps(20)
-    np.testing.assert_allclose(scheduler.sigmas.numpy(), karras_sigmas(20, training_sigmas()), rtol=2e-5)
-    assert scheduler.sigmas[-1] == 0
+def scheduled(config, noise, steps, model=toy):
+    schedule = Schedule.of(config, steps)
+    return schedule.denoise(noise, schedule.timesteps(CPU), model)
+
+
+def sigmas_of(schedule):
+    """The sigmas of a schedule for a network that predicts noise, which say how much of it is taken away."""
+    return np.array([-step.output for step in schedule.steps])
+
+
+def test_schedule_sigmas():
+    """Sigmas fall from the training schedule's highest to its lowest as Karras et al. give them; nothing is left."""
+    schedule = Schedule.of(SD, 20)
+    np.testing.assert_allclose(sigmas_of(schedule), karras_sigmas(20, training_sigmas())[:-1], rtol=2e-5)
+    assert schedule.steps[-1][3:] == (0, 1, 0) and schedule.steps[0].old == 0
 
 
 @pytest.mark.parametrize("steps", [3, 14, 20])
-def test_scheduler_equals_reference(steps):
+def test_schedule_equals_reference(steps):
     """Latents are k-diffusion's DPM++ 2M Karras to 1e-5; rounded timesteps and unit noise are over ten times worse."""
     noise = torch.randn(4, 4, 8, 8, generator=torch.Generator().manual_seed(1))
     expected = reference_sample(noise, steps, training_sigmas())
 
-    def error(scheduler):
-        return float((sample(scheduler, noise, steps) - expected).norm() / expected.norm())
+    def error(latents):
+        return float((latents - expected).norm() / expected.norm())
 
-    ours = error(KarrasScheduler.like(SD))
+    ours = error(scheduled(SD, noise, steps))
     assert ours < 1e-5
-    assert error(DPMSolverMultistepScheduler(**SD, **SOLVER)) > 10 * ours
+    assert error(sample(DPMSolverMultistepScheduler(**SD, **SOLVER), noise, steps)) > 10 * ours
+    assert error(sample(KarrasScheduler.like(SD), noise, steps)) < 1e-5  # what diffusers is given to compare pictures
 
 
-def test_scheduler_keeps_training_only():
+def test_schedule_keeps_training_only():
     """What a checkpoint was trained with is kept; none of its solver settings is, nor anything unknown."""
     parameters = dict(inspect.signature(DPMSolverMultistepScheduler).parameters)
     odd = {**dict.fromkeys(parameters, "odd"), "unheard_of": "odd", **TRAINED}
-    expected = {**{name: field.default for name, field in parameters.items()}, **TRAINED, **SOLVER}
-    config = KarrasScheduler.like(odd).config
-    assert {name: config[name] for name in expected} == expected
+    assert Schedule.of(odd, 7) == Schedule.of(TRAINED, 7)
+    for name in TRAINED:
+        without = {key: value for key, value in TRAINED.items() if key != name}
+        if name not in ("beta_start", "beta_end", "beta_schedule", "num_train_timesteps", "prediction_type"):
+            assert Schedule.of(without, 7) != Schedule.of(TRAINED, 7)
+    assert Schedule.of({**SD, "beta_end": 0.02}, 7) != Schedule.of(SD, 7)
 
 
-def test_scheduler_v_prediction():
-    """A v-prediction model that says the same as a noise-prediction model gives the same latents."""
+@pytest.mark.parametrize("prediction", ["v_prediction", "sample"])
+def test_schedule_of_other_predictions(prediction):
+    """A model that predicts velocity, or the picture, and means the same as one that predicts noise gives the same."""
     noise = torch.randn(4, 8, 8, generator=torch.Generator().manual_seed(1))
-    scheduler = KarrasScheduler.like({**SD, "prediction_type": "v_prediction"})
+    sigmas = iter(sigmas_of(Schedule.of(SD, 20)).tolist())
 
-    def velocity(x, timestep):
-        sigma = scheduler.sigmas[scheduler.step_index or 0]
+    def says(x, timestep):
+        sigma = next(sigmas)
         signal = 1 / (sigma**2 + 1) ** 0.5
         picture = x / signal - sigma * toy(x, timestep)
-        return signal * toy(x, timestep) - sigma * signal * picture
+        return picture if prediction == "sample" else signal * toy(x, timestep) - sigma * signal * picture
 
-    expected = sample(KarrasScheduler.like(SD), noise, 20)
-    torch.testing.assert_close(sample(scheduler, noise, 20, velocity), expected, rtol=1e-4, atol=1e-4)
+    latents = scheduled({**SD, "prediction_type": prediction}, noise, 20, says)
+    torch.testing.assert_close(latents, scheduled(SD, noise, 20), rtol=1e-4, atol=1e-4)
+
+
+def test_schedule_of_an_unknown_prediction():
+    with pytest.raises(UserError, match="prediction_type must be one of epsilon, v_prediction, sample, got 'flow'"):
+        Schedule.of({**SD, "prediction_type": "flow"}, 20)
 
 
 def rescaled_sigmas():
@@ -164,22 +188,22 @@ def rescaled_sigmas():
 
 
 @pytest.mark.parametrize("steps", [3, 20])
-def test_scheduler_zero_terminal_snr(steps):
+def test_schedule_zero_terminal_snr(steps):
     """A schedule that ends in pure noise is honoured, with k-diffusion's numbers on it."""
     noise = torch.randn(4, 4, 8, 8, generator=torch.Generator().manual_seed(1))
     expected = reference_sample(noise, steps, rescaled_sigmas(), velocity=True)
     config = {**SD, "prediction_type": "v_prediction"}
 
     def error(**changes):
-        return float((sample(KarrasScheduler.like({**config, **changes}), noise, steps) - expected).norm())
+        return float((scheduled({**config, **changes}, noise, steps) - expected).norm())
 
     assert error(rescale_betas_zero_snr=True) < 1e-5 * float(expected.norm()) < error()
 
 
-def test_scheduler_zero_terminal_snr_of_noise():
+def test_schedule_zero_terminal_snr_of_noise():
     """A network that predicts noise says nothing of pure noise: refused in one line."""
     with pytest.raises(UserError, match="rescale_betas_zero_snr needs prediction_type v_prediction"):
-        KarrasScheduler.like({**SD, "rescale_betas_zero_snr": True})
+        Schedule.of({**SD, "rescale_betas_zero_snr": True}, 20)
 
 
 # Encodings.
@@ -201,9 +225,9 @@ def test_plain_prompt(pipe, pipeline):
     short, long = tokens_of(pipe, "a man with a mask"), tokens_of(pipe, "face " * 80)
     assert len(long) == 80
     with torch.inference_mode():
-        torch.testing.assert_close(pipeline.encode("a man with a mask"), hidden(pipe, short))
+        torch.testing.assert_close(encoded(pipeline, "a man with a mask"), hidden(pipe, short))
         torch.testing.assert_close(
-            pipeline.encode("face " * 80), torch.cat([hidden(pipe, long[:75]), hidden(pipe, long[75:])])
+            encoded(pipeline, "face " * 80), torch.cat([hidden(pipe, long[:75]), hidden(pipe, long[75:])])
         )
 
 
@@ -218,8 +242,8 @@ def test_weighted_prompt(pipe, pipeline):
         factors[1 : len(tokens) + 1, 0] = torch.tensor([weight for _, weight in tokens])
         expected.append(plain * factors * (plain.mean() / (plain * factors).mean()))
     with torch.inference_mode():
-        encoded = pipeline.encode("a man, (mask:1.5), [hat] BREAK ((a face))")
-    torch.testing.assert_close(encoded, torch.cat(expected), rtol=1e-4, atol=1e-5)
+        found = encoded(pipeline, "a man, (mask:1.5), [hat] BREAK ((a face))")
+    torch.testing.assert_close(found, torch.cat(expected), rtol=1e-4, atol=1e-5)
 
 
 def test_prompts_unpadded(pipeline):
@@ -230,9 +254,9 @@ def test_prompts_unpadded(pipeline):
             (("a BREAK b BREAK c", "x BREAK y"), (3, 2)),
             (("", "x BREAK y"), (1, 2)),
         ]:
-            for encoded, text, own in zip(pipeline.embeddings(*texts), texts, chunks):
-                assert encoded.shape == (own * 77, random_weights.WIDTH)
-                torch.testing.assert_close(encoded, pipeline.encode(text))
+            for found, text, own in zip(pipeline.encode(texts), texts, chunks):
+                assert found.shape == (own * 77, random_weights.WIDTH)
+                torch.testing.assert_close(found, encoded(pipeline, text))
 
 
 def test_prompts_filled(pipe, pipeline):
@@ -240,23 +264,31 @@ def test_prompts_filled(pipe, pipeline):
     filled = Pipeline(pipe, pipeline.recipe, pipeline.device, least_chunks=2)
     short, long = "a man", "a BREAK b BREAK c"
     for text, chunks in ((short, 2), (long, 3), ("x BREAK y", 2)):
-        (encoded, other), own = filled.embeddings(text, short), pipeline.encode(text)
-        assert (len(encoded), len(other)) == (chunks * 77, 2 * 77)
-        torch.testing.assert_close(encoded[: len(own)], own)
-    torch.testing.assert_close(filled.embeddings(short, short)[0][77:], pipeline.encode(""))
-    assert (
-        loading.load(models_source.resolve("preview"), pipeline.recipe, pipeline.device).least_chunks == preview.CHUNKS
-    )
+        (found, other), own = filled.encode([text, short]), encoded(pipeline, text)
+        assert (len(found), len(other)) == (chunks * 77, 2 * 77)
+        torch.testing.assert_close(found[: len(own)], own)
+    torch.testing.assert_close(encoded(filled, short)[77:], encoded(pipeline, ""))
+    loaded = loading.load(models_source.resolve("preview"), pipeline.recipe, pipeline.device)
+    assert loaded.encode.least_chunks == preview.CHUNKS
 
 
 def test_prompt_encoded_once(pipe, pipeline, monkeypatch):
-    """A prompt is encoded once, however many pictures and batches ask for it."""
+    """A prompt is encoded once, however many pictures and batches ask for it, together with what else is new."""
     calls, forward = [], pipe.text_encoder.forward
-    monkeypatch.setattr(pipe.text_encoder, "forward", lambda *a, **k: calls.append(1) or forward(*a, **k))
-    attempts = [attempt(n, prompt=f"a man, mask {n % 2}", negative_prompt="hat") for n in range(4)]
-    for batch in (attempts, attempts[::-1]):
-        assert len(list(pipeline.generate(batch))) == 4
-    assert len(calls) == 3  # two prompts and the negative one
+    monkeypatch.setattr(pipe.text_encoder, "forward", lambda ids: calls.append(len(ids)) or forward(ids))
+    attempts = [attempt(n, prompt=f"a man, mask {n % 2}", negative_prompt="hat BREAK cap") for n in range(4)]
+    for batch in (attempts, attempts[::-1], [attempt(1, prompt="a woman", negative_prompt="hat BREAK cap")]):
+        assert len(list(pipeline.generate(batch))) == len(batch)
+    assert calls == [4, 1]  # two prompts and the two chunks of the negative one, then another prompt
+
+
+def test_prompts_forgotten(pipeline, monkeypatch):
+    """Of many prompts those are remembered that were used last."""
+    monkeypatch.setattr(prompt_encoder, "REMEMBERED", 2)
+    for text in ("one", "two", "one", "three"):
+        encoded(pipeline, text)
+    assert list(pipeline.encode.encodings) == ["one", "three"]
+    assert len(pipeline.encode(["a", "b", "c"])) == 3
 
 
 # Pictures.
@@ -269,8 +301,8 @@ def test_equals_diffusers(pipe, pipeline, output):
     attempts = [attempt(seed, guidance_scale=7.5, **equal) for seed in (1, 2)]
     samples = [a.sample for a in attempts]
     with torch.inference_mode():
-        encoded = [pipeline.embeddings(s.prompt, s.negative_prompt) for s in samples]
-        prompt, negative = (torch.stack(part) for part in zip(*encoded))
+        pairs = [pipeline.encode([s.prompt, s.negative_prompt]) for s in samples]
+        prompt, negative = (torch.stack(part) for part in zip(*pairs))
         latents = pipeline.denoise(attempts)
     parts = {**pipe.components, "scheduler": KarrasScheduler.like(pipe.scheduler.config)}
     stock = StableDiffusionPipeline(**parts, requires_safety_checker=False)
@@ -301,12 +333,12 @@ def test_unet_at_own_lengths(pipe, pipeline, monkeypatch, prompt, negative, call
     """Guidance compares what the UNet says to each prompt at its own length: two calls a step, or one where equal."""
     seen, forward = [], pipe.unet.forward
 
-    def spy(x, timestep, encoder_hidden_states):
+    def spy(x, timestep, encoder_hidden_states, **options):
         seen.append(tuple(encoder_hidden_states.shape[:2]))
-        return forward(x, timestep, encoder_hidden_states=encoder_hidden_states)
+        return forward(x, timestep, encoder_hidden_states=encoder_hidden_states, **options)
 
     def guided(x, timestep):
-        own, other = (forward(x, timestep, pipeline.encode(text)[None]).sample for text in (prompt, negative))
+        own, other = (forward(x, timestep, encoded(pipeline, text)[None]).sample for text in (prompt, negative))
         return other + 7.5 * (own - other)
 
     expected = sample(KarrasScheduler.like(pipe.scheduler.config), pipeline.noise([1]), RECIPE.steps, guided)

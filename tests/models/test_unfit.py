@@ -51,7 +51,7 @@ def spoil_unet(pipe, monkeypatch, value):
 
     def spoiled(sample, *args, **kwargs):
         output = forward(sample, *args, **kwargs)
-        output.sample[1] = value
+        output[0][1] = value
         return output
 
     monkeypatch.setattr(pipe.unet, "forward", spoiled)
