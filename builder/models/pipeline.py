@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
 from PIL import Image
 
-from builder.common.errors import UserError
+from builder.common.errors import UserError, shortened
 from builder.models.acceleration import Accelerator, Fetch, accelerator
 from builder.models.prompt_encoder import PromptEncoder
 from builder.models.safety import Safety
@@ -75,10 +75,10 @@ class Pipeline:
         self.most: int | None = None
         self.is_compiled = False
 
-    def compile(self) -> None:
+    def compile(self, backend: str | Callable = "inductor") -> None:
         """From the next batch on, run what takes longest compiled; that batch takes a minute or more for it."""
         for part in (self.unet, self.vae.decoder):
-            part.compile(fullgraph=True, dynamic=False)
+            part.compile(backend=backend, fullgraph=True, dynamic=False)
         self.is_compiled = True
 
     @torch.inference_mode()
@@ -97,7 +97,7 @@ class Pipeline:
                         queued.append(each)
                         del todo[: len(each.attempts)]
             except torch.OutOfMemoryError:
-                self._halve(len(part))
+                self._halve(max(len(part), self._filled_size))
             except Exception as error:  # compilers raise many kinds
                 if not self.is_compiled:
                     raise
@@ -116,7 +116,7 @@ class Pipeline:
         self.accelerator.release()
 
     def _go_on_without_compiling(self, error: Exception) -> None:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        reason = shortened(" ".join(str(error).split()) or type(error).__name__)
         log.warning("the model cannot be compiled here, going on without, slower: %s", reason)
         torch.compiler.set_stance("force_eager")
         self.is_compiled = False
@@ -143,17 +143,20 @@ class Pipeline:
             rows = [n for n, own in enumerate(lengths) if own == pair]
             prompt, negative = (torch.stack([encoded[n][part] for n in rows]) for part in (0, 1))
             chosen = slice(None) if len(rows) == len(attempts) else rows
-            batch = (self._filled(tensor) for tensor in (latents[chosen], prompt, negative, scales[chosen]))
+            parts = (latents[chosen], prompt, negative, scales[chosen])
+            batch = (self._filled(part, self._filled_size) for part in parts)
             latents[chosen] = self._denoise(*batch)[: len(rows)]
         return latents
 
-    def _filled(self, rows: torch.Tensor, most: int | None = None) -> torch.Tensor:
-        """Return a batch of the one size that the device has seen before: the last row again and again at its end."""
-        size = self.most or self.batch_size
-        missing = min(size, most or size) - len(rows)
-        if not self.accelerator.is_static or missing <= 0:
-            return rows
-        return torch.cat([rows, rows[-1:].expand(missing, *rows.shape[1:])])
+    @property
+    def _filled_size(self) -> int:
+        """The one size of a batch that the device sees; 0 where it does not matter."""
+        return (self.most or self.batch_size) if self.accelerator.is_static else 0
+
+    def _filled(self, rows: torch.Tensor, size: int) -> torch.Tensor:
+        """Return a batch of at least this size, the last row standing again and again at its end."""
+        missing = size - len(rows)
+        return torch.cat([rows, rows[-1:].expand(missing, *rows.shape[1:])]) if missing > 0 else rows
 
     def _denoise(
         self, noise: torch.Tensor, prompt: torch.Tensor, negative: torch.Tensor, scale: torch.Tensor
@@ -189,7 +192,8 @@ class Pipeline:
 
     def _decode(self, latents: torch.Tensor) -> torch.Tensor:
         """Return what `_Queued.fetch` gives."""
-        scaled = (self._filled(latents, DECODED_AT_ONCE) / self.vae.config.scaling_factor).to(self.vae.dtype)
+        batch = self._filled(latents, min(self._filled_size, DECODED_AT_ONCE))
+        scaled = (batch / self.vae.config.scaling_factor).to(self.vae.dtype)
         pixels = self.vae.decode(scaled, return_dict=False)[0][: len(latents)].float()
         finite = latents.isfinite().flatten(1).all(1) & pixels.isfinite().flatten(1).all(1)
         values = ((pixels.nan_to_num() / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)

@@ -66,18 +66,19 @@ def load(weights: Path, processor: Path, device: torch.device, dtype: torch.dtyp
         # Pillow's way, whatever else is installed: torchvision resizes to other numbers.
         prepare = CLIPImageProcessorPil.from_pretrained(str(processor), local_files_only=True)
         digest = sha256(weights / WEIGHTS)
-        safety = Safety(name, _placed(checker, device), prepare, digest)
+        safety = Safety(name, placed(checker, device), prepare, digest)
         fault = None if digest == KNOWN else _fault(safety)
     if fault:
         raise UserError(f"safety checker {name}: is not to be trusted: {fault}; use another one (--safety-checker)")
     return safety
 
 
-def _placed(checker: StableDiffusionSafetyChecker, device: torch.device) -> StableDiffusionSafetyChecker:
+def placed(checker: StableDiffusionSafetyChecker, device: torch.device) -> StableDiffusionSafetyChecker:
     """Return a checker on its device, but for its thresholds: it reads them one by one, and would wait each time."""
+    thresholds = {name: value.data for name, value in checker.named_parameters() if name.endswith("_embeds_weights")}
     checker.requires_grad_(False).eval().to(device)
-    for thresholds in (checker.concept_embeds_weights, checker.special_care_embeds_weights):
-        thresholds.data = thresholds.data.cpu()
+    for name, values in thresholds.items():
+        setattr(checker, name, torch.nn.Parameter(values, requires_grad=False))
     return checker
 
 

@@ -33,20 +33,38 @@ def tokenizer():
     return repositories.with_tokens(small, [f"unused{number}</w>" for number in range(WORDS - len(small))], [])
 
 
+def unet():
+    """Stable Diffusion 1.5's."""
+    return UNet2DConditionModel(
+        sample_size=64,
+        block_out_channels=(320, 640, 1280, 1280),
+        down_block_types=(*["CrossAttnDownBlock2D"] * 3, "DownBlock2D"),
+        up_block_types=("UpBlock2D", *["CrossAttnUpBlock2D"] * 3),
+        layers_per_block=2,
+        cross_attention_dim=768,
+        attention_head_dim=8,
+    )
+
+
+def vae():
+    """Stable Diffusion 1.5's."""
+    return AutoencoderKL(
+        sample_size=512,
+        block_out_channels=(128, 256, 512, 512),
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        layers_per_block=2,
+        latent_channels=4,
+    )
+
+
 def full_size():
     """Stable Diffusion 1.5 with random weights."""
     small = random_weights.build()
     small.register_modules(tokenizer=tokenizer())
     torch.manual_seed(0)
     pipe = StableDiffusionPipeline(
-        vae=AutoencoderKL(
-            sample_size=512,
-            block_out_channels=(128, 256, 512, 512),
-            down_block_types=("DownEncoderBlock2D",) * 4,
-            up_block_types=("UpDecoderBlock2D",) * 4,
-            layers_per_block=2,
-            latent_channels=4,
-        ),
+        vae=vae(),
         text_encoder=CLIPTextModel(
             CLIPTextConfig(
                 hidden_size=768,
@@ -60,15 +78,7 @@ def full_size():
             )
         ),
         tokenizer=small.tokenizer,
-        unet=UNet2DConditionModel(
-            sample_size=64,
-            block_out_channels=(320, 640, 1280, 1280),
-            down_block_types=(*["CrossAttnDownBlock2D"] * 3, "DownBlock2D"),
-            up_block_types=("UpBlock2D", *["CrossAttnUpBlock2D"] * 3),
-            layers_per_block=2,
-            cross_attention_dim=768,
-            attention_head_dim=8,
-        ),
+        unet=unet(),
         scheduler=small.scheduler,
         safety_checker=None,
         feature_extractor=None,
