@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -203,6 +204,8 @@ def _end(ended: Ended, run: Run, out: Path) -> int:
     """Say how it ended; where nothing is left to do, make the release. Returns the exit status."""
     from builder.dataset import packing
 
+    if ended.worked and run.config.limit and run.rank.index == 0:
+        print(_outlook(run), flush=True)
     while not ended.signal:
         try:
             statistics = _release(out, run, tell=run.rank.index == 0 and not ended.worked)
@@ -232,6 +235,18 @@ def _release(out: Path, run: Run, tell: bool) -> Statistics | None:
 
     with heartbeat(lambda: f"making the release {out}"):
         return packing.pack(run.raw, out, plan=run.plan)[0] if tell else packing.pack_stale(run.raw, out, run.plan)
+
+
+def _outlook(run: Run) -> str:
+    """How fast a few pictures were made, and how long all the others of the same choice would take at that."""
+    from builder.common.progress import counted, duration
+
+    rate = run.progress.pace
+    if not rate:
+        return "this run kept no picture"
+    left = replace(run.config, limit=None).plan.chosen - run.plan.chosen
+    more = f"{counted(left, 'picture')} more, without --limit, would take {duration(left / rate)}"
+    return f"this run kept {rate:.2f} pictures/s: {more}"
 
 
 def _next(out: Path, is_preview: bool) -> str:

@@ -16,6 +16,7 @@ from builder.generation.pace import Pace
 from builder.generation.preflight import Preflight
 from builder.generation.process import Rank
 from builder.models.identity import File, Source
+from builder.raw.row_count import RowCount
 from tests.fixtures.builds import write_raw
 
 CPU = Rank(0, 1, torch.device("cpu"))
@@ -35,7 +36,9 @@ def elsewhere(monkeypatch, tmp_path):
 
 def preflight(rank=GPUS, model=MODEL, **options):
     config = GenerateConfig(**options)
-    return Preflight(config, config.plan, BuildModels(model, None, CHECKER, {"attribute": CLIP}), rank, Path("agfd30k"))
+    models = BuildModels(model, None, CHECKER, {"attribute": CLIP})
+    left = config.plan.chosen - RowCount(config.raw)(config.plan.shards)
+    return Preflight(config, config.plan, models, rank, config.batch_size or 8, left, Path("agfd30k"))
 
 
 def free(monkeypatch, count):
