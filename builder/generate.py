@@ -36,8 +36,8 @@ def generate(
         str | None,
         typer.Option(
             metavar="MODEL",
-            help="Hub id (or owner/name@revision), diffusers folder, .safetensors file, or preview (with a guidance "
-            "of its own)",
+            help="Hub id (or owner/name@revision), diffusers folder, .safetensors file, or preview (with guidance "
+            "and steps of its own)",
             show_default="the table's",
         ),
     ] = None,

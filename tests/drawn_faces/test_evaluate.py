@@ -38,12 +38,14 @@ def test_what_a_picture_may_have_of_itself_is_not_held_against_it():
     assert row["brown"] == 1 and row["only_mask"] == 0 and np.isnan(row["base"])
 
 
-def test_preview_has_its_guidance_in_every_row_and_is_read_by_its_own_verifier():
+def test_preview_has_its_guidance_in_every_row_few_steps_and_is_read_by_its_own_verifier():
     spec = preview.fitted(SPEC)
     assert {feature.guidance_scale for feature in spec.features} == {preview.GUIDANCE}
     assert {feature.check.darker_than for feature in spec.features} == {None}
     assert spec.checks.attribute.model == "preview" and spec.checks.face.detector == "classifier"
     assert spec.changed(recipe=SPEC.recipe, features=SPEC.features, checks=SPEC.checks) == SPEC
+    assert spec.recipe.steps == preview.STEPS < SPEC.recipe.steps
+    assert preview.fitted(SPEC.changed(recipe=SPEC.recipe.changed(steps=5))).recipe.steps == 5
     plain = SPEC.changed(checks=Criteria())
     assert preview.fitted(plain).checks == Criteria()
 
