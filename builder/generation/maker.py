@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from builder.checks.suite import Checks
@@ -14,6 +15,7 @@ from builder.generation.process import Rank, Stop
 from builder.generation.progress import Progress
 from builder.generation.settling import settle
 from builder.models import acceleration
+from builder.models.acceleration import Accelerator
 from builder.plan.sample import Result
 from builder.spec.spec import Spec
 
@@ -38,12 +40,21 @@ class Maker:
         self.rank = rank
         self.load = load
         self.build_checks = build_checks
+        self.given = batch_size
         self.left = left
-        self.accelerator = acceleration.accelerator(rank.device)
-        self.batch_size = batch_size or self.accelerator.batch_size(spec.recipe.width * spec.recipe.height)
         self.pipeline: Pipeline | None = None
         self.batches = self.tries = 0
         self.began = 0.0
+
+    @cached_property
+    def accelerator(self) -> Accelerator:
+        """How the device is used; a finished build does not touch it."""
+        return acceleration.accelerator(self.rank.device)
+
+    @cached_property
+    def batch_size(self) -> int:
+        """Pictures made at once: as many as were asked for, or as suit the device before anything is loaded."""
+        return self.given or self.accelerator.batch_size(self.spec.recipe.width * self.spec.recipe.height)
 
     def prepare(self, models: Callable[[], BuildModels], stop: Stop, progress: Progress) -> Pipeline:
         """Load the checks' models and the model, which `models` downloads where they are not here yet."""
@@ -53,6 +64,7 @@ class Maker:
                 self.checks: Checks = self.build_checks(self.spec, found.checks, device)
                 options = {"safety_checker": found.safety_checker, "vae": found.vae, "batch_size": self.batch_size}
                 self.pipeline = self.load(found.model, recipe, device, **options)
+                self.accelerator.release()  # all weights are there before another stream reads them
         return self.pipeline
 
     def make(self, tries: list[Try], progress: Progress) -> Iterable[Result]:

@@ -83,6 +83,7 @@ class Cuda(Accelerator):
     def __init__(self, device: torch.device, cuda: Any = torch.cuda):
         super().__init__(device)
         self.cuda = cuda
+        cuda.set_device(device)  # pinned memory, too, is that of a card: of the first one, where nothing is said
         self.stream = cuda.Stream(device)
         torch.backends.cudnn.benchmark = True  # the quickest of its convolutions, found once for each shape
 

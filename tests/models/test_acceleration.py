@@ -298,5 +298,11 @@ def test_compiling_pays_from_ten_minutes_on():
     assert acceleration.is_worth_compiling(601) and not acceleration.is_worth_compiling(599)
 
 
+def test_a_card_is_this_processs_own():
+    """Whatever names no card, such as pinned memory, means this one: eight processes would all use the first."""
+    card = Card()
+    assert Rehearsal(card).device is card.device is not None
+
+
 def test_a_cpu_is_no_card():
     assert type(accelerator(CPU)) is Accelerator and not accelerator(CPU).is_static
