@@ -204,7 +204,7 @@ def _end(ended: Ended, run: Run, out: Path) -> int:
     """Say how it ended; where nothing is left to do, make the release. Returns the exit status."""
     from builder.dataset import packing
 
-    if ended.worked and run.config.limit and run.rank.index == 0:
+    if ended.worked and not ended.signal and run.config.limit and run.rank.index == 0:
         print(_outlook(run), flush=True)
     while not ended.signal:
         try:

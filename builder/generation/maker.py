@@ -54,7 +54,8 @@ class Maker:
     @cached_property
     def batch_size(self) -> int:
         """Pictures made at once: as many as were asked for, or as suit the device before anything is loaded."""
-        return self.given or self.accelerator.batch_size(self.spec.recipe.width * self.spec.recipe.height)
+        recipe = self.spec.recipe
+        return self.given or self.accelerator.batch_size(recipe.width * recipe.height, self.rank.sharing)
 
     def prepare(self, models: Callable[[], BuildModels], stop: Stop, progress: Progress) -> Pipeline:
         """Load the checks' models and the model, which `models` downloads where they are not here yet."""
@@ -93,5 +94,5 @@ class Maker:
         seconds_each = (time.monotonic() - self.began) / self.tries
         if not acceleration.is_worth_compiling(seconds_each * self.left() / self.rank.count):
             return nullcontext()
-        pipeline.compile()
+        pipeline.compile(processes=self.rank.neighbours)
         return progress.during("compiling the model, which makes the rest faster")

@@ -14,7 +14,7 @@ from builder.common.progress import counted, duration
 from builder.generation.build_models import BuildModels
 from builder.generation.config import GenerateConfig
 from builder.generation.pace import Pace
-from builder.generation.process import Rank, number
+from builder.generation.process import Rank
 from builder.generation.worker import Run
 from builder.models import download
 from builder.models.repository import cache_folder
@@ -109,7 +109,7 @@ class Preflight:
     def _seconds(self) -> float:
         """Seconds a picture on this machine's cores, which its processes share."""
         recipe = self.plan.spec.recipe
-        cores = (os.cpu_count() or 1) / max(1, number("LOCAL_WORLD_SIZE", 1))
+        cores = (os.cpu_count() or 1) / self.rank.neighbours
         return CPU_SECONDS * recipe.steps * recipe.width * recipe.height / PIXELS / max(cores, 1)
 
     def _disk(self) -> Iterator[tuple[Path, float, float]]:

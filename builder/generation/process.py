@@ -86,12 +86,17 @@ class Stop:
 
 @dataclass(frozen=True)
 class Rank:
-    """Which process this is, of how many, and the device it works on; `local` is its number on this machine."""
+    """Which process this is, of how many, and the device it works on.
+
+    `local` is its number among the `neighbours` of this machine, itself being one; `sharing` of them use its device.
+    """
 
     index: int
     count: int
     device: torch.device
     local: int = 0
+    neighbours: int = 1
+    sharing: int = 1
 
     @classmethod
     def here(cls, cpu: bool = False) -> Rank:
@@ -101,14 +106,17 @@ class Rank:
         Raises UserError for what is not a rank.
         """
         index, count, local = (number(name, alone) for name, alone in RANKS.items())
+        neighbours = max(1, number("LOCAL_WORLD_SIZE", 1))
         if not 0 <= index < count:
             raise UserError(
                 f"RANK is {index} and WORLD_SIZE {count}: RANK must be 0 to {count - 1}; unset both to work alone"
             )
         accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
         if cpu or accelerator is None or os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true"):
-            return cls(index, count, torch.device("cpu"), local)
-        return cls(index, count, torch.device(accelerator.type, local % torch.accelerator.device_count()), local)
+            return cls(index, count, torch.device("cpu"), local, neighbours, neighbours)
+        devices = torch.accelerator.device_count()
+        device = torch.device(accelerator.type, local % devices)
+        return cls(index, count, device, local, neighbours, -(-neighbours // devices))
 
     def use_cores(self) -> None:
         """On a CPU, take this process's share of the machine's cores, unless the user has set OMP_NUM_THREADS.
@@ -116,7 +124,7 @@ class Rank:
         accelerate allows one to each process where nobody says anything.
         """
         if self.device.type == "cpu" and launcher.chose_threads():
-            torch.set_num_threads(max(1, _cores() // number("LOCAL_WORLD_SIZE", 1)))
+            torch.set_num_threads(max(1, _cores() // self.neighbours))
 
 
 def _cores() -> int:

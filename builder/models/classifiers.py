@@ -11,6 +11,7 @@ from PIL import Image
 from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoModelForImageClassification, AutoTokenizer
 
 from builder.common.errors import UserError
+from builder.models.acceleration import accelerator, one_by_one
 from builder.models.weights import whole
 
 
@@ -53,7 +54,14 @@ class _Model:
         self.model = whole(kind, location, **options).eval().requires_grad_(False).to(device)
         # Pillow's way, whatever else is installed: torchvision resizes to other numbers.
         self.processor = AutoImageProcessor.from_pretrained(location, backend="pil", **where)
-        self.device, self.dtype = device, dtype
+        self.device, self.dtype, self.accelerator = device, dtype, accelerator(device)
+
+    def read(self, images: list[Image.Image]) -> np.ndarray:
+        """Scores, (pictures, labels), of at least one picture. Raises UserError where the memory does not suffice."""
+        return np.stack(one_by_one(self.accelerator, "the attribute check", self._read, images))
+
+    def _read(self, images: list[Image.Image]) -> np.ndarray:
+        raise NotImplementedError
 
     def pixels(self, images: list[Image.Image]) -> torch.Tensor:
         """Return the pictures as the model wants them."""
@@ -70,8 +78,7 @@ class Classifier(_Model):
         self.labels = [config.id2label[n] for n in range(config.num_labels)]
 
     @torch.inference_mode()
-    def read(self, images: list[Image.Image]) -> np.ndarray:
-        """Scores, (pictures, labels)."""
+    def _read(self, images: list[Image.Image]) -> np.ndarray:
         return _scores(self.model(self.pixels(images)).logits.float())
 
 
@@ -90,8 +97,7 @@ class ZeroShot(_Model):
         self.directions = torch.stack([self._mean(yes) - self._mean(no) for yes, no in descriptions.values()])
 
     @torch.inference_mode()
-    def read(self, images: list[Image.Image]) -> np.ndarray:
-        """Scores, (pictures, labels)."""
+    def _read(self, images: list[Image.Image]) -> np.ndarray:
         seen = _embedding(self.model.get_image_features(pixel_values=self.pixels(images)))
         return _scores(self.model.logit_scale.float().exp() * seen @ self.directions.T)
 

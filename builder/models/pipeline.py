@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
+import torch._dynamo.config as dynamo
+import torch._inductor.config as inductor
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
 from PIL import Image
 
 from builder.common.errors import UserError, shortened
-from builder.models.acceleration import Accelerator, Fetch, accelerator
+from builder.models.acceleration import Accelerator, Fetch, accelerator, one_by_one
 from builder.models.prompt_encoder import PromptEncoder
 from builder.models.safety import Safety
 from builder.models.schedule import Schedule
@@ -25,6 +28,8 @@ from builder.plan.sample import Attempt, Result
 from builder.spec.spec import Recipe
 
 DECODED_AT_ONCE = 4
+LENGTHS = 64
+"""Shapes for which a part may be compiled: one for each length of prompts, and for each cut of the batch."""
 
 log = logging.getLogger("agfd30k")
 
@@ -57,9 +62,9 @@ class Pipeline:
         on: Accelerator | None = None,
     ):
         self.recipe = recipe
-        self.device = device
-        self.safety = safety
         self.accelerator = on or accelerator(device)
+        self.device = device = self.accelerator.device
+        self.safety = safety
         self.unet, self.vae = pipe.unet, pipe.vae
         for part in (pipe.unet, pipe.vae, pipe.text_encoder):
             part.requires_grad_(False).eval().to(device)
@@ -75,8 +80,14 @@ class Pipeline:
         self.most: int | None = None
         self.is_compiled = False
 
-    def compile(self, backend: str | Callable = "inductor") -> None:
-        """From the next batch on, run what takes longest compiled; that batch takes a minute or more for it."""
+    def compile(self, backend: str | Callable = "inductor", processes: int = 1) -> None:
+        """From the next batch on, run what takes longest compiled; that batch takes a minute or more for it.
+
+        So many `processes` of this machine do the same, and share its cores.
+        """
+        if "TORCHINDUCTOR_COMPILE_THREADS" not in os.environ:
+            inductor.compile_threads = max(1, (inductor.compile_threads or 1) // processes)
+        dynamo.recompile_limit = LENGTHS
         for part in (self.unet, self.vae.decoder):
             part.compile(backend=backend, fullgraph=True, dynamic=False)
         self.is_compiled = True
@@ -90,18 +101,20 @@ class Pipeline:
         """
         todo, queued = list(attempts), []
         while todo:
-            part = todo[: self.most]
+            part, is_short = todo[: self.most], False
             try:
-                with self.accelerator.attending():
+                with self.accelerator.drawing():
                     for each in self._queue(part):
                         queued.append(each)
                         del todo[: len(each.attempts)]
             except torch.OutOfMemoryError:
-                self._halve(max(len(part), self._filled_size))
+                is_short = True  # past this block nobody holds what has been computed so far
             except Exception as error:  # compilers raise many kinds
                 if not self.is_compiled:
                     raise
                 self._go_on_without_compiling(error)
+            if is_short:
+                self._halve(max(len(part), self._filled_size))
         return itertools.chain.from_iterable(map(self._results, queued))
 
     @property
@@ -142,10 +155,10 @@ class Pipeline:
         for pair in sorted(set(lengths)):
             rows = [n for n, own in enumerate(lengths) if own == pair]
             prompt, negative = (torch.stack([encoded[n][part] for n in rows]) for part in (0, 1))
-            chosen = slice(None) if len(rows) == len(attempts) else rows
-            parts = (latents[chosen], prompt, negative, scales[chosen])
+            places = self.accelerator.send(torch.tensor(rows))
+            parts = (latents.index_select(0, places), prompt, negative, scales.index_select(0, places))
             batch = (self._filled(part, self._filled_size) for part in parts)
-            latents[chosen] = self._denoise(*batch)[: len(rows)]
+            latents.index_copy_(0, places, self._denoise(*batch)[: len(rows)])
         return latents
 
     @property
@@ -170,9 +183,12 @@ class Pipeline:
     def _predictions(
         self, latents: torch.Tensor, timestep: torch.Tensor, prompt: torch.Tensor, negative: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """What the UNet says with the prompt and with the negative one: in one call where they are equally long."""
+        """What the UNet says with the prompt and with the negative one.
+
+        In one call where they are equally long; in two where the device shall see one size of batch alone.
+        """
         noisy = latents.to(self.dtype)
-        if prompt.shape == negative.shape:
+        if prompt.shape == negative.shape and not self.accelerator.is_static:
             both = self._unet(torch.cat([noisy, noisy]), timestep, torch.cat([prompt, negative]))
             with_prompt, without = both.chunk(2)
         else:
@@ -214,8 +230,4 @@ class Pipeline:
     def _flagged(self, images: list[Image.Image]) -> list[bool]:
         if self.safety is None:
             return [False] * len(images)
-        try:
-            return self.safety(images)
-        except torch.OutOfMemoryError:  # the next batch has it
-            self.accelerator.release()
-        return [self.safety([image])[0] for image in images]
+        return one_by_one(self.accelerator, "the safety checker", self.safety, images)

@@ -68,7 +68,7 @@ class PromptEncoder:
         weighted = hidden * self.accelerator.send(weights).unsqueeze(-1)
         weighted *= hidden.mean(dim=(1, 2), keepdim=True) / weighted.mean(dim=(1, 2), keepdim=True)
         parts = weighted.to(self.dtype).split([len(each) for each in chunks])
-        return {text: part.flatten(0, 1) for text, part in zip(texts, parts)}
+        return {text: part.flatten(0, 1).clone() for text, part in zip(texts, parts)}
 
     def _chunks(self, text: str) -> Iterator[tuple[list[Any], list[float]]]:
         """Yield a prompt's chunks: 77 tokens, and the weight of each."""

@@ -49,7 +49,7 @@ def denoise(
     pipe = Pipeline(networks.assemble(words, encoder, vae, net), Recipe(model="preview"), device)
     net.set_attn_processor(AttnProcessor())  # on a CPU 1.6 times as fast as the fused one, which is slow backwards
     net.requires_grad_(True).train()
-    alphas = pipe.scheduler.alphas_cumprod.to(device)
+    alphas = networks.scheduler().alphas_cumprod.to(device)
     with torch.no_grad():
         encoded = torch.stack([_padded(pipe, c.prompt, c.negative_prompt).half() for c in captions])
 
@@ -128,5 +128,5 @@ def _dropped(pipe: Pipeline, caption: Caption, rng: np.random.Generator) -> torc
 
 def _padded(pipe: Pipeline, prompt: str, beside: str) -> torch.Tensor:
     """A prompt's encoding, filled with the empty prompt's to the length of the one beside it."""
-    own, other, empty = pipe.encode(prompt), pipe.encode(beside), pipe.encode("")
+    own, other, empty = pipe.encode([prompt, beside, ""])
     return torch.cat([own] + [empty] * ((len(other) - len(own)) // len(empty)))

@@ -2,6 +2,7 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -11,8 +12,9 @@ from torch._dynamo import config as dynamo
 from torch._dynamo.utils import counters
 from torch.nn.attention import SDPBackend
 
+from builder.common.errors import UserError
 from builder.models import acceleration
-from builder.models.acceleration import Accelerator, accelerator, backends
+from builder.models.acceleration import Accelerator, accelerator, backends, one_by_one
 from builder.models.pipeline import Pipeline
 from builder.models.safety import Safety, placed
 from builder.plan.plan import Plan
@@ -110,7 +112,7 @@ def test_a_batch_of_mixed_lengths_is_filled_by_lengths(monkeypatch):
     pipeline = rehearsed()
     shapes = seen(pipeline, monkeypatch)
     together = pixels(pipeline.generate(batch))
-    assert shapes == {(4, 4, 77), (4, 4, 154), (8, 8, 154), (8, 8, 77)}
+    assert shapes == {(4, 4, 77), (4, 4, 154)}
     alone = Pipeline(random_weights.build(), RECIPE, CPU)
     assert abs(together - pixels(next(alone.generate([one])) for one in batch)).max() <= 1
 
@@ -151,17 +153,47 @@ def test_a_checker_without_memory_looks_at_one_picture_after_the_other():
     assert sizes == [3, 1, 1, 1] and card.released == 1 and not any(result.image for result in results)
 
 
-def test_a_stream_aside_is_this_threads_own():
+def test_each_thread_uses_this_processs_card():
+    """A thread begins at the first card of the machine: eight processes would all open it."""
     card = Card()
     rehearsal = Rehearsal(card)
-    with rehearsal.aside():
-        assert card.current_stream() is rehearsal.stream
-        other = []
-        thread = threading.Thread(target=lambda: other.append(card.current_stream()))
-        thread.start()
-        thread.join()
-        assert other == [None]
-    assert card.current_stream() is None
+
+    def look():
+        with rehearsal.aside():
+            return threading.get_ident(), card.current_stream()
+
+    with ThreadPoolExecutor(1) as behind:
+        thread, stream = behind.submit(look).result()
+    assert stream is rehearsal.stream and card.users == {threading.get_ident(), thread}
+
+
+def test_two_threads_take_turns_where_a_device_wants_it():
+    """Apple's cannot be used by two threads at once, be it for pictures or for what looks at them."""
+    one, other = (accelerator(torch.device("mps")) for _ in range(2))
+    with one.drawing():
+        assert not other.aside().acquire(blocking=False)
+    with one.aside():
+        assert not other.drawing().acquire(blocking=False)
+    assert type(accelerator(CPU).drawing()) is nullcontext
+
+
+@pytest.mark.parametrize("most", [1, 0])
+def test_a_classifier_without_memory_looks_at_one_picture_after_the_other(most):
+    """Out of memory for one it ends in a line that says who needed it."""
+    card, sizes = Card(), []
+
+    def look(pictures):
+        sizes.append(len(pictures))
+        if len(pictures) > most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return [2 * picture for picture in pictures]
+
+    if most:
+        assert one_by_one(Rehearsal(card), "the attribute check", look, [1, 2, 3]) == [2, 4, 6]
+    else:
+        with pytest.raises(UserError, match=r"^cpu: not enough memory for the attribute check beside the model: make"):
+            one_by_one(Rehearsal(card), "the attribute check", look, [1, 2, 3])
+    assert sizes == [3, 1, 1, 1][: 4 if most else 2] and card.released == 1
 
 
 def test_a_checkers_thresholds_stay_on_the_cpu():
@@ -177,16 +209,17 @@ def test_a_checkers_thresholds_stay_on_the_cpu():
 
 
 @pytest.fixture
-def graphs(monkeypatch):
+def graphs():
     """Dynamo from nothing; from `graphs()` on, a second compilation of the same code is an error."""
     torch._dynamo.reset()
     counters.clear()
+    with ExitStack() as until_then, dynamo.patch(recompile_limit=dynamo.recompile_limit):
 
-    def count():
-        monkeypatch.setattr(dynamo, "error_on_recompile", True)
-        return counters["stats"]["unique_graphs"], sum(counters["graph_break"].values())
+        def count():
+            until_then.enter_context(dynamo.patch(error_on_recompile=True))
+            return counters["stats"]["unique_graphs"], sum(counters["graph_break"].values())
 
-    yield count
+        yield count
     torch._dynamo.reset()
     torch.compiler.set_stance("default")
 
@@ -261,6 +294,7 @@ def test_the_full_size_is_one_graph_each(graphs):
 )
 def test_a_batch_fits_the_cards_memory(gigabytes, side, size):
     assert Rehearsal(Card(free=1e9 * gigabytes)).batch_size(side * side) == size
+    assert Rehearsal(Card(free=4e9 * gigabytes)).batch_size(side * side, sharing=4) == size
     assert accelerator(CPU).batch_size(side * side) == 8
 
 
@@ -274,17 +308,25 @@ def test_attention_by_capability():
 
 
 def test_a_card_has_its_choice_of_attention_while_it_draws(monkeypatch):
-    """As torch sees it: `sdpa_kernel` with an order of priority."""
-    pipeline, orders = rehearsed(card=Card(capability=(8, 0))), []
-    noise = pipeline.noise
-    monkeypatch.setattr(pipeline, "noise", lambda seeds: orders.append(enabled()) or noise(seeds))
-    list(pipeline.generate(MIXED[:1]))
-    assert orders == [(False, True)] and enabled() != (False, True)
+    """As torch sees it: what may be used, in an order of priority. A cuDNN that fails when it is tried is not used."""
+    before = torch._C._get_sdp_priority_order(), torch.backends.cudnn.benchmark
+    for card, flags in ((Card(), [True, True]), (Card(attends=False), [False, True])):
+        pipeline, seen = rehearsed(card=card), []
+        noise = pipeline.noise
+        look = lambda seeds, noise=noise, seen=seen: seen.append(chosen()) or noise(seeds)  # noqa: E731
+        monkeypatch.setattr(pipeline, "noise", look)
+        list(pipeline.generate(MIXED[:1]))
+        order = [int(kernel) for kernel in backends((9, 0) if all(flags) else (8, 0))]
+        assert seen == [(*flags, order, True)]
+    assert (torch._C._get_sdp_priority_order(), torch.backends.cudnn.benchmark) == before
 
 
-def enabled():
-    """Whether cuDNN's attention may be used, and flash attention."""
-    return torch.backends.cuda.cudnn_sdp_enabled(), torch.backends.cuda.flash_sdp_enabled()
+def chosen():
+    """Whether cuDNN's attention may be used, and flash attention; which first; whether convolutions are tried out."""
+    kernels = torch.backends.cuda
+    allowed = kernels.cudnn_sdp_enabled(), kernels.flash_sdp_enabled()
+    count = sum((*allowed, kernels.mem_efficient_sdp_enabled(), kernels.math_sdp_enabled()))
+    return *allowed, torch._C._get_sdp_priority_order()[:count], torch.backends.cudnn.benchmark
 
 
 def test_weights_lie_as_a_card_reads_them():
@@ -298,10 +340,20 @@ def test_compiling_pays_from_ten_minutes_on():
     assert acceleration.is_worth_compiling(601) and not acceleration.is_worth_compiling(599)
 
 
-def test_a_card_is_this_processs_own():
-    """Whatever names no card, such as pinned memory, means this one: eight processes would all use the first."""
-    card = Card()
-    assert Rehearsal(card).device is card.device is not None
+def test_a_card_that_cannot_be_used_is_one_line(monkeypatch):
+    """Full, or somebody's own. One without a number is the first."""
+
+    class Busy:
+        def __init__(self, device):
+            self.device = device
+            raise RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be")
+
+    monkeypatch.setattr(acceleration, "Cuda", Busy)
+    with pytest.raises(UserError, match=r"^cuda:3 cannot be used: CUDA error: out of memory CUDA kernel .* \(--cpu\)$"):
+        accelerator(torch.device("cuda", 3))
+    monkeypatch.setattr(acceleration, "Cuda", lambda device: device)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 5)
+    assert accelerator(torch.device("cuda")) == torch.device("cuda", 5)
 
 
 def test_a_cpu_is_no_card():
