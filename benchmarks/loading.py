@@ -13,7 +13,7 @@ from pathlib import Path
 
 import datasets
 import numpy as np
-from harness import Table, alternating
+from harness import SPREAD, Table, alternating, ratio
 from pictures import raw_build
 from PIL import Image
 from release import clear, picture_files, tar
@@ -62,10 +62,11 @@ def _every_picture(folder: Path) -> Table:
         ],
     }
     seconds = alternating(work, REPEATS)
-    columns = ["way", "pictures/s", "× Pillow's loop"]
-    table = Table(f"Load: every picture decoded, one process, {os.cpu_count()} cores", columns)
+    columns = ["way", "pictures/s", "× Pillow's loop", "± %"]
+    title = f"Load: every picture decoded, one process, {os.cpu_count()} cores"
+    table = Table(title, columns, notes=[SPREAD.format(REPEATS)])
     for name, time in seconds.items():
-        table.add(name, len(paths) / time, seconds["Pillow's own loop over the files"] / time)
+        table.add(name, len(paths) / time, *ratio(seconds["Pillow's own loop over the files"], time))
     return table
 
 
