@@ -20,7 +20,7 @@ import cv2
 from harness import LIBRARIES, Table, machine
 
 MEASURED = re.compile(r"Measured with `python benchmarks (?P<topic>\w+)")
-TOPICS = ("host", "encoding", "checks", "release", "loading", "report", "growth", "scaling", "generation")
+TOPICS = ("host", "encoding", "checks", "release", "loading", "report", "growth", "scaling", "generation", "roofline")
 
 
 def main() -> int:

@@ -34,19 +34,24 @@ class BusyCuda(Busy):
     how = "time in which a kernel or a copy runs, by torch.profiler"
 
     def start(self) -> None:
-        self.profile = profile(activities=[ProfilerActivity.CUDA], acc_events=True)
+        self.profile = profile(activities=[ProfilerActivity.CUDA])
         self.profile.start()
         self.clock = time.perf_counter()
 
     def stop(self) -> None:
         seconds = time.perf_counter() - self.clock
         self.profile.stop()
-        spans = [
-            (event.time_range.start, event.time_range.end)
-            for event in self.profile.events()
-            if event.device_type == DeviceType.CUDA and not event.is_user_annotation
-        ]
-        self.share = union(spans) / 1e6 / seconds
+        self.share = worked(self.profile, DeviceType.CUDA) / seconds
+
+
+def worked(profiled: profile, kind: DeviceType) -> float:
+    """Return the seconds in which at least one of the events of a kind of device ran.
+
+    The profiler's own list is read, since making the public one of it takes 15 s for ten seconds of kernels.
+    """
+    events = profiled.profiler.kineto_results.events()
+    own = (event for event in events if event.device_type() == kind and not event.is_user_annotation())
+    return union((event.start_ns(), event.start_ns() + event.duration_ns()) for event in own) / 1e9
 
 
 def union(spans: Iterable[tuple[float, float]]) -> float:

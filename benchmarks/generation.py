@@ -1,6 +1,7 @@
 """Making pictures: the builder's pipeline beside diffusers' own, and beside what the device could do at best.
 
     python benchmarks generation            # on a GPU ten minutes at most, each row with a limit of its own
+    python benchmarks generation --scale 2  # twenty, for the rows that were not reached
 
 On a GPU the rows are of Stable Diffusion 1.5's full architecture in float16 at 512×512, with a safety checker and CLIP
 of full size (random weights: the arithmetic is the same). Elsewhere the same code measures tiny models, which proves
@@ -16,27 +17,40 @@ from pathlib import Path
 
 import devices
 import numpy as np
+from arithmetic import CHUNK
 from harness import SPREAD, Table
 from row_processes import Row, measured
 
 SECONDS = 600
 """That all rows together may take."""
 ROUNDS = 3
-COLUMNS = ["way", "batch", "pictures/s", "± %", "× diffusers, batch 1", "of the floor %", "busy %", "peak MiB", "first s"]
+COLUMNS = [
+    "way",
+    "batch",
+    "pictures/s",
+    "± %",
+    "× diffusers, batch 1",
+    "of the floor %",
+    "busy %",
+    "peak MiB",
+    "first s",
+]
+COLD, WARM = ", with an empty cache", ", with the cache of the process before"
+"""What is told of rows that are measured twice."""
 GPU = [
-    Row("models", 0, 90, "models"),
-    Row("floor", 0, 20, "floor"),
+    Row("models", 0, 90, "start"),
+    Row("floor", 0, 20, "start"),
     *(Row("diffusers", batch, 40, "theirs") for batch in (1, 8, 16, 32)),
     *(Row("ours", batch, 40, "ours") for batch in (8, 16, 32)),
-    Row("fed", 4, 40, "fed"),
-    Row("ours, compiled", 16, 150, "cold"),
-    Row("ours, compiled", 16, 90, "warm"),
+    Row("fed", 4, 40, "ours"),
+    Row("ours, compiled", 16, 150, "cold", told=COLD),
+    Row("ours, compiled", 16, 90, "warm", told=WARM),
     Row("process", 0, 90, "process"),
-    Row("ours, compiled", 32, 120, "more"),
+    Row("diffusers, reduce-overhead", 16, 120, "fast"),
+    Row("ours, compiled", 32, 120, "compiled"),
     Row("process, compiled", 0, 120, "process, compiled"),
-    Row("diffusers, reduce-overhead", 1, 120, "fast"),
-    Row("ours, compiled", 8, 120, "most"),
-    Row("diffusers, reduce-overhead", 16, 120, "faster"),
+    Row("diffusers, reduce-overhead", 1, 120, "faster"),
+    Row("ours, compiled", 8, 120, "compiled too"),
     Row("diffusers, max-autotune", 16, 300, "fastest", "tuned"),
 ]
 """In the order in which they are worth most, should the time not be enough for all."""
@@ -46,30 +60,25 @@ CPU = [
     *(Row("diffusers", batch, 60, "plain") for batch in (1, 2)),
     Row("ours", 2, 60, "plain"),
     Row("fed", 2, 60, "plain"),
-    Row("ours, compiled", 2, 60, "cold"),
-    Row("ours, compiled", 2, 60, "warm"),
-    Row("process", 0, 120, "process"),
-    Row("process, compiled", 0, 120, "process"),
-    Row("diffusers, reduce-overhead", 1, 60, "fast"),
-    Row("diffusers, max-autotune", 2, 60, "fast"),
+    Row("ours, compiled", 2, 60, "plain", told=COLD),
+    Row("ours, compiled", 2, 60, "warm", told=WARM),
+    Row("diffusers, reduce-overhead", 1, 60, "warm"),
+    Row("diffusers, max-autotune", 2, 60, "warm"),
+    Row("process", 0, 120, "warm"),
+    Row("process, compiled", 0, 120, "warm"),
 ]
 TURNS = [Row("turns", batch, 120, "turns") for batch in (1, 4)]
-SETTINGS = {
-    "cold": " with an empty cache",
-    "warm": " with the cache of the run before, in another process",
-}
-"""What is told of rows that are measured twice."""
 
 
 def run(scale: float = 1.0) -> Iterator[Table]:
     """Speed and what it takes beside diffusers' pipeline, and by how much pictures differ."""
-    device, rounds = devices.here(), max(1, round(ROUNDS * scale))
+    device, rounds, seconds = devices.here(), max(1, round(ROUNDS * scale)), SECONDS * max(1.0, scale)
     is_gpu = device.torch.type == "cuda"
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if not is_gpu:
-            yield _by_turns(list(measured(TURNS, folder, SECONDS, rounds)), rounds)
-        rows = list(measured(GPU if is_gpu else CPU, folder, SECONDS, rounds if is_gpu else 1))
+            yield _by_turns(list(measured(TURNS, folder, seconds, rounds)), rounds)
+        rows = list(measured(GPU if is_gpu else CPU, folder, seconds, rounds if is_gpu else 1))
         what = "Stable Diffusion 1.5, 512×512, float16" if is_gpu else "rehearsal with tiny models"
         facts = next(found for row, found in rows if row.name == "models")
         yield _speed(rows, facts, device, f"Generation: {what}, on {device.name}")
@@ -127,7 +136,7 @@ def _name(row: Row) -> str:
     base, _, compiled = row.name.partition(", ")
     name = names.get(base, base)
     more = f", channels_last, compiled ({compiled})" if base == "diffusers" and compiled else ""
-    return f"{name}{more or (', compiled' if compiled else '')}{SETTINGS.get(row.process, '')}"
+    return f"{name}{more or (', compiled' if compiled else '')}{row.told}"
 
 
 def _tell_failure(table: Table, row: Row, found: dict) -> None:
@@ -138,22 +147,25 @@ def _tell_failure(table: Table, row: Row, found: dict) -> None:
 def _notes(rows: list[tuple[Row, dict]], facts: dict, floor: float | None, device: devices.Device) -> Iterator[str]:
     if "ours" in facts:
         tokens = " and ".join(map(str, facts["lengths"]))
+        share = f"as {100 * facts['share']:.0f}% of all samples have them"
         yield (
-            f"A picture is {facts['ours']:.4g} TFLOP with prompts of {tokens} tokens, as {100 * facts['share']:.0f}% of "
-            f"all samples have them, and {facts['theirs']:.4g} TFLOP for diffusers, which cuts them at 77."
+            f"A picture is {facts['ours']:.4g} TFLOP with prompts of {tokens} tokens, {share}, and "
+            f"{facts['theirs']:.4g} TFLOP for diffusers, which cuts them at {CHUNK}."
         )
     if floor:
         yield f"The floor: {floor:.4g} TFLOP/s of {device.side}×{device.side} matrices, {device.dtype}."
-    yield f"Busy: {device.busy.how}. Peak: {'reserved on the GPU' if device.torch.type == 'cuda' else 'of the process'}."
+    memory = "reserved on the GPU" if device.torch.type == "cuda" else "of the process"
+    yield f"Busy: {device.busy.how}. Peak: {memory}."
     yield "First: seconds of the first batch, which chooses kernels and compiles."
     if device.torch.type == "cpu":
         yield "Compiled: captured as one graph and run as it is, since a compiler would take minutes on a CPU."
     for row, found in rows:
         if "kept" in found:
             compiled = "compiled" if found["is_compiled"] else "not compiled"
+            made = f"{found['kept']} pictures kept of {found['tries']} tries in {found['seconds']:.0f} s"
             yield (
-                f"{_name(row)}: {found['kept']} pictures kept of {found['tries']} tries in {found['seconds']:.0f} s from "
-                f"start to release, {compiled}; the rate is that of {found['batch']} at once, without start and end."
+                f"{_name(row)}: {made} from start to release, {compiled}; the rate is that of {found['batch']} at "
+                "once, without start and end."
             )
 
 
@@ -173,8 +185,8 @@ def _compiling(rows: list[tuple[Row, dict]], what: str) -> Table:
     if not table.rows:
         table.add("not measured", None, None, None, None)
     table.notes.append(
-        "Compile s: the first batch less a later one. Pays: seconds of work, at the speed without, that are saved again "
-        "(-: it does not pay, or there is nothing to compare with)."
+        "Compile s: the first batch less a later one. Pays: so many seconds of work, at the speed without, from which "
+        "on it saves more than it takes (-: it never does, or there is nothing to compare with)."
     )
     return table
 

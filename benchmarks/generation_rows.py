@@ -50,8 +50,9 @@ class Session:
         self.folder = folder
         self.seconds = seconds
         self.rounds = rounds
+        self.made: list[Image.Image] = []
         self.device = devices.here()
-        if isinstance(self.device, devices.Device) and self.device.torch.type == "cpu":
+        if self.device.torch.type == "cpu":
             # Captured in one graph and run as it is: a real compiler would take minutes on a CPU.
             torch.compile = functools.partial(torch.compile, backend="eager")
 
@@ -84,8 +85,8 @@ class Session:
         attempts = [plan.attempt(sample, 0) for sample in samples]
         return (attempts * count)[:count]
 
-    def measured(self, batch: int, work: Callable[[], object]) -> dict:
-        """Return the pictures a second of some work, and what else it took.
+    def measured(self, batch: int, work: Callable[[], list[Image.Image]]) -> dict:
+        """Return the pictures a second of some work, which `made` keeps, and what else it took.
 
         `first` is how long the first time took, which compiles, and chooses kernels; the rounds come after it.
         """
@@ -101,9 +102,9 @@ class Session:
         spent = {"first": first, "seconds": float(found), "peak": peak, "busy": busy.share}
         return {"rate": batch / found, "spread": found.spread, **spent}
 
-    def _seconds(self, work: Callable[[], object]) -> float:
+    def _seconds(self, work: Callable[[], list[Image.Image]]) -> float:
         started = time.perf_counter()
-        work()
+        self.made = work()
         self.device.wait()
         return time.perf_counter() - started
 
@@ -162,7 +163,7 @@ def ours(session: Session, batch: int, compiled: bool = False) -> dict:
     found = session.measured(batch, lambda: made(pipeline, attempts))
     if compiled and not pipeline.is_compiled:
         raise RuntimeError("it could not be compiled")
-    session.keep(f"{'compiled' if compiled else 'eager'}-{batch}", made(pipeline, attempts))
+    session.keep(f"{'compiled' if compiled else 'eager'}-{batch}", session.made)
     return found
 
 
@@ -247,7 +248,10 @@ ROWS: dict[str, Callable[[Session, int], dict]] = {
 
 
 def made(pipeline: Pipeline, attempts: list[Attempt]) -> list[Image.Image]:
-    """Return our pictures. Raises OutOfMemoryError where the batch had to be cut, RuntimeError for what is no picture."""
+    """Return our pictures.
+
+    Raises OutOfMemoryError where the batch had to be cut, RuntimeError where one is not finite.
+    """
     pipeline.encode.encodings.clear()
     pipeline.most = None
     results = list(pipeline.generate(attempts))

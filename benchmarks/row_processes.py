@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -18,6 +19,7 @@ from pathlib import Path
 
 from harness import ROOT
 
+SCRIPT = Path(__file__).with_name("generation_rows.py")
 START = 30.0
 """Seconds that a process may take longer for its first row: it imports and loads what the others have."""
 LEAST = 10.0
@@ -28,7 +30,8 @@ LEAST = 10.0
 class Row:
     """What is measured (a key of `generation_rows.ROWS`), at a batch size, in so many seconds at most.
 
-    Rows that follow each other and have the same `process` share one. `cache` is where torch.compile keeps its work.
+    Rows that follow each other and have the same `process` share one. `cache` is where torch.compile keeps its work;
+    `told` is added to the name in a table.
     """
 
     name: str
@@ -36,28 +39,31 @@ class Row:
     limit: float
     process: str
     cache: str = "cache"
+    told: str = ""
 
 
-def measured(rows: list[Row], folder: Path, seconds: float, rounds: int) -> Iterator[tuple[Row, dict]]:
+def measured(
+    rows: list[Row], folder: Path, seconds: float, rounds: int, script: Path = SCRIPT
+) -> Iterator[tuple[Row, dict]]:
     """Yield each row with its numbers, or with why it `failed`; the whole ends after so many seconds."""
     end = time.monotonic() + seconds
     for _, group in itertools.groupby(rows, lambda row: (row.process, row.cache)):
         left = list(group)
         while left:
-            for row, found in _one_process(list(left), folder, end, rounds):
+            for row, found in _one_process(list(left), folder, end, rounds, script):
                 left.remove(row)
                 said = found.get("failed", "measured")
                 print(f"  {row.name}, batch {row.batch}: {said}, {end - time.monotonic():.0f} s left", file=sys.stderr)
                 yield row, found
 
 
-def _one_process(rows: list[Row], folder: Path, end: float, rounds: int) -> Iterator[tuple[Row, dict]]:
+def _one_process(rows: list[Row], folder: Path, end: float, rounds: int, script: Path) -> Iterator[tuple[Row, dict]]:
     """Yield rows until the process that measures them ends, or has to be ended."""
     if end - time.monotonic() < LEAST:
         yield rows[0], {"failed": "not reached, no time was left"}
         return
     with tempfile.TemporaryFile() as log:
-        process, answers = _started(rows, folder, log, rounds)
+        process, answers = _started(rows, folder, log, rounds, script)
         try:
             for number, row in enumerate(rows):
                 limit = min(row.limit + (0 if number else START), end - time.monotonic())
@@ -74,12 +80,11 @@ def _one_process(rows: list[Row], folder: Path, end: float, rounds: int) -> Iter
             _end(process)
 
 
-def _started(rows: list[Row], folder: Path, log, rounds: int) -> tuple[subprocess.Popen, queue.Queue]:
+def _started(rows: list[Row], folder: Path, log, rounds: int, script: Path) -> tuple[subprocess.Popen, queue.Queue]:
     """Start a process; the queue gives its lines, and None at its end."""
-    script = str(Path(__file__).with_name("generation_rows.py"))
     todo = json.dumps([[row.name, row.batch] for row in rows])
     process = subprocess.Popen(
-        [sys.executable, script, str(folder), todo, str(min(row.limit for row in rows)), str(rounds)],
+        [sys.executable, str(script), str(folder), todo, str(min(row.limit for row in rows)), str(rounds)],
         env={**os.environ, "PYTHONPATH": str(ROOT), "TORCHINDUCTOR_CACHE_DIR": str(folder / rows[0].cache)},
         stdout=subprocess.PIPE,
         stderr=log,
@@ -104,8 +109,6 @@ def _last_line(log) -> str:
 
 def _end(process: subprocess.Popen) -> None:
     """End a process with all that it has started: compilers have workers."""
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     process.wait()
