@@ -251,3 +251,10 @@ def test_a_topic_that_is_none_is_said(bench, monkeypatch, capsys):
     with pytest.raises(SystemExit) as ended:
         bench.main()
     assert ended.value.code == 2 and "no such topic: speed; there are host" in capsys.readouterr().err
+
+
+def test_the_estimates_in_the_documentation_are_what_the_command_prints(bench):
+    """Nobody copies a number by hand: `python benchmarks roofline` prints these tables."""
+    page = (FOLDER.parent / "docs" / "speed.md").read_text(encoding="utf-8")
+    for table in importlib.import_module("roofline").run():
+        assert str(table).strip() in page.replace("\n#### ", "\n### ")
