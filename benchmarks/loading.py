@@ -23,7 +23,7 @@ from builder.dataset import packing
 from builder.raw.build import RawBuild
 
 datasets.disable_progress_bars()
-SIZE = 384
+SIZE = 192
 REPEATS = 3
 THREADS = 4
 """That decode while a stream is read."""
