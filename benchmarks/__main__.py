@@ -1,6 +1,6 @@
 """Measure everything and print it as tables, each row beside its peer or its limit: `make bench`.
 
-python benchmarks                        # every topic, about ten minutes on two cores
+python benchmarks                        # every topic, seven or eight minutes on two cores
 python benchmarks release scaling        # some
 python benchmarks --scale 0.2            # quick and rough
 python benchmarks --results benchmarks/RESULTS.md --json results.json
