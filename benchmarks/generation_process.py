@@ -80,7 +80,7 @@ def run(session, compiled: bool) -> dict:
         raise RuntimeError(f"the process ended with status {status}")
     kept = len(list(out.glob("raw/shards/*/images/*")))
     tries = sum(count for _, count in timed[0].fetched)
-    spent = {"peak": device.peak(), "busy": getattr(timed[0].busy, "share", None), "seconds": seconds}
+    spent = {"peak": device.peak(), "busy": timed[0].busy.share, "seconds": seconds}
     facts = {"kept": kept, "tries": tries, "is_compiled": timed[0].is_compiled, "batch": size}
     return {"rate": timed[0].rate(before), **spent, **facts}
 

@@ -167,14 +167,15 @@ def test_a_device_is_busy_while_anything_runs_on_it(bench):
     devices = importlib.import_module("devices")
     assert devices.union([(0, 2), (5, 6), (1, 3), (1, 2)]) == 4
     assert devices.union([]) == 0
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiled:
-        started = time.perf_counter()
-        with torch.profiler.record_function("a name"):
-            torch.ones(8)
-            time.sleep(0.2)
-        spent = time.perf_counter() - started
-    assert spent > 0.2 and 0 < devices.worked(profiled, torch.autograd.DeviceType.CPU) < 0.1
-    assert devices.worked(profiled, torch.autograd.DeviceType.CUDA) == 0
+    busy = type("OnACpu", (devices.BusyCuda,), {})()
+    busy.activity, busy.kind = torch.profiler.ProfilerActivity.CPU, torch.autograd.DeviceType.CPU
+    busy.start()
+    with torch.profiler.record_function("a name"):
+        torch.ones(8)
+        time.sleep(0.3)
+    busy.stop()
+    assert 0 < busy.share < 0.5
+    assert devices.worked(busy.profile, torch.autograd.DeviceType.CUDA) is None
 
 
 def test_a_ratio_is_that_of_the_rounds(bench):
