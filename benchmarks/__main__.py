@@ -1,6 +1,6 @@
 """Measure everything and print it as tables, each row beside its peer or its limit: `make bench`.
 
-python benchmarks                        # every topic, about ten minutes on two cores
+python benchmarks                        # every topic, seven or eight minutes on two cores
 python benchmarks release scaling        # some
 python benchmarks --scale 0.2            # quick and rough
 python benchmarks --results benchmarks/RESULTS.md --json results.json
@@ -20,7 +20,7 @@ import cv2
 from harness import LIBRARIES, Table, machine
 
 MEASURED = re.compile(r"Measured with `python benchmarks (?P<topic>\w+)")
-TOPICS = ("host", "encoding", "checks", "release", "loading", "report", "growth", "scaling", "generation")
+TOPICS = ("host", "encoding", "checks", "release", "loading", "report", "growth", "scaling", "generation", "roofline")
 
 
 def main() -> int:

@@ -9,7 +9,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -57,10 +57,42 @@ def _text(cell) -> str:
     return f"{cell:,}" if isinstance(cell, int) else str(cell) if cell is not None else "-"
 
 
+class Seconds(float):
+    """The median of some runs' seconds, which are kept in `runs`."""
+
+    runs: tuple[float, ...]
+
+    @classmethod
+    def of(cls, runs: Iterable[float]) -> Seconds:
+        """Return the median of one run or more."""
+        kept = tuple(runs)
+        median = cls(statistics.median(kept))
+        median.runs = kept
+        return median
+
+    @property
+    def spread(self) -> float | None:
+        """Half of what lies between the slowest and the quickest run, as a percentage of the median; None of one."""
+        return 50 * (max(self.runs) - min(self.runs)) / self if len(self.runs) > 1 else None
+
+
+SPREAD = "±: half of what lies between the smallest and the largest of {} rounds, in percent of their median."
+"""The note of a table with ratios; how many rounds there were is filled in."""
+
+
+def ratio(one: Seconds, other: Seconds) -> tuple[float, float | None]:
+    """Return how many times longer one piece of work took than another, and the spread of it in percent.
+
+    They took turns, so that each round gives a ratio of its own; a machine that is slower for a round changes none.
+    """
+    rounds = Seconds.of(a / b for a, b in zip(one.runs, other.runs, strict=True))
+    return float(rounds), rounds.spread
+
+
 def alternating(
     work: dict[str, Callable[[], object]], repeats: int, prepare: Callable[[], object] = lambda: None
-) -> dict[str, float]:
-    """Median seconds of each piece of work; they take turns, so that a noisy moment falls on all alike.
+) -> dict[str, Seconds]:
+    """Return the seconds of each piece of work; they take turns, so that a noisy moment falls on all alike.
 
     Each round begins with another one, and before each `prepare` is called, which is not timed.
     """
@@ -73,7 +105,7 @@ def alternating(
             started = time.perf_counter()
             work[name]()
             seconds[name].append(time.perf_counter() - started)
-    return {name: statistics.median(found) for name, found in seconds.items()}
+    return {name: Seconds.of(runs) for name, runs in seconds.items()}
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import datasets
 import numpy as np
-from harness import Table, alternating
+from harness import SPREAD, Table, alternating, ratio
 from pictures import raw_build
 from PIL import Image
 from release import clear, picture_files, tar
@@ -23,7 +23,7 @@ from builder.dataset import packing
 from builder.raw.build import RawBuild
 
 datasets.disable_progress_bars()
-SIZE = 384
+SIZE = 192
 REPEATS = 3
 THREADS = 4
 """That decode while a stream is read."""
@@ -62,10 +62,11 @@ def _every_picture(folder: Path) -> Table:
         ],
     }
     seconds = alternating(work, REPEATS)
-    columns = ["way", "pictures/s", "× Pillow's loop"]
-    table = Table(f"Load: every picture decoded, one process, {os.cpu_count()} cores", columns)
+    columns = ["way", "pictures/s", "× Pillow's loop", "± %"]
+    title = f"Load: every picture decoded, one process, {os.cpu_count()} cores"
+    table = Table(title, columns, notes=[SPREAD.format(REPEATS)])
     for name, time in seconds.items():
-        table.add(name, len(paths) / time, seconds["Pillow's own loop over the files"] / time)
+        table.add(name, len(paths) / time, *ratio(seconds["Pillow's own loop over the files"], time))
     return table
 
 

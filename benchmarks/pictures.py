@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +54,8 @@ def raw_build(folder: Path, pictures: int) -> Plan:
     raw.note_asked(plan)
     for shard in plan.shards:
         with raw.writer(plan, shard) as writer:
-            rows = [_write(writer, attempt) for attempt in writer.pending(plan.asked(shard))]
+            with ThreadPoolExecutor() as pool:
+                rows = list(pool.map(partial(_write, writer), writer.pending(plan.asked(shard))))
             writer.commit(rows, [])
             writer.finish(fingerprint=raw.fingerprint, versions={}, finished="")
     raw.note_searched(raw.finished())

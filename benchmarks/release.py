@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 import datasets
-from harness import Table, alternating
+from harness import SPREAD, Seconds, Table, alternating, ratio
 from pictures import raw_build
 
 import agfd30k
@@ -53,11 +53,12 @@ def _packing(builds: list[Path]) -> Table:
     counts = [len(list(rows(folder))) for folder in builds]
     size = sum(len(row["image"]["bytes"]) for row in rows(builds[1]))
     further = {name: (large[name] - small[name]) / (counts[1] - counts[0]) for name in large}
-    columns = ["way", "s", "pictures/s", "MB/s", "× from_generator", "ms a further picture", "× from_generator "]
+    columns = ["way", "s", "pictures/s", "MB/s", "× from_generator", "± %", "ms a further picture", "× from_generator "]
     table = Table(f"Release: packing {counts[1]:,} pictures, {size / 1e6:,.0f} MB", columns)
     for name, time in large.items():
-        all_in, each = large[PEER] / time, further[PEER] / further[name]
-        table.add(name, time, counts[1] / time, size / time / 1e6, all_in, 1000 * further[name], each)
+        all_in, each = ratio(large[PEER], time), further[PEER] / further[name]
+        table.add(name, time, counts[1] / time, size / time / 1e6, *all_in, 1000 * further[name], each)
+    table.notes.append(SPREAD.format(REPEATS))
     table.notes.append(
         "Each way until its output is on the disk; caches need not be. Ours also verifies every picture's digest, and "
         f"packs {packing.THREADS} attributes at a time; release.make draws contact sheets and charts too. A further "
@@ -66,7 +67,7 @@ def _packing(builds: list[Path]) -> Table:
     return table
 
 
-def _packed(folder: Path) -> dict[str, float]:
+def _packed(folder: Path) -> dict[str, Seconds]:
     """Median seconds of every way to pack a build, until its output is on the disk."""
     least = sum(path.stat().st_size for path in picture_files(folder))
     work = {name: partial(_whole, name, run, folder / "out", least) for name, run in ways(folder).items()}

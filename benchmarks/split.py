@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from accelerate import PartialState
-from standin import wait_for_start
+from standin import begin_together
 
 from tests.fixtures.builds import picture_of
 
@@ -22,7 +22,7 @@ def main(count: int) -> None:
     folder = Path("images")
     folder.mkdir(exist_ok=True)
     with PartialState(cpu=True).split_between_processes(list(range(count))) as seeds:
-        wait_for_start()
+        begin_together()
         for seed in seeds:
             time.sleep(delay)
             picture_of(seed).save(folder / f"{seed}.png")

@@ -1,8 +1,8 @@
 """The builder with photo-like pictures in the place of a model's, for benchmarks.
 
-STANDIN_DELAY says how many seconds each takes, STANDIN_START when to begin (seconds since 1970), STANDIN_SMALL=1 that
-they shall be small and cost nothing. A line for every try goes to `tries.log`; `began` is written when all is ready,
-`late` where that was after STANDIN_START. The attribute check, which is a matter of the accelerator, is left out.
+STANDIN_DELAY says how many seconds each takes, STANDIN_SMALL=1 that they shall be small and cost nothing. A line for
+every try goes to `tries.log`. When all is ready a file is written, `began` or what STANDIN_READY calls it, and as many
+of them are waited for as STANDIN_PROCESSES says. The attribute check, a matter of the accelerator, is left out.
 """
 
 from __future__ import annotations
@@ -24,13 +24,18 @@ from builder.models.face_detectors import Haar
 from builder.plan.sample import Result
 from tests.fixtures.builds import picture_of
 
+PATIENCE = 300
+"""Seconds for which a process waits for the others to be ready."""
 
-def wait_for_start() -> None:
-    """Sleep until STANDIN_START; where that is over, say so in `late`."""
-    left = float(os.environ.get("STANDIN_START", "inf")) - time.time()
-    if left < 0:
-        Path("late").touch()
-    time.sleep(left if 0 < left < float("inf") else 0)
+
+def begin_together() -> None:
+    """Say that this process is ready, and wait until all are. Raises TimeoutError where one does not come."""
+    Path(os.environ.get("STANDIN_READY", "began")).touch()
+    end = time.monotonic() + PATIENCE
+    while len(list(Path().glob("began*"))) < int(os.environ.get("STANDIN_PROCESSES", "1")):
+        if time.monotonic() > end:
+            raise TimeoutError("another process is not ready")
+        time.sleep(0.01)
 
 
 class StandIn:
@@ -41,15 +46,13 @@ class StandIn:
         self.picture = picture_of if os.environ.get("STANDIN_SMALL") else shifted_photo
         if self.picture is shifted_photo:
             some_photos()
-        wait_for_start()
-        Path("began").touch()
+        begin_together()
 
     def generate(self, attempts):
         with open("tries.log", "a") as log:
             log.writelines(f"{attempt.sample.id} {attempt.number}\n" for attempt in attempts)
-        for attempt in attempts:
-            time.sleep(self.delay)
-            yield Result(attempt, self.picture(attempt.seed))
+        time.sleep(self.delay * len(attempts))
+        return [Result(attempt, self.picture(attempt.seed)) for attempt in attempts]
 
 
 class Looking(FaceCheck):
