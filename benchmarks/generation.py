@@ -21,6 +21,8 @@ from arithmetic import CHUNK
 from harness import SPREAD, Table
 from row_processes import Row, measured
 
+from builder import preview
+
 SECONDS = 600
 """That all rows together may take."""
 ROUNDS = 3
@@ -93,7 +95,7 @@ def run(scale: float = 1.0) -> Iterator[Table]:
 
 def _by_turns(rows: list[tuple[Row, dict]], rounds: int) -> Table:
     table = Table(
-        f"Generation: the preview model, {os.cpu_count()} CPU cores, 20 steps, guidance, 512×512",
+        f"Generation: the preview model, {os.cpu_count()} CPU cores, {preview.STEPS} steps, guidance, 512×512",
         ["batch", "diffusers' pipeline, pictures/s", "ours, pictures/s", "× diffusers", "± %"],
         notes=[f"Both by turns. {SPREAD.format(rounds)}"],
     )
