@@ -16,13 +16,13 @@ from pathlib import Path
 
 from harness import ROOT, Table
 
-PICTURES = 192
-"""24 shards of 8: as many for each of 2 or 4 processes."""
+PICTURES = 288
+"""24 shards of 12: as many for each of 2 or 4 processes."""
 DELAY = 0.04
 """Seconds that the stand-in takes for each try."""
 BUILD = [
     *[str(Path(__file__).with_name("standin.py")), "--model", "preview", "--only", "pose/left_right"],
-    *["--shard-size", "8", "--batch-size", "4"],
+    *["--shard-size", "12", "--batch-size", "4"],
 ]
 PEER = "diffusers' documented example"
 SPLIT = [str(Path(__file__).with_name("split.py"))]
