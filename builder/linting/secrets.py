@@ -65,10 +65,11 @@ def _is_random(word: str) -> bool:
 LEAST_BITS = 4.3
 """Of Shannon entropy a letter: 40 random ones of base64 have 4.8, paths and names in CamelCase less than this."""
 
+GITLAB = "agent|cbt|dt|ffct|ft|imt|oas|pat|ptt|rt|soat"
 RULES = (
     _rule("Hugging Face", "hf_|api_org_", r"(?:hf|api_org)_[A-Za-z0-9]{20,}"),
     _rule("GitHub", "gh[opsur]_|github_pat_", r"gh[opsur]_[A-Za-z0-9]{30,}|github_pat_\w{30,}"),
-    _rule("GitLab", "gl[a-z]+-", r"\bgl(?:agent|cbt|dt|ffct|ft|imt|oas|pat|ptt|rt|soat)-[\w.=-]{20,}"),
+    _rule("GitLab", f"gl(?:{GITLAB})-", rf"\bgl(?:{GITLAB})-[\w.=-]{{20,}}"),
     _rule("AWS", "A[BKS]IA", r"\b(?:ABIA|AKIA|ASIA)[A-Z0-9]{16}"),
     _rule("AWS", "[A-Za-z0-9/+]{40}", r"(?<![\w/+=.-])[A-Za-z0-9/+]{40}(?![\w/+=-])(?!\.\w)", _is_random),
     _rule("Google", "AIza|GOCSPX-|ya29", r"AIza[\w-]{35}|GOCSPX-[\w-]{20,}|\bya29\.[\w-]{20,}"),

@@ -86,7 +86,7 @@ def test_a_model_of_full_size_needs_consent_on_a_cpu(monkeypatch):
     free(monkeypatch, 1e15)
     monkeypatch.setattr(generation_preflight.os, "cpu_count", lambda: 4)
     with pytest.raises(UserError, match=r"on this CPU a picture takes about 2\.1 min, all 120 about 4\.2 h; --cpu"):
-        Rank.here(cpu=True)
+        preflight(CPU, limit=120).require()
     preflight(CPU, limit=120, cpu=True).require()
     preflight(GPUS, limit=120).require()
     preflight(CPU, replace(MODEL, files=(File("unet/a.safetensors", 1000),)), limit=120).require()
@@ -114,4 +114,4 @@ def test_what_no_check_can_judge_is_said():
 def test_a_number_of_processes_that_is_none_is_one_line(monkeypatch):
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "two")
     with pytest.raises(UserError, match="LOCAL_WORLD_SIZE='two': give it a whole number"):
-        preflight(CPU, limit=120).require()
+        Rank.here(cpu=True)

@@ -272,17 +272,15 @@ def test_an_error_of_the_model_is_no_error_of_the_compiler(monkeypatch):
 
 @torch.inference_mode()
 def test_the_full_size_is_one_graph_each(graphs):
-    """The real UNet at both lengths of prompts, and the real decoder, without weights."""
+    """The real UNet and the real decoder, without weights."""
     with torch.device("meta"):
         network, autoencoder = unet(), vae()
         for part in (network, autoencoder.decoder):
             part.compile(backend="eager", fullgraph=True, dynamic=False)
         latents = torch.empty(2, 4, 64, 64)
-        for tokens in (77, 154):
-            (said,) = network(latents, torch.empty(()), torch.empty(2, tokens, 768), return_dict=False)
-            assert said.shape == latents.shape
+        assert network(latents, torch.empty(()), torch.empty(2, 77, 768), return_dict=False)[0].shape == latents.shape
         assert autoencoder.decode(latents, return_dict=False)[0].shape == (2, 3, 512, 512)
-    assert graphs() == (3, 0)
+    assert graphs() == (2, 0)
 
 
 # Choices.
