@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, Protocol
 
 import numpy as np
@@ -45,7 +46,7 @@ def load(location: str, revision: str | None, descriptions: Descriptions, device
     raise ValueError(f"neither a CLIP or SigLIP model nor an image classifier: {', '.join(kinds) or config.model_type}")
 
 
-class _Model:
+class _Model(ABC):
     """A model on its device, with the processor that came with it."""
 
     def __init__(self, kind: Any, location: str, where: dict, device: torch.device):
@@ -60,8 +61,9 @@ class _Model:
         """Scores, (pictures, labels), of at least one picture. Raises UserError where the memory does not suffice."""
         return np.stack(one_by_one(self.accelerator, "the attribute check", self._read, images))
 
+    @abstractmethod
     def _read(self, images: list[Image.Image]) -> np.ndarray:
-        raise NotImplementedError
+        """Return the scores of pictures that are shown to the model all at once."""
 
     def pixels(self, images: list[Image.Image]) -> torch.Tensor:
         """Return the pictures as the model wants them."""

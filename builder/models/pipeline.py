@@ -123,7 +123,7 @@ class Pipeline:
 
     def _halve(self, size: int) -> None:
         if size == 1:
-            raise UserError(f"{self.device}: not enough memory for one {self._size} picture") from None
+            raise UserError(f"{self.device}: not enough memory for one {self._size} picture")
         self.most = size // 2
         log.warning("out of memory with %d pictures at once: going on with %d", size, self.most)
         self.accelerator.release()
