@@ -18,28 +18,8 @@ those of the config yourself (README.md has the whole of it):
 For a part, `agfd30k.subsample(faces, 0.1)` chooses by a hash of the id. The order of the rows and the number in the id
 follow the plan, so that every tenth row can be all of one age, phrase or ethnicity.
 
-Configs: one per attribute, `all` (every picture) and `metadata` (every label, no pictures). Columns:
-
-    image            Image       the picture
-    id               string      <attribute>-<feature>-<sex>-<index>, unique
-    attribute        ClassLabel  the group of features the picture was made for, e.g. occlusion
-    feature          ClassLabel  the label the picture was asked to show, e.g. only_mask
-    sex              ClassLabel  male, female
-    ethnicity        ClassLabel  as asked for in the prompt
-    age              int32       years, as asked for in the prompt
-    age_group        ClassLabel  the group that age belongs to
-    phrase           string      the special prompt of this picture ("" for none)
-    prompt           string      the whole prompt
-    negative_prompt  string      the whole negative prompt
-    guidance_scale   float32     classifier-free guidance
-    seed             int64       seed of the picture's initial noise, from 0 to 2^32 - 1
-    attempt          int32       how many tries were rejected before this one
-    model            string      the model that made the picture
-    model_revision   string      its commit, or the digest of its files
-    safety_checker   string      the checker that passed the picture ("" for the preview)
-    verified         bool        the feature was seen on the picture and no check failed; null: not judged
-    checks           struct      what was measured: number of faces, scores, sharpness, hash, see CHECKS
-    sha256           string      digest of the picture's file
+Configs: one per attribute, `all` (every picture) and `metadata` (every label, no pictures). `features()` is the schema
+of their columns, and COLUMNS says what each holds.
 """
 
 import hashlib
@@ -51,6 +31,7 @@ from typing import Any
 
 import datasets
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 RELEASE = "agfd30k"
@@ -70,6 +51,7 @@ LABELS = {
     "sex": ["male", "female"],
     "ethnicity": ["african", "pale_skin", "asian", "middle_east", "latino"],
     "age_group": ["child", "teenager", "young_adult", "old_adult", "old"],
+    "attempt": [str(number) for number in range(10)],
 }
 """Class names of the default table; a folder made from another table brings its own."""
 
@@ -78,30 +60,55 @@ SHARD = re.compile(r"[a-z][a-z0-9_]*-\d{5,}")
 """What a shard's folder is called."""
 
 
-CHECKS = {
-    "passed": [datasets.Value("string")],
-    "failed": [datasets.Value("string")],
-    "faces": datasets.Value("int32"),
-    "face_box": [datasets.Value("float32")],
-    "face_score": datasets.Value("float32"),
-    "attribute_score": datasets.Value("float32"),
-    "sex_score": datasets.Value("float32"),
-    "age_score": datasets.Value("float32"),
-    "minor_score": datasets.Value("float32"),
-    "luminance": datasets.Value("float32"),
-    "highlights": datasets.Value("float32"),
-    "sharpness": datasets.Value("float32"),
-    "noise": datasets.Value("float32"),
-    "hash": datasets.Value("string"),
+COLUMNS = {
+    "image": "the picture",
+    "id": "`<attribute>-<feature>-<sex>-<index>`, unique",
+    "attribute": "the group of features the picture was made for, e.g. occlusion",
+    "feature": "the label the picture was asked to show, e.g. only_mask",
+    "sex": "as asked for in the prompt",
+    "ethnicity": "as asked for in the prompt",
+    "age": "years, as asked for in the prompt",
+    "age_group": "the group that age belongs to",
+    "phrase": "the feature's own words in this picture's prompt; null for none",
+    "prompt": "the whole prompt",
+    "negative_prompt": "the whole negative prompt",
+    "guidance_scale": "classifier-free guidance",
+    "seed": "seed of the picture's initial noise, from 0 to 2^32 - 1",
+    "attempt": "how many tries were rejected before this one",
+    "model": "the model that made the picture",
+    "model_revision": "its commit, or the digest of its files",
+    "safety_checker": "the checker that passed the picture; null for the preview, which draws",
+    "verified": "the feature was seen on the picture and no check failed; null: not judged",
+    "checks_passed": "the checks that the picture passed, with spaces between; one in neither column could not tell",
+    "checks_failed": "the checks that it failed and was kept nevertheless; null for none",
+    "faces": "number of faces that were found",
+    "face_x": "left edge of the largest face, in pixels",
+    "face_y": "its upper edge, in pixels",
+    "face_width": "its width, in pixels",
+    "face_height": "its height, in pixels",
+    "face_score": "how sure the detector is of it, from 0 to 1",
+    "attribute_score": "how much the picture shows the feature, from 0 to 1",
+    "sex_score": "how much it shows the sex, from 0 to 1",
+    "age_score": "how much it shows the age group, from 0 to 1",
+    "minor_score": "how much it looks like a picture of a child or teenager, from 0 to 1",
+    "luminance": "mean luminance, from 0 to 1",
+    "highlights": "share of nearly white pixels, from 0 to 1",
+    "sharpness": "variance of the Laplacian",
+    "noise": "near 1 for white noise",
+    "perceptual_hash": "a perceptual hash of 64 bits, in hexadecimal",
+    "sha256": "digest of the picture's file",
 }
-"""What the checks measured on a picture; what was not measured is null.
+"""What each column holds. What was not measured is null."""
 
-`passed` and `failed` name the checks that judged it; one that is in neither was not made or could not tell. `face_box`
-is left, top, width and height in pixels of the largest of the `faces`. Scores, `luminance` and `highlights` (the share
-of nearly white pixels) are from 0 to 1; `minor_score` is how much the picture looks like one of a child or teenager.
-`sharpness` is the variance of the Laplacian, `noise` near 1 for white noise, `hash` a perceptual hash of 64 bits, in
-hexadecimal.
-"""
+CHECKS = (
+    *["passed", "failed", "faces", "face_box", "face_score", "attribute_score", "sex_score", "age_score"],
+    *["minor_score", "luminance", "highlights", "sharpness", "noise", "hash"],
+)
+"""The keys of `checks` in a raw row, which become columns of a release; `face_box` is left, top, width and height."""
+
+FACE_BOX = ("face_x", "face_y", "face_width", "face_height")
+MEASURES = COLUMNS.keys() & set(CHECKS)
+"""Numbers that checks measure, called the same in raw rows and in columns."""
 
 
 def config_names(labels: dict[str, list[str]] = LABELS) -> list[str]:
@@ -110,33 +117,16 @@ def config_names(labels: dict[str, list[str]] = LABELS) -> list[str]:
 
 
 def features(labels: dict[str, list[str]] = LABELS, config: str = "all") -> datasets.Features:
-    """The schema: `datasets.Features` of a config, with class names from `labels`."""
+    """The schema: `datasets.Features` of a config, with class names from `labels`.
 
-    def label(column: str) -> datasets.ClassLabel:
-        return datasets.ClassLabel(names=labels[column])
-
-    columns = {
-        "image": datasets.Image(),
-        "id": datasets.Value("string"),
-        "attribute": label("attribute"),
-        "feature": label("feature"),
-        "sex": label("sex"),
-        "ethnicity": label("ethnicity"),
-        "age": datasets.Value("int32"),
-        "age_group": label("age_group"),
-        "phrase": datasets.Value("string"),
-        "prompt": datasets.Value("string"),
-        "negative_prompt": datasets.Value("string"),
-        "guidance_scale": datasets.Value("float32"),
-        "seed": datasets.Value("int64"),
-        "attempt": datasets.Value("int32"),
-        "model": datasets.Value("string"),
-        "model_revision": datasets.Value("string"),
-        "safety_checker": datasets.Value("string"),
-        "verified": datasets.Value("bool"),
-        "checks": dict(CHECKS),
-        "sha256": datasets.Value("string"),
-    }
+    Counts and ages are floats, and `attempt` is a class whose number is its name: the Hub's viewer drops the statistics
+    of a split in which a column of integers has two neighbouring values.
+    """
+    kinds = dict.fromkeys((*MEASURES, *FACE_BOX, "age", "guidance_scale"), "float32")
+    kinds |= {"seed": "int64", "verified": "bool"}
+    columns: dict[str, Any] = {name: datasets.Value(kinds.get(name, "string")) for name in COLUMNS}
+    columns |= {name: datasets.ClassLabel(names=names) for name, names in labels.items()}
+    columns["image"] = datasets.Image()
     if config == "metadata":
         del columns["image"]
     return datasets.Features(columns)
@@ -153,14 +143,52 @@ def to_table(
     Raises ValueError for a label that the schema does not know.
     """
     columns: dict[str, Any] = {}
+    rows = [_flat(row) for row in rows]
     for name, kind in schema.items():
         if name == "image":
             columns[name] = images
         elif isinstance(kind, datasets.ClassLabel):
-            columns[name] = [kind.str2int(row[name]) for row in rows]
+            columns[name] = [kind.str2int(str(row[name])) for row in rows]
         else:
             columns[name] = [row[name] for row in rows]
     return pa.Table.from_pydict(columns, schema=arrow_schema)
+
+
+def _flat(row: dict[str, Any]) -> dict[str, Any]:
+    """The values of a raw row by the columns of a release, but for the picture."""
+    checks = row["checks"]
+    box = checks["face_box"] or (None,) * len(FACE_BOX)
+    return {
+        **row,
+        **{name: checks[name] for name in MEASURES},
+        **dict(zip(FACE_BOX, box, strict=True)),
+        "phrase": row["phrase"] or None,
+        "safety_checker": row["safety_checker"] or None,
+        "checks_passed": " ".join(checks["passed"]) or None,
+        "checks_failed": " ".join(checks["failed"]) or None,
+        "perceptual_hash": checks["hash"],
+    }
+
+
+def stored(columns: Iterable[str], schema: pa.Schema) -> list[str]:
+    """The columns of a release's file that hold these ones; older releases have those of the checks in one."""
+    return list(dict.fromkeys(name if name in schema.names else "checks" for name in columns))
+
+
+def flattened(table: pa.Table) -> pa.Table:
+    """A table of an older release with today's columns in the place of `checks`; any other as it is."""
+    if "checks" not in table.column_names:
+        return table
+    checks = table["checks"].combine_chunks()
+    parts = {name: pc.struct_field(checks, name) for name in CHECKS}
+    columns = {name: parts[name] for name in MEASURES}
+    columns |= {name: pc.list_element(parts["face_box"], place) for place, name in enumerate(FACE_BOX)}
+    columns |= {f"checks_{name}": pc.binary_join(parts[name], " ") for name in ("passed", "failed")}
+    columns["perceptual_hash"] = parts["hash"]
+    columns = {name: table[name] for name in table.column_names if name != "checks"} | columns
+    for name in columns.keys() & {"phrase", "safety_checker", "checks_passed", "checks_failed"}:
+        columns[name] = pc.if_else(pc.equal(columns[name], ""), None, columns[name])
+    return pa.table({name: columns[name] for name in COLUMNS if name in columns})
 
 
 def read_rows(shard: str | Path) -> Iterator[dict[str, Any]]:
@@ -240,13 +268,19 @@ def _labels(folder: Path) -> dict[str, list[str]]:
     """The class names of a folder's own table."""
     if is_raw(folder):
         try:
-            labels = _document((folder / "recipe.json").read_bytes())["labels"]
+            recipe = _document((folder / "recipe.json").read_bytes())
+            attempts = range(recipe["spec"]["recipe"]["max_attempts"])
+            labels = {**recipe["labels"], "attempt": attempts}
             return {name: [str(value) for value in labels[name]] for name in LABELS}
         except (ValueError, LookupError, TypeError):
             raise ValueError(f"{folder / 'recipe.json'}: damaged, or of another version; restore it") from None
-    schema = pq.read_schema(next(iter(sorted(folder.glob("metadata/*.parquet")))))
-    kinds = json.loads(schema.metadata[b"huggingface"])["info"]["features"]
-    return {name: kind["names"] for name, kind in kinds.items() if kind.get("_type") == "ClassLabel"}
+    files = sorted(folder.glob("metadata/*.parquet"))
+    kinds = json.loads(pq.read_schema(files[0]).metadata[b"huggingface"])["info"]["features"]
+    labels = {name: kind["names"] for name, kind in kinds.items() if kind.get("_type") == "ClassLabel"}
+    if "attempt" not in labels:  # an older release
+        most = max(pc.max(pq.read_table(path, columns=["attempt"])["attempt"]).as_py() for path in files)
+        labels["attempt"] = [str(number) for number in range(max(most + 1, len(LABELS["attempt"])))]
+    return labels
 
 
 def _sources(folder: Path, config: str) -> list[Path]:
@@ -254,8 +288,9 @@ def _sources(folder: Path, config: str) -> list[Path]:
     if is_raw(folder):
         wanted = [s for s in shards(folder) if config in ("all", "metadata", s.name.rpartition("-")[0])]
         return [shard for shard in wanted if next(read_rows(shard), None)]
-    pattern = {"all": "data/*/*.parquet", "metadata": "metadata/*.parquet"}.get(config, f"data/{config}/*.parquet")
-    return sorted(folder.glob(pattern))
+    if config == "all":
+        return [*sorted(folder.glob("first_page/*.parquet")), *sorted(folder.glob("data/*/*-of-*.parquet"))]
+    return sorted(folder.glob("metadata/*.parquet" if config == "metadata" else f"data/{config}/*.parquet"))
 
 
 def _digest(sources: Iterable[Path]) -> str:
@@ -321,15 +356,22 @@ class AGFD30K(datasets.ArrowBasedBuilder):
 
     def _generate_tables(self, sources: list[str], split: str) -> Iterator[tuple[str, pa.Table]]:
         for number, source in enumerate(sources):
-            tables = _raw_tables(source, split, self.info.features) if is_raw(self.folder) else _parquet_tables(source)
-            for part, table in enumerate(tables):
+            read = _raw_tables(source, split, self.info.features) if is_raw(self.folder) else self._tables(source)
+            for part, table in enumerate(read):
                 yield f"{number}_{part}", table
+
+    def _tables(self, path: str) -> Iterator[pa.Table]:
+        """Without the schema's notes, which an older datasets cannot read where a newer one wrote them."""
+        schema = self.info.features.arrow_schema.remove_metadata()
+        with pq.ParquetFile(path) as file:
+            for group in range(file.num_row_groups):
+                yield flattened(file.read_row_group(group)).cast(schema)
 
 
 def _splits_in(source: Path) -> set[str]:
     """The splits that a raw shard holds rows of, or that a Parquet file is named for."""
     if not source.is_dir():
-        return {source.name.split("-")[0]}
+        return {re.split("[-.]", source.name)[0]}
     splits: list[Any] = [row.get("split") for row in read_rows(source)]
     if strange := [split for split in splits if split not in SPLITS]:
         raise _damaged(source, f"there is no split {strange[0]!r}")
@@ -350,13 +392,6 @@ def _raw_tables(shard: str, split: str, schema: datasets.Features) -> Iterator[p
         except (ValueError, LookupError, TypeError, OverflowError, pa.ArrowException) as error:
             raise _damaged(shard, error) from None
         yield table
-
-
-def _parquet_tables(path: str) -> Iterator[pa.Table]:
-    """Without the schema's notes, which an older datasets cannot read where a newer one wrote them."""
-    with pq.ParquetFile(path) as file:
-        for group in range(file.num_row_groups):
-            yield file.read_row_group(group).replace_schema_metadata(None)
 
 
 def load_dataset(

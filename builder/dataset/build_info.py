@@ -15,6 +15,9 @@ from builder.dataset.markdown import visible
 from builder.raw.recipe import BuildRecipe
 from builder.spec.spec import fingerprint
 
+FORMAT = "2"
+"""How releases are laid out: in the first one the checks were one column, and there was no first page."""
+
 
 @dataclass(frozen=True)
 class BuildInfo:
@@ -22,8 +25,8 @@ class BuildInfo:
 
     `kind` is the model's: preview, hub, folder or file. `checker` is the safety checker that every picture passed, as
     the rows name it, empty for the preview. `table` is empty in releases of older versions, `calibration`
-    where people have judged nothing. `searched` says that duplicates were looked for. As text it is a comment on a line
-    of its own, which `parse` finds in a README.
+    where people have judged nothing. `searched` says that duplicates were looked for, `format` how the release is laid
+    out. As text it is a comment on a line of its own, which `parse` finds in a README.
     """
 
     rows: str
@@ -33,6 +36,7 @@ class BuildInfo:
     calibration: str = ""
     searched: bool = True
     checker: str = ""
+    format: str = FORMAT
 
     @classmethod
     def parse(cls, text: str) -> BuildInfo | None:
@@ -45,7 +49,8 @@ class BuildInfo:
             return None
         facts = last.groupdict(default="")
         searched, checker = not facts.pop("searched"), unquote(facts.pop("checker"))
-        return cls(**facts, searched=searched, checker=checker)
+        format = facts.pop("format") or "1"
+        return cls(**facts, searched=searched, checker=checker, format=format)
 
     @classmethod
     def read(cls, release: Path) -> BuildInfo | None:
@@ -61,7 +66,8 @@ class BuildInfo:
         calibration = f", calibration {self.calibration}" if self.calibration else ""
         unsearched = "" if self.searched else ", unsearched"
         checker = f", checker {quote(self.checker, safe='/@:+')}" if self.checker else ""
-        by = f"recipe {self.recipe}, {table}model {self.kind}{checker}{calibration}{unsearched}"
+        format = f", format {self.format}" if self.format != "1" else ""
+        by = f"recipe {self.recipe}, {table}model {self.kind}{checker}{calibration}{unsearched}{format}"
         return f"<!-- built from {self.rows}, {by} -->"
 
     @property
@@ -72,7 +78,8 @@ class BuildInfo:
 
 _LINE = re.compile(
     r"^<!-- built from (?P<rows>\S+), recipe (?P<recipe>\S+), (table (?P<table>\S+), )?model (?P<kind>\w+)"
-    r"(, checker (?P<checker>[^\s,]+))?(, calibration (?P<calibration>[^\s,]+))?(?P<searched>, unsearched)? -->\r?$",
+    r"(, checker (?P<checker>[^\s,]+))?(, calibration (?P<calibration>[^\s,]+))?(?P<searched>, unsearched)?"
+    r"(, format (?P<format>\d+))? -->\r?$",
     re.MULTILINE,
 )
 

@@ -16,7 +16,7 @@ from agfd30k import SPLITS
 from builder.checks.attribute import MOST_MINOR
 from builder.dataset.contents import Contents
 from builder.dataset.markdown import Markdown, cell, code, literal, shown, tex, text
-from builder.dataset.parquet import Config
+from builder.dataset.parquet import Config, default_config
 from builder.dataset.statistics import Prompts, Statistics
 from builder.models.identity import CheckVersion
 from builder.raw.recipe import BuildRecipe
@@ -85,6 +85,7 @@ def _metadata(recipe: BuildRecipe, configs: dict[str, Config], statistics: Stati
     """Return what stands at the head of the card, between two lines of dashes."""
     total = sum(statistics.made.values())
     size = next(name for most, name in SIZES if total < most)
+    default = default_config(configs)
     return DatasetCardData(
         pretty_name=recipe.spec.name,
         license=recipe.spec.license,
@@ -94,8 +95,8 @@ def _metadata(recipe: BuildRecipe, configs: dict[str, Config], statistics: Stati
         task_categories=["image-classification", "text-to-image"],
         size_categories=[size],
         tags=[*TAGS, *(["preview"] if recipe.is_preview else [])],
-        configs=[_config(name, config) for name, config in configs.items()],
-        dataset_info=[_info(name, config) for name, config in configs.items()],
+        configs=[_config(name, config, name == default) for name, config in configs.items()],
+        dataset_info=[_info(name, config, name == default) for name, config in configs.items()],
     )
 
 
@@ -172,19 +173,24 @@ SAYS: dict[str, Callable[[Any, Sequence[Feature]], str]] = {
 }
 
 
-def _config(name: str, config: Config) -> dict[str, Any]:
-    files = [{"split": split, "path": config.patterns[split]} for split in config.splits]
-    return {"config_name": name, **({"default": True} if name == "all" else {}), "data_files": files}
+def _config(name: str, config: Config, is_default: bool) -> dict[str, Any]:
+    files = []
+    for split, patterns in config.patterns.items():
+        files.append({"split": split, "path": patterns if len(patterns) > 1 else patterns[0]})
+    return {"config_name": name, **({"default": True} if is_default else {}), "data_files": files}
 
 
-def _info(name: str, config: Config) -> dict[str, Any]:
-    """dataset_info of a config; split sizes are what keeps `datasets` from serving stale rows out of its cache."""
+def _info(name: str, config: Config, is_default: bool) -> dict[str, Any]:
+    """dataset_info of a config; split sizes are what keeps `datasets` from serving stale rows out of its cache.
+
+    The columns are said once, of the default config: they stand in every Parquet file too.
+    """
     splits = [
         {"name": split, "num_bytes": size.bytes, "num_examples": size.rows} for split, size in config.splits.items()
     ]
     info = DatasetInfo(
         config_name=name,
-        features=config.features,
+        features=config.features if is_default else None,
         splits=splits,
         download_size=config.download,
         dataset_size=sum(size.bytes for size in config.splits.values()),

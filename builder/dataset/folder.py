@@ -16,6 +16,8 @@ from filelock import FileLock, Timeout
 from builder.dataset.build_info import BuildInfo
 
 DATA = re.compile(r"(data/\w+|metadata)/(\w+)-(\d{5})-of-(\d{5})\.parquet")
+FIRST = re.compile(r"first_page/\w+\.parquet|data/\w+/\w+-first\.parquet")
+"""The rows of the first page: mixed, and those of each attribute."""
 TEXTS = ("README.md", "recipe.toml")
 IGNORED = {".gitattributes", ".cache", ".DS_Store"}
 """What Git, the Hub's client and a desktop leave behind."""
@@ -41,7 +43,7 @@ class Release:
     @cached_property
     def parquet(self) -> list[str]:
         """The Parquet files, in order."""
-        return [name for name in self.files if DATA.fullmatch(name)]
+        return [name for name in self.files if DATA.fullmatch(name) or FIRST.fullmatch(name)]
 
     @cached_property
     def card(self) -> tuple[dict[str, Any], str]:
@@ -68,17 +70,21 @@ class Release:
         """True when the pictures are those of the preview model."""
         return self.info is not None and self.info.is_preview
 
-    def configs(self) -> dict[str, dict[str, str]]:
-        """Config → split → glob, as the card says."""
+    def configs(self) -> dict[str, dict[str, list[str]]]:
+        """Config → split → globs, as the card says."""
         configs = {}
         for config in self.card[0].get("configs") or []:
             files = config.get("data_files") or []
-            configs[config.get("config_name", "")] = {entry["split"]: entry["path"] for entry in files}
+            configs[config.get("config_name", "")] = {entry["split"]: _globs(entry["path"]) for entry in files}
         return configs
 
-    def matching(self, pattern: str) -> list[Path]:
-        """Return the files that a config's glob stands for."""
-        return sorted(self.folder.glob(pattern))
+    def matching(self, patterns: list[str]) -> list[Path]:
+        """Return the files that a config's globs stand for, in their order."""
+        return [path for pattern in patterns for path in sorted(self.folder.glob(pattern))]
+
+
+def _globs(path: str | list[str]) -> list[str]:
+    return path if isinstance(path, list) else [path]
 
 
 @contextmanager

@@ -7,6 +7,7 @@ the number of pictures.
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,14 +18,16 @@ from builder.dataset import card, charts, contact_sheets, folder
 from builder.dataset.build_info import BuildInfo, recipe_toml
 from builder.dataset.contents import Contents, build_info
 from builder.dataset.folder import IGNORED
-from builder.dataset.parquet import Config, ReleaseWriter
+from builder.dataset.parquet import FIRST_PAGE, METADATA, Config, ReleaseWriter, default_config
 from builder.dataset.statistics import CHECKS_FILE, Statistics
 from builder.plan.plan import Plan
 from builder.raw import calibration_file
 from builder.raw.build import RawBuild
 from builder.raw.recipe import BuildRecipe
 
-OURS = {"README.md", "recipe.toml", "data", "metadata", "assets"}
+OURS = {"README.md", "recipe.toml", "data", METADATA, FIRST_PAGE, "assets"}
+Parts = dict[str, list[Path]]
+"""The shards of each attribute."""
 THREADS = 4
 """Attributes packed at a time; each takes some 100 MB of memory, and waits for the disk a part of the time."""
 
@@ -115,7 +118,7 @@ def _write(place: Path, name: str, contents: Contents) -> None:
         in_order = [shard for part in parts.values() for shard in part]
         sheets = beside.submit(contact_sheets.write_sheets, assets, in_order)
         drawn = beside.submit(charts.write, assets, recipe.spec, statistics)
-        configs = write_parquet(place, recipe.spec.labels, parts)
+        configs = write_parquet(place, recipe.spec.labels, statistics, parts)
         drawn.result()
     _require_unchanged(configs, contents)
     with atomic(assets / CHECKS_FILE) as file:
@@ -130,8 +133,8 @@ def _write(place: Path, name: str, contents: Contents) -> None:
     sync_folder(place)
 
 
-def _by_attribute(contents: Contents) -> dict[str, list[Path]]:
-    parts: dict[str, list[Path]] = {attribute: [] for attribute in contents.recipe.spec.attributes}
+def _by_attribute(contents: Contents) -> Parts:
+    parts: Parts = {attribute: [] for attribute in contents.recipe.spec.attributes}
     for shard in contents.shards:
         parts[shard.name.rpartition("-")[0]].append(shard)
     return parts
@@ -140,7 +143,7 @@ def _by_attribute(contents: Contents) -> dict[str, list[Path]]:
 def _require_unchanged(configs: dict[str, Config], contents: Contents) -> None:
     """Raise UserError where other rows were packed than were counted."""
     counted = {split: rows for split, rows in contents.statistics.splits().items() if rows}
-    for name in ("all", "metadata"):
+    for name in (default_config(configs), METADATA):
         if {split: size.rows for split, size in configs[name].splits.items()} != counted:
             raw = next(iter(contents.shards)).parent.parent
             raise UserError(f"{raw}: was changed while it was read; wait for who writes there")
@@ -153,13 +156,20 @@ def _is_current(out: Path, info: BuildInfo, recipe: BuildRecipe) -> bool:
     return (out / "recipe.toml").read_text(encoding="utf-8") == recipe_toml(recipe)
 
 
-def write_parquet(place: Path, labels: dict[str, list[str]], parts: dict[str, list[Path]]) -> dict[str, Config]:
-    """Write the Parquet files, several attributes at a time; returns what the card says of every config."""
-    files = ReleaseWriter(place, labels)
+def write_parquet(place: Path, labels: dict[str, list[str]], statistics: Statistics, parts: Parts) -> dict[str, Config]:
+    """Write the Parquet files, several attributes at a time; returns what the card says of every config.
+
+    `parts` are the shards of each attribute, which `statistics` has counted.
+    """
+    rows: Counter = Counter()
+    for (attribute, _, split), count in statistics.made.items():
+        rows[attribute, split] += count
+    files = ReleaseWriter(place, labels, rows, statistics.first_page)
     with (
         progress_bar(total=sum(map(len, parts.values())), desc="release", unit="shard") as bar,
         ThreadPoolExecutor(THREADS) as pool,
     ):
+        files.add_first_page()
 
         def write(attribute: str) -> None:
             for shard in parts[attribute]:
@@ -170,7 +180,7 @@ def write_parquet(place: Path, labels: dict[str, list[str]], parts: dict[str, li
         work = [pool.submit(write, attribute) for attribute in sorted(parts, key=lambda name: -len(parts[name]))]
         for shard in (shard for part in parts.values() for shard in part):
             files.add_labels(shard)
-        files.close("metadata")
+        files.close(METADATA)
         for done in work:
             done.result()
     return files.configs()

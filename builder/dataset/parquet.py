@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from datasets import Features
 import agfd30k
 from agfd30k import SPLITS
 from builder.common.files import sync
+from builder.dataset.first_page import FirstPage
 from builder.raw.layout import is_file
 from builder.raw.receipts import Damaged
 
@@ -24,6 +26,11 @@ ROWS_A_GROUP, BYTES_A_GROUP = 100, 100_000_000
 LABEL_ROWS_A_GROUP = 10_000
 FILE_BYTES = 500_000_000
 """A file is closed once it is larger than this."""
+FILES, ROWS_A_FILE = 8, 8
+"""An attribute's split is divided into so many files, for as many workers of a loader to share; into fewer where one
+would have less rows than that."""
+ALL, METADATA, FIRST_PAGE = "all", "metadata", "first_page"
+"""The config of all pictures, the config of labels without them, and where the first rows of `all` lie."""
 
 
 @dataclass(frozen=True)
@@ -36,88 +43,158 @@ class SplitSize:
 
 @dataclass(frozen=True)
 class Config:
-    """A config of a release: its schema, its files as a glob by split, the splits' sizes, and bytes to download."""
+    """A config of a release: its schema, its files as globs by split, the splits' sizes, and bytes to download."""
 
     features: Features
-    patterns: dict[str, str]
+    patterns: dict[str, list[str]]
     splits: dict[str, SplitSize]
     download: int
 
 
-class ReleaseWriter:
-    """The Parquet files of a release: per attribute and split, and the labels of all of them per split."""
+def default_config(configs: dict[str, Config]) -> str:
+    """Return the name of the config that is loaded where none is named: `all`, or the only attribute."""
+    return ALL if ALL in configs else next(iter(configs))
 
-    def __init__(self, folder: Path, labels: dict[str, list[str]]):
+
+@dataclass(frozen=True)
+class _Part:
+    """The files of a split in one place: their rows, and their bytes in memory and on disk."""
+
+    place: str
+    split: str
+    is_first: bool
+    rows: int
+    bytes: int
+    download: int
+
+
+class ReleaseWriter:
+    """The Parquet files of a release: per attribute and split, and the labels of all of them per split.
+
+    `rows` says how many rows each (attribute, split) has, `first_page` which of them `all` begins with: these stand in
+    files of their own, once mixed, and once with their attribute.
+    """
+
+    def __init__(self, folder: Path, labels: dict[str, list[str]], rows: Counter, first_page: FirstPage):
         self.folder = folder
         self.labels = labels
         self.schema = agfd30k.features(labels)
         self.label_schema = agfd30k.features(labels, "metadata")
+        self.first_ids = {split: first_page.ids(split) for split in SPLITS}
+        self.first_rows = {split: first_page.rows(split) for split in SPLITS if split in first_page.of}
+        self.rows = rows
         self.open: dict[tuple[str, str], _Files] = {}
-        self.sizes: dict[str, dict[str, SplitSize]] = {}
-        self.downloads: Counter = Counter()
+        self.parts: list[_Part] = []
+
+    def add_first_page(self) -> None:
+        """Write what `all` begins with, to its own files, to those of the attributes, and to the labels."""
+        for split, rows in self.first_rows.items():
+            places = [f"data/{attribute}" for attribute in dict.fromkeys(row["attribute"] for _, row in rows)]
+            first = {place: self._files(place, f"{split}-first") for place in places}
+            first[FIRST_PAGE] = self._files(FIRST_PAGE, split)
+            for shard, row in rows:
+                for place in (FIRST_PAGE, f"data/{row['attribute']}"):
+                    first[place].add(shard, row)
+            for place, files in first.items():
+                self._end(place, split, files)
+            self._labels(split).write([row for _, row in rows], None)
 
     def add_pictures(self, attribute: str, shard: Path) -> None:
-        """Append a shard's rows, in their order, each to its split's file of its attribute.
+        """Append a shard's rows, in their order, each to its split's files of its attribute.
 
         Different attributes may be written by different threads.
         """
-        for split, rows in _by_split(shard).items():
-            files = self._files(attribute, split, self.schema, ROWS_A_GROUP)
+        for split, rows in self._by_split(shard).items():
+            files = self._pictures(attribute, split)
             for row in rows:
                 files.add(shard, row)
 
     def add_labels(self, shard: Path) -> None:
         """Append a shard's rows, in their order and without pictures, each to its split's file of all attributes."""
-        for split, rows in _by_split(shard).items():
-            files = self._files("metadata", split, self.label_schema, LABEL_ROWS_A_GROUP)
-            files.write(rows, None)
+        for split, rows in self._by_split(shard).items():
+            self._labels(split).write(rows, None)
 
     def close(self, name: str) -> None:
-        """Finish the files of a config, or of `metadata`, and note their sizes."""
+        """Finish the files of an attribute, or of `metadata`."""
         for split in SPLITS:
             files = self.open.pop((name, split), None)
             if files is not None:
-                self.downloads[name] += files.close()
-                self.sizes.setdefault(name, {})[split] = SplitSize(files.rows, files.bytes)
+                self._end(METADATA if name == METADATA else f"data/{name}", split, files)
 
     def configs(self) -> dict[str, Config]:
-        """Return what the card says of every config; attributes without a picture have none."""
-        attributes = [name for name in self.labels["attribute"] if name in self.sizes]
-        configs = {name: self._config(name, f"data/{name}", [name]) for name in attributes}
-        configs["all"] = self._config("all", "data/*", attributes)
-        configs["metadata"] = self._config("metadata", "metadata", ["metadata"])
-        return configs
+        """Return what the card says of every config; attributes without a picture have none, and one alone no `all`."""
+        pictures = [part for part in self.parts if part.place.startswith("data/")]
+        attributes = [name for name in self.labels["attribute"] if f"data/{name}" in {part.place for part in pictures}]
+        configs = {}
+        for name in attributes:
+            own = [part for part in pictures if part.place == f"data/{name}"]
+            configs[name] = _config(self.schema, own, {split: [f"data/{name}/{split}-*.parquet"] for split in SPLITS})
+        if len(attributes) > 1:
+            patterns = {split: [f"data/*/{split}-*-of-*.parquet"] for split in SPLITS}
+            for split in self.first_rows:
+                patterns[split].insert(0, f"{FIRST_PAGE}/{split}.parquet")
+            first = [part for part in self.parts if part.place == FIRST_PAGE]
+            numbered = [part for part in pictures if not part.is_first]
+            configs[ALL] = _config(self.schema, [*first, *numbered], patterns)
+        labels = [part for part in self.parts if part.place == METADATA]
+        patterns = {split: [f"{METADATA}/{split}-*.parquet"] for split in SPLITS}
+        return configs | {METADATA: _config(self.label_schema, labels, patterns)}
 
-    def _config(self, name: str, place: str, parts: list[str]) -> Config:
-        splits = {}
-        for split in SPLITS:
-            sizes = [self.sizes[part][split] for part in parts if split in self.sizes[part]]
-            if sizes:
-                splits[split] = SplitSize(sum(size.rows for size in sizes), sum(size.bytes for size in sizes))
-        return Config(
-            features=self.label_schema if name == "metadata" else self.schema,
-            patterns={split: f"{place}/{split}-*.parquet" for split in splits},
-            splits=splits,
-            download=sum(self.downloads[part] for part in parts),
-        )
+    def _by_split(self, shard: Path) -> dict[str, list[dict]]:
+        """Return a shard's rows by split, without those of the first page; splits without a row are not there."""
+        rows: dict[str, list[dict]] = {split: [] for split in SPLITS}
+        for row in agfd30k.read_rows(shard):
+            if row["id"] not in self.first_ids[row["split"]]:
+                rows[row["split"]].append(row)
+        return {split: some for split, some in rows.items() if some}
 
-    def _files(self, name: str, split: str, schema, group: int) -> _Files:
-        if (name, split) not in self.open:
-            folder = self.folder / ("metadata" if name == "metadata" else f"data/{name}")
-            folder.mkdir(parents=True, exist_ok=True)
-            self.open[name, split] = _Files(folder, split, schema, group)
-        return self.open[name, split]
+    def _pictures(self, attribute: str, split: str) -> _Files:
+        if (attribute, split) not in self.open:
+            first = sum(row["attribute"] == attribute for _, row in self.first_rows.get(split, []))
+            rows = self.rows[attribute, split] - first
+            count = max(1, min(FILES, rows // ROWS_A_FILE))
+            files = self._files(f"data/{attribute}", split, rows_a_file=max(1, -(-rows // count)))
+            self.open[attribute, split] = files
+        return self.open[attribute, split]
+
+    def _labels(self, split: str) -> _Files:
+        if (METADATA, split) not in self.open:
+            place, schema = self.folder / METADATA, self.label_schema
+            self.open[METADATA, split] = _Files(place, split, schema, LABEL_ROWS_A_GROUP, sys.maxsize)
+        return self.open[METADATA, split]
+
+    def _files(self, place: str, name: str, rows_a_file: int | None = None) -> _Files:
+        return _Files(self.folder / place, name, self.schema, ROWS_A_GROUP, rows_a_file)
+
+    def _end(self, place: str, split: str, files: _Files) -> None:
+        download = files.close()
+        self.parts.append(_Part(place, split, files.is_alone, files.rows, files.bytes, download))
+
+
+def _config(schema: Features, parts: list[_Part], patterns: dict[str, list[str]]) -> Config:
+    splits = {
+        split: SplitSize(sum(part.rows for part in own), sum(part.bytes for part in own))
+        for split in SPLITS
+        if (own := [part for part in parts if part.split == split])
+    }
+    download = sum(part.download for part in parts)
+    return Config(schema, {split: patterns[split] for split in splits}, splits, download)
 
 
 class _Files:
-    """One split's Parquet files: rows are buffered to full row groups, files are cut at FILE_BYTES."""
+    """Parquet files of a split: rows are buffered to full row groups, files are cut at `rows_a_file` and FILE_BYTES.
 
-    def __init__(self, folder: Path, split: str, features: Features, group: int):
+    Without `rows_a_file` it is one file, which has no number.
+    """
+
+    def __init__(self, folder: Path, name: str, features: Features, group: int, rows_a_file: int | None):
         self.folder = folder
-        self.split = split
+        self.name = name
         self.features = features
         self.schema = features.arrow_schema
         self.group = group
+        self.is_alone = rows_a_file is None
+        self.rows_a_file = rows_a_file or sys.maxsize
         self.rows = self.bytes = self.waiting = self.size = 0
         self.pictures: list[tuple[Path, dict]] = []
         self.buffer: list[pa.Table] = []
@@ -128,8 +205,11 @@ class _Files:
         """A shard's row with its picture; pictures are read a whole row group at a time, and not copied again."""
         self.pictures.append((shard, row))
         self.size += _path(shard, row).stat().st_size
-        if len(self.pictures) == self.group or self.size > BYTES_A_GROUP:
+        is_last = (self.rows + len(self.pictures)) % self.rows_a_file == 0
+        if is_last or len(self.pictures) == self.group or self.size > BYTES_A_GROUP:
             self._write_pictures()
+        if is_last:
+            self._end_file()
 
     def write(self, rows: list[dict], images: pa.StructArray | None) -> None:
         """Rows with their pictures, or without where the schema has none."""
@@ -147,9 +227,11 @@ class _Files:
             self._write_pictures()
         self._flush(whole_groups=False)
         self._end_file()
+        size = sum(path.stat().st_size for path in self.paths)
         for number, path in enumerate(self.paths):
-            path.rename(self.folder / f"{self.split}-{number:05d}-of-{len(self.paths):05d}.parquet")
-        return sum(path.stat().st_size for path in self.folder.glob(f"{self.split}-*.parquet"))
+            ending = "" if self.is_alone else f"-{number:05d}-of-{len(self.paths):05d}"
+            path.rename(self.folder / f"{self.name}{ending}.parquet")
+        return size
 
     def _write_pictures(self) -> None:
         rows, images = [row for _, row in self.pictures], _images(self.pictures)
@@ -169,7 +251,8 @@ class _Files:
 
     def _group(self, table: pa.Table) -> None:
         if self.writer is None:
-            self.paths.append(self.folder / f".{self.split}-{len(self.paths):05d}.tmp")
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.paths.append(self.folder / f".{self.name}-{len(self.paths):05d}.tmp")
             self.file = open(self.paths[-1], "wb")
             self.writer = pq.ParquetWriter(
                 self.file,
@@ -179,7 +262,7 @@ class _Files:
                 use_content_defined_chunking=True,
             )
         self.writer.write_table(table.combine_chunks(), row_group_size=self.group)
-        if self.file.tell() > FILE_BYTES:
+        if self.file.tell() > FILE_BYTES and not self.is_alone:
             self._end_file()
 
     def _end_file(self) -> None:
@@ -204,14 +287,6 @@ def _leaves(field: pa.Field) -> Iterator[str]:
         yield f"{field.name}.list.element"
     else:
         yield field.name
-
-
-def _by_split(shard: Path) -> dict[str, list[dict]]:
-    """Return a shard's rows by split; splits without a row are not there."""
-    rows: dict[str, list[dict]] = {}
-    for row in agfd30k.read_rows(shard):
-        rows.setdefault(row["split"], []).append(row)
-    return {split: rows[split] for split in SPLITS if split in rows}
 
 
 def _images(pictures: list[tuple[Path, dict]]) -> pa.StructArray:

@@ -14,6 +14,7 @@ from annotated_types import Len
 from pydantic import BaseModel, ConfigDict
 
 from agfd30k import SPLITS
+from builder.dataset.first_page import Candidates, FirstPage
 from builder.models.identity import CheckVersion
 from builder.raw.build import Finished, RawBuild
 from builder.raw.recipe import BuildRecipe
@@ -90,6 +91,7 @@ class Statistics:
     Pictures: `made` by (attribute, feature, split), `people` by (sex, ethnicity, age group), `verified` by (feature,
     verified), `minors` by age group, `unfilled` (given up) by feature. Their `prompts`, by split. Tries: `rejected` by
     (feature, reason), and their attribute `scores` by feature in SCORES bins. `versions` of what made them, by name.
+    `candidates` for the first page.
     """
 
     made: Counter = field(default_factory=Counter)
@@ -100,6 +102,7 @@ class Statistics:
     rejected: Counter = field(default_factory=Counter)
     scores: dict[str, list[int]] = field(default_factory=dict)
     unfilled: Counter = field(default_factory=Counter)
+    candidates: Candidates = field(default_factory=Candidates)
     prompts: Prompts = field(default_factory=Prompts)
 
     @classmethod
@@ -114,6 +117,7 @@ class Statistics:
                 counts.minors[row["age_group"]] += row["age"] < ADULT
                 counts.verified[row["feature"], row["verified"]] += 1
                 counts.prompts.add(row["split"], row["prompt"])
+                counts.candidates.add(shard, row)
             counts.unfilled.update(_feature(id) for id in facts.unfilled)
             for name, version in facts.versions.items():
                 counts.versions.setdefault(name, set()).add(version)
@@ -127,6 +131,11 @@ class Statistics:
         score = (row["checks"] or {}).get("attribute_score")
         if score is not None:
             self.scores.setdefault(feature, [0] * SCORES)[max(0, min(int(score * SCORES), SCORES - 1))] += 1
+
+    @property
+    def first_page(self) -> FirstPage:
+        """The rows that `all` begins with."""
+        return self.candidates.first_page(self.made)
 
     def splits(self, attribute: str | None = None) -> dict[str, int]:
         """Pictures of each split, of one attribute or of all."""

@@ -163,7 +163,7 @@ class Publisher:
             )
         if not config.force:
             branch.require_unedited(tree, local.files["README.md"])
-        globs = [glob for splits in self.release.configs().values() for glob in splits.values()]
+        globs = [glob for splits in self.release.configs().values() for globs in splits.values() for glob in globs]
         hub_changes.require_loadable(config.repo_id, local, tree, globs)
 
     def _require_tag(self, head: str | None, changes: bool = False) -> None:

@@ -24,7 +24,7 @@ from builder.spec import table
 from builder.spec.spec import Spec
 
 SAID = ("id", "feature", "sex", "ethnicity", "verified", "sha256")
-COLUMNS = (*SAID, "checks.attribute_score")
+COLUMNS = (*SAID, "attribute_score")
 ROWS_AT_ONCE, PICTURES_AT_ONCE = 1000, 10
 
 
@@ -128,13 +128,14 @@ def load(folder: Path) -> Album:
 
 
 def _rows(file: pq.ParquetFile, group: int) -> Iterator[dict[str, Any]]:
-    for batch in file.iter_batches(ROWS_AT_ONCE, row_groups=[group], columns=COLUMNS):
-        yield from batch.to_pylist()
+    stored = agfd30k.stored(COLUMNS, file.schema_arrow)
+    for batch in file.iter_batches(ROWS_AT_ONCE, row_groups=[group], columns=stored):
+        yield from agfd30k.flattened(pa.table(batch)).to_pylist()
 
 
 def _entry(row: dict[str, Any], labels: Features, place: tuple[Path, int, int]) -> Entry:
     said = {key: _named(labels[key], row[key]) for key in SAID}
-    return Entry(**said, score=row["checks"]["attribute_score"], place=place)
+    return Entry(**said, score=row["attribute_score"], place=place)
 
 
 def _named(kind: Any, value: Any) -> Any:

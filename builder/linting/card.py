@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from agfd30k import SPLITS
 from builder.dataset.folder import Release
+from builder.dataset.parquet import ALL, METADATA
 from builder.dataset.statistics import ChecksReport
 from builder.spec import table
 from builder.spec.faults import SpecError
@@ -60,37 +61,42 @@ def checker(release: Release) -> Iterator[str]:
 
 
 def configs(release: Release) -> Iterator[str]:
-    """`all` and `metadata` are there, every config stands for files, every Parquet file belongs to a config, and the
-    viewer can list them.
+    """`metadata` is there, and `all` beside more than one attribute; every config stands for files, every Parquet file
+    belongs to a config, and the viewer can list them.
     """
-    configs, described = (
-        release.configs(),
-        {info.get("config_name") for info in release.card[0].get("dataset_info") or []},
-    )
+    configs = release.configs()
+    described = {info.get("config_name") for info in release.card[0].get("dataset_info") or []}
     if len(configs) > MOST_CONFIGS:
         yield f"{len(configs):,} configs, the viewer shows at most {MOST_CONFIGS:,}"
     if len(release.parquet) > MOST_DATA_FILES:
         yield f"{len(release.parquet):,} Parquet files, the viewer takes at most {MOST_DATA_FILES:,}"
-    for name in ("all", "metadata"):
-        if name not in configs:
-            yield f"the YAML has no config `{name}`, so its rows are not checked"
+    if METADATA not in configs:
+        yield f"the YAML has no config `{METADATA}`, so its rows are not checked"
+    if ALL not in configs and len(configs.keys() - {METADATA}) != 1:
+        yield f"the YAML has no config `{ALL}`"
     used: set[str] = set()
     for name, splits in configs.items():
         if name not in described:
             yield f"{name}: the YAML has no dataset_info of this config"
         if len(splits) > MOST_SPLITS:
             yield f"{name}: {len(splits)} splits, the viewer shows at most {MOST_SPLITS}"
-        for split, pattern in splits.items():
-            if not SPLIT.fullmatch(split):
-                yield f"{name}: {split!r} is no name of a split"
-            elif split not in SPLITS:
-                yield f"{name}: the split {split!r} is none of {', '.join(SPLITS)}"
-            matching = release.matching(pattern)
-            used.update(path.relative_to(release.folder).as_posix() for path in matching)
-            if not matching:
-                yield f"{name}: no file is meant by {pattern}"
+        for split, patterns in splits.items():
+            yield from _split(name, split)
+            for pattern in patterns:
+                matching = release.matching([pattern])
+                used.update(path.relative_to(release.folder).as_posix() for path in matching)
+                if not matching:
+                    yield f"{name}: no file is meant by {pattern}"
     for name in sorted(set(release.parquet) - used):
         yield f"{name} belongs to no config"
+
+
+def _split(config: str, split: str) -> Iterator[str]:
+    """The name of a split is one, and is one of ours."""
+    if not SPLIT.fullmatch(split):
+        yield f"{config}: {split!r} is no name of a split"
+    elif split not in SPLITS:
+        yield f"{config}: the split {split!r} is none of {', '.join(SPLITS)}"
 
 
 def quotas(release: Release, made: Counter) -> Iterator[str]:

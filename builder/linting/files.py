@@ -32,7 +32,7 @@ def names(release: Release) -> Iterator[str]:
     for name in release.files:
         if name == f"{release.repo_name}.py":
             yield f"{name} at the top makes loading fail: `datasets` takes it for a loading script"
-        elif not (name in TEXTS or ASSET.fullmatch(name) or DATA.fullmatch(name)):
+        elif not (name in TEXTS or ASSET.fullmatch(name) or name in release.parquet):
             yield f"{name} is not a part of a release: move it away"
         elif part := DATA.fullmatch(name):
             numbers.setdefault((part[1], part[2], int(part[4])), set()).add(int(part[3]))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from builder.dataset.folder import Release
-from builder.linting import card, files, parquet
+from builder.linting import card, files, parquet, viewer
 from builder.linting.secrets import masked
 
 UNREADABLE = (OSError, pa.ArrowException, ValueError, LookupError, TypeError, AttributeError, NotImplementedError)
@@ -20,12 +20,13 @@ UNREADABLE = (OSError, pa.ArrowException, ValueError, LookupError, TypeError, At
 FILE_RULES = (files.names, files.sizes, card.readme, card.checker, files.texts, files.recipe)
 DATA_RULES = (
     *[card.configs, parquet.counts, parquet.schema],
-    *[parquet.row_groups, parquet.secrets],
+    *[viewer.row_groups, parquet.secrets],
 )
 OF_ROWS = {"rows", "pictures"}
 """Rules that name rows by their ids, in which a secret may stand too."""
-NOTES = (parquet.pages, parquet.first_rows)
-"""Rules that a release of large pictures or long prompts may break: the viewer shows less of it, and all loads."""
+NOTES = (viewer.pages, viewer.first_rows, viewer.statistics)
+"""Rules that a release of large pictures, long prompts or few rows may break: the viewer shows less of it, and all
+loads."""
 
 
 @dataclass(frozen=True)

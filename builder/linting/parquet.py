@@ -21,21 +21,16 @@ from PIL import Image
 from agfd30k import SPLITS
 from builder import preview
 from builder.common.progress import progress_bar
-from builder.dataset.folder import Release
+from builder.dataset.folder import DATA, Release
+from builder.dataset.parquet import FIRST_PAGE, METADATA
 from builder.linting.secrets import ANCHORS, DIGEST, kind_of
 from builder.raw.provenance import SOURCE_TYPE
 from builder.raw.shard_writer import FORMATS
 
-MOST_GROUP_BYTES = 286 * 2**20
-"""Of one row group or page, uncompressed. Source: dataset-viewer, libcommon parquet_utils, TooBigRows (300 MB)."""
-MOST_FIRST_ROWS_BYTES = 200_000
-"""Of the first page as JSON, without pictures. Source: dataset-viewer, chart values, firstRows.maxBytes; libcommon
-viewer_utils/rows.py, create_first_rows_response, which leaves rows out."""
 MOST_COLUMNS, MOST_NAME = 1000, 500
 """Source: dataset-viewer, FIRST_ROWS_COLUMNS_MAX_NUMBER; libcommon constants, MAX_COLUMN_NAME_LENGTH."""
-PAGE = 100
-"""Rows of a page of the viewer. Source: dataset-viewer, libcommon constants, MAX_NUM_ROWS_PER_PAGE."""
-DIGESTS = {f"the column {name}" for name in ("sha256", "model_revision", "safety_checker", "checks.hash")}
+DIGESTS = {f"the column {name}" for name in ("sha256", "model_revision", "safety_checker", "perceptual_hash")}
+DIGESTS.add("the column checks.hash")  # of older releases
 """Where digests and commits belong."""
 GROUPS_SAMPLED, PICTURES_SAMPLED, PICTURES_AT_ONCE = 16, 4, 10
 
@@ -68,58 +63,28 @@ def counts(release: Release) -> Iterator[str]:
 
 def schema(release: Release) -> Iterator[str]:
     """Every file has the columns and label names that the card states, also in what `datasets` reads from the file."""
-    for info in release.card[0].get("dataset_info") or []:
-        name = info.get("config_name")
-        features = DatasetInfo._from_yaml_dict(info).features or Features()
+    for name, splits in release.configs().items():
+        features = stated(release, name)
         if len(features) > MOST_COLUMNS or any(len(column) > MOST_NAME for column in features):
             yield f"{name}: more than {MOST_COLUMNS} columns, or a column's name is longer than {MOST_NAME}"
-        for pattern in release.configs().get(name, {}).values():
-            for path in release.matching(pattern):
+        for patterns in splits.values():
+            for path in release.matching(patterns):
                 schema = pq.read_schema(path)
                 stored = json.loads((schema.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features")
                 if not schema.equals(features.arrow_schema) or stored != features.to_dict():
                     yield f"{path.relative_to(release.folder)}: its columns are not those that the card says of {name}"
 
 
-def row_groups(release: Release) -> Iterator[str]:
-    """The viewer can read any row without reading too much, and finds its pages by the page index."""
-    for name in release.parquet:
-        file = pq.read_metadata(release.folder / name)
-        for number in range(file.num_row_groups):
-            group = file.row_group(number)
-            if group.total_byte_size > MOST_GROUP_BYTES:
-                size = f"{group.total_byte_size:,} bytes"
-                yield f"{name}: row group {number} has {size}, the viewer reads {MOST_GROUP_BYTES:,}"
-            if not group.column(0).has_offset_index:
-                yield f"{name}: row group {number} has no page index"
-                break
-
-
-def pages(release: Release) -> Iterator[str]:
-    """The viewer can show any page: its pictures are not too large to be read at once."""
-    for name in release.parquet:
-        file = pq.read_metadata(release.folder / name)
-        groups = [file.row_group(number) for number in range(file.num_row_groups)]
-        size = max((group.total_byte_size * PAGE // group.num_rows for group in groups if group.num_rows), default=0)
-        if size > MOST_GROUP_BYTES and file.num_rows >= PAGE:
-            most = f"{MOST_GROUP_BYTES:,}; smaller files (--image-format jpg) would be shown"
-            yield f"{name}: {PAGE} rows have some {size:,} bytes, the viewer reads at most {most}"
-
-
-def first_rows(release: Release) -> Iterator[str]:
-    """The viewer's first page of each config is not cut for its length."""
-    for name, splits in release.configs().items():
-        for split, pattern in splits.items():
-            for path in release.matching(pattern)[:1]:
-                file = pq.ParquetFile(path)
-                columns = [column for column in file.schema_arrow.names if column != "image"]
-                with _naming(path.relative_to(release.folder).as_posix()):
-                    batches = file.iter_batches(PAGE, columns=columns)
-                    page: list[dict[str, Any]] = next((batch.to_pylist() for batch in batches), [])
-                size = len(json.dumps(page, ensure_ascii=False).encode())
-                if size > MOST_FIRST_ROWS_BYTES:
-                    most = f"the viewer's preview shows {MOST_FIRST_ROWS_BYTES:,}"
-                    yield f"{name}/{split}: its first {PAGE} rows have {size:,} bytes, {most}"
+def stated(release: Release, name: str) -> Features:
+    """Return the columns of a config: those that the card states of it, or else of the default one."""
+    infos = [DatasetInfo._from_yaml_dict(info) for info in release.card[0].get("dataset_info") or []]
+    features = {info.config_name: info.features for info in infos if info.features}
+    if name in features:
+        return features[name]
+    usual = dict(next(iter(features.values()), {}))
+    if name == METADATA:
+        usual.pop("image", None)
+    return Features(usual)
 
 
 def rows(release: Release, made: Counter) -> Iterator[str]:
@@ -127,15 +92,15 @@ def rows(release: Release, made: Counter) -> Iterator[str]:
 
     Pictures by feature are counted into `made`, once all rows are read.
     """
-    infos = {info["config_name"]: info for info in release.card[0].get("dataset_info") or []}
-    if "metadata" not in infos:  # `configs` says so
+    features = stated(release, METADATA)
+    if METADATA not in release.configs() or "id" not in features:  # `configs` says so, or `schema`
         return
-    features = DatasetInfo._from_yaml_dict(infos["metadata"]).features
     seen: set[bytes] = set()
     counted: Counter = Counter()
     for split in SPLITS:
         data, labels = _rows(release, features, "data", split), _rows(release, features, "metadata", split)
         same = True
+        yield from _first_page(release, features, split)
         for number, (row, label) in enumerate(zip_longest(data, labels)):
             if same and row != label:
                 same = False
@@ -152,11 +117,26 @@ def rows(release: Release, made: Counter) -> Iterator[str]:
 def _rows(release: Release, features: Features, place: str, split: str) -> Iterator[dict]:
     """The rows of a split, without pictures, in the order that the release was written in."""
     order = features["attribute"].names
-    own = [name for name in release.parquet if name.startswith(f"{place}/") and f"/{split}-" in name]
+    own = [name for name in release.parquet if (part := DATA.fullmatch(name)) and part[1].split("/")[0] == place]
+    own = [name for name in own if f"/{split}-" in name]
     own.sort(key=lambda name: (order.index(name.split("/")[1]) if place == "data" else 0, name))
-    for name in own:
-        with _naming(name):
-            for batch in pq.ParquetFile(release.folder / name).iter_batches(1000, columns=list(features)):
+    first = [name for name in release.parquet if place == "data" and name == f"{FIRST_PAGE}/{split}.parquet"]
+    yield from _read(release, [*first, *own], list(features))
+
+
+def _first_page(release: Release, features: Features, split: str) -> Iterator[str]:
+    """The first page of all pictures holds the rows that each attribute keeps for it."""
+    own = [name for name in release.parquet if name.startswith("data/") and name.endswith(f"/{split}-first.parquet")]
+    page = [name for name in release.parquet if name == f"{FIRST_PAGE}/{split}.parquet"]
+    here, there = (sorted(_read(release, names, list(features)), key=lambda row: row["id"]) for names in (page, own))
+    if here != there:
+        yield f"{split}: the rows of {FIRST_PAGE}/{split}.parquet are not those of data/*/{split}-first.parquet"
+
+
+def _read(release: Release, names: list[str], columns: list[str]) -> Iterator[dict]:
+    for name in names:
+        with naming(name):
+            for batch in pq.ParquetFile(release.folder / name).iter_batches(1000, columns=columns):
                 yield from batch.to_pylist()
 
 
@@ -167,9 +147,9 @@ def checked(release: Release) -> Iterator[str]:
     for name in release.parquet:
         named: set[Any] = set()
         models: set[Any] = set()
-        with _naming(name), pq.ParquetFile(release.folder / name) as file:
+        with naming(name), pq.ParquetFile(release.folder / name) as file:
             for batch in file.iter_batches(5000, columns=["safety_checker", "model"]):
-                named.update(pc.unique(batch.column("safety_checker")).to_pylist())
+                named.update(name or "" for name in pc.unique(batch.column("safety_checker")).to_pylist())
                 models.update(pc.unique(batch.column("model")).to_pylist())
         if preview.NAME in models and not release.preview:
             yield f"{name}: rows are of the preview model, and README.md does not say so"
@@ -180,7 +160,7 @@ def checked(release: Release) -> Iterator[str]:
 
 
 @contextmanager
-def _naming(name: str) -> Iterator[None]:
+def naming(name: str) -> Iterator[None]:
     """Name the file in what its reader raises."""
     try:
         yield
@@ -194,7 +174,7 @@ def secrets(release: Release) -> Iterator[str]:
     The strings themselves are not shown.
     """
     for name in release.parquet:
-        with _naming(name), pq.ParquetFile(release.folder / name) as file:
+        with naming(name), pq.ParquetFile(release.folder / name) as file:
             kinds = {column: kind for column, kind in _beside_rows(file) if kind}
             for batch in file.iter_batches(5000, columns=_texts(file)):
                 for column, values in _flat(batch):
@@ -250,7 +230,7 @@ def pictures(release: Release, thorough: bool = False) -> Iterator[str]:
 
 def _some(release: Release, path: Path, group: int, thorough: bool) -> Iterator[dict]:
     """Rows of a row group with their pictures, read a few at a time: all, or a few that are spread over it."""
-    with _naming(path.relative_to(release.folder).as_posix()), pq.ParquetFile(path, buffer_size=2**20) as file:
+    with naming(path.relative_to(release.folder).as_posix()), pq.ParquetFile(path, buffer_size=2**20) as file:
         step = 1 if thorough else max(1, file.metadata.row_group(group).num_rows // PICTURES_SAMPLED)
         batches = file.iter_batches(PICTURES_AT_ONCE, row_groups=[group], columns=["id", "sha256", "image"])
         for number, batch in enumerate(batches):
@@ -259,7 +239,7 @@ def _some(release: Release, path: Path, group: int, thorough: bool) -> Iterator[
 
 
 def _groups(release: Release, thorough: bool) -> list[tuple[Path, int]]:
-    files = [release.folder / name for name in release.parquet if name.startswith("data/")]
+    files = [release.folder / name for name in release.parquet if not name.startswith("metadata/")]
     groups = [(path, number) for path in files for number in range(pq.read_metadata(path).num_row_groups)]
     return groups if thorough else groups[:: -(-len(groups) // GROUPS_SAMPLED) or 1]
 

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from datasets import Features
 
+import agfd30k
 from agfd30k import SPLITS
 from builder.checks.duplicates import numbers, pairs
 from builder.common import documents
@@ -116,17 +117,24 @@ def _names(path: Path) -> dict[str, list[str]]:
 def _part(path: Path, split: str, names: dict[str, list[str]]) -> tuple:
     """Return what `Labels` has of one file's rows, without the names."""
     with pq.ParquetFile(path) as file:
-        read = file.read(columns=["id", *CLASSES, "verified", "checks.attribute_score", "checks.hash"])
-    columns = [pc.fill_null(read[name], -1).to_numpy() for name in CLASSES]
-    for name, codes in zip(CLASSES, columns):
+        columns = ("id", *CLASSES, "verified", "attribute_score", "perceptual_hash")
+        read = agfd30k.flattened(file.read(columns=agfd30k.stored(columns, file.schema_arrow)))
+    classes = [pc.fill_null(read[name], -1).to_numpy() for name in CLASSES]
+    for name, codes in zip(CLASSES, classes):
         if len(codes) and not (codes.min() >= 0 and codes.max() < len(names[name])):
             raise ValueError(f"a row has a {name} without a name")
-    columns.append(pc.fill_null(pc.if_else(read["verified"], 0, 1), 2).to_numpy())
-    columns.append(np.full(len(read), SPLITS.index(split)))
-    scores, hashes = (pc.struct_field(read["checks"], name) for name in ("attribute_score", "hash"))
-    codes = np.stack(columns, axis=1).astype(np.int16)
+    classes.append(pc.fill_null(pc.if_else(read["verified"], 0, 1), 2).to_numpy())
+    classes.append(np.full(len(read), SPLITS.index(split)))
+    scores, hashes = read["attribute_score"].combine_chunks(), read["perceptual_hash"].combine_chunks()
+    codes = np.stack(classes, axis=1).astype(np.int16)
     bits = numbers([text or "0" for text in hashes.to_pylist()])
-    return codes, read["id"].combine_chunks(), scores.to_numpy().astype(np.float64), bits, hashes.is_valid().to_numpy()
+    return (
+        codes,
+        read["id"].combine_chunks(),
+        scores.to_numpy(zero_copy_only=False).astype(np.float64),
+        bits,
+        hashes.is_valid().to_numpy(zero_copy_only=False),
+    )
 
 
 def headline(folder: Path) -> tuple[str, bool]:

@@ -156,6 +156,7 @@ class Spec(Model):
             "sex": list(SEXES),
             "ethnicity": list(self.ethnicities),
             "age_group": list(self.age_groups),
+            "attempt": [str(number) for number in range(self.recipe.max_attempts)],
         }
 
     def age_group(self, age: int) -> str:
