@@ -143,7 +143,7 @@ def to_table(
     Raises ValueError for a label that the schema does not know.
     """
     columns: dict[str, Any] = {}
-    rows = [_flat(row) for row in rows]
+    rows = [flat(row) for row in rows]
     for name, kind in schema.items():
         if name == "image":
             columns[name] = images
@@ -154,7 +154,7 @@ def to_table(
     return pa.Table.from_pydict(columns, schema=arrow_schema)
 
 
-def _flat(row: dict[str, Any]) -> dict[str, Any]:
+def flat(row: dict[str, Any]) -> dict[str, Any]:
     """The values of a raw row by the columns of a release, but for the picture."""
     checks = row["checks"]
     box = checks["face_box"] or (None,) * len(FACE_BOX)

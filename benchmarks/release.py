@@ -19,6 +19,7 @@ from pictures import raw_build
 
 import agfd30k
 from builder.dataset import packing
+from builder.dataset.statistics import Statistics
 from builder.raw.build import RawBuild
 
 datasets.disable_progress_bars()
@@ -118,10 +119,10 @@ def _one_file(folder: Path) -> None:
 
 
 def _parquet(folder: Path) -> None:
-    labels = RawBuild.open(folder / "raw").spec.labels
-    shards = agfd30k.shards(folder / "raw")
+    raw = RawBuild.open(folder / "raw")
+    shards, labels = raw.finished(), raw.spec.labels
     parts = {name: [s for s in shards if s.name.startswith(f"{name}-")] for name in labels["attribute"]}
-    packing.write_parquet(folder / "out", labels, parts)
+    packing.write_parquet(folder / "out", labels, Statistics.of(raw, shards), parts)
 
 
 def _from_generator(folder: Path, processes: int | None = None) -> None:
@@ -138,7 +139,7 @@ def _from_generator(folder: Path, processes: int | None = None) -> None:
 
 def _labelled(shards: list[Path], columns: tuple[str, ...]) -> Iterator[dict]:
     for row in _rows(shards):
-        yield {key: row[key] for key in columns}
+        yield {key: value for key, value in agfd30k.flat(row).items() if key in columns}
 
 
 def _imagefolder(folder: Path) -> None:

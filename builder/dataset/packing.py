@@ -178,8 +178,9 @@ def write_parquet(place: Path, labels: dict[str, list[str]], statistics: Statist
             files.close(attribute)
 
         work = [pool.submit(write, attribute) for attribute in sorted(parts, key=lambda name: -len(parts[name]))]
-        for shard in (shard for part in parts.values() for shard in part):
-            files.add_labels(shard)
+        for attribute in sorted(parts):  # as the files of all pictures are sorted
+            for shard in parts[attribute]:
+                files.add_labels(shard)
         files.close(METADATA)
         for done in work:
             done.result()

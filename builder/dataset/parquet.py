@@ -26,7 +26,7 @@ ROWS_A_GROUP, BYTES_A_GROUP = 100, 100_000_000
 LABEL_ROWS_A_GROUP = 10_000
 FILE_BYTES = 500_000_000
 """A file is closed once it is larger than this."""
-FILES, ROWS_A_FILE = 8, 8
+FILES, ROWS_A_FILE = 8, 16
 """An attribute's split is divided into so many files, for as many workers of a loader to share; into fewer where one
 would have less rows than that."""
 ALL, METADATA, FIRST_PAGE = "all", "metadata", "first_page"

@@ -116,7 +116,8 @@ def rows(release: Release, made: Counter) -> Iterator[str]:
 
 def _rows(release: Release, features: Features, place: str, split: str) -> Iterator[dict]:
     """The rows of a split, without pictures, in the order that the release was written in."""
-    order = features["attribute"].names
+    older = release.info and release.info.format == "1"
+    order = features["attribute"].names if older else sorted(features["attribute"].names)
     own = [name for name in release.parquet if (part := DATA.fullmatch(name)) and part[1].split("/")[0] == place]
     own = [name for name in own if f"/{split}-" in name]
     own.sort(key=lambda name: (order.index(name.split("/")[1]) if place == "data" else 0, name))
