@@ -42,10 +42,11 @@ quality: $(VENV)/ready
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
-# The references of commands and table, from the code.
+# The references of commands, table and columns, from the code.
 docs: $(VENV)/ready
 	$(VENV)/bin/python docs/commands.py
 	$(VENV)/bin/python docs/table.py
+	$(VENV)/bin/python docs/columns.py
 
 style: $(VENV)/ready
 	$(VENV)/bin/ruff check --fix .

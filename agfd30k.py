@@ -60,42 +60,35 @@ SHARD = re.compile(r"[a-z][a-z0-9_]*-\d{5,}")
 """What a shard's folder is called."""
 
 
+FACE_BOX = ("face_x", "face_y", "face_width", "face_height")
 COLUMNS = {
     "image": "the picture",
     "id": "`<attribute>-<feature>-<sex>-<index>`, unique",
     "attribute": "the group of features the picture was made for, e.g. occlusion",
-    "feature": "the label the picture was asked to show, e.g. only_mask",
-    "sex": "as asked for in the prompt",
-    "ethnicity": "as asked for in the prompt",
-    "age": "years, as asked for in the prompt",
+    "feature": "what it was asked to show, e.g. only_mask",
+    **dict.fromkeys(("sex", "ethnicity"), "the person asked for"),
+    "age": "in years, as in the prompt",
     "age_group": "the group that age belongs to",
-    "phrase": "the feature's own words in this picture's prompt; null for none",
-    "prompt": "the whole prompt",
-    "negative_prompt": "the whole negative prompt",
+    "phrase": "the feature's own words in the prompt; null for none",
+    **dict.fromkeys(("prompt", "negative_prompt"), "the whole prompts"),
     "guidance_scale": "classifier-free guidance",
-    "seed": "seed of the picture's initial noise, from 0 to 2^32 - 1",
-    "attempt": "how many tries were rejected before this one",
-    "model": "the model that made the picture",
+    "seed": "of the initial noise, from 0 to 2^32 - 1: what `torch.manual_seed` was given",
+    "attempt": "tries that were rejected before this one",
+    "model": "what made the picture",
     "model_revision": "its commit, or the digest of its files",
-    "safety_checker": "the checker that passed the picture; null for the preview, which draws",
-    "verified": "the feature was seen on the picture and no check failed; null: not judged",
-    "checks_passed": "the checks that the picture passed, with spaces between; one in neither column could not tell",
-    "checks_failed": "the checks that it failed and was kept nevertheless; null for none",
-    "faces": "number of faces that were found",
-    "face_x": "left edge of the largest face, in pixels",
-    "face_y": "its upper edge, in pixels",
-    "face_width": "its width, in pixels",
-    "face_height": "its height, in pixels",
+    "safety_checker": "the checker that passed it; null for the preview, which draws",
+    "verified": "the feature was seen and no check failed; null where nobody could tell",
+    **dict.fromkeys(("checks_passed", "checks_failed"), "checks by name, with spaces between; null for none"),
+    "faces": "number of faces found",
+    **dict.fromkeys(FACE_BOX, "the largest face, from left and top, in pixels"),
     "face_score": "how sure the detector is of it, from 0 to 1",
-    "attribute_score": "how much the picture shows the feature, from 0 to 1",
-    "sex_score": "how much it shows the sex, from 0 to 1",
-    "age_score": "how much it shows the age group, from 0 to 1",
-    "minor_score": "how much it looks like a picture of a child or teenager, from 0 to 1",
-    "luminance": "mean luminance, from 0 to 1",
-    "highlights": "share of nearly white pixels, from 0 to 1",
+    **dict.fromkeys(("attribute_score", "sex_score", "age_score"), "how much it shows what was asked for, from 0 to 1"),
+    "minor_score": "how much it looks like a child or teenager, from 0 to 1",
+    "luminance": "mean, from 0 to 1",
+    "highlights": "share of nearly white pixels",
     "sharpness": "variance of the Laplacian",
     "noise": "near 1 for white noise",
-    "perceptual_hash": "a perceptual hash of 64 bits, in hexadecimal",
+    "perceptual_hash": "64 bits, in hexadecimal",
     "sha256": "digest of the picture's file",
 }
 """What each column holds. What was not measured is null."""
@@ -106,7 +99,6 @@ CHECKS = (
 )
 """The keys of `checks` in a raw row, which become columns of a release; `face_box` is left, top, width and height."""
 
-FACE_BOX = ("face_x", "face_y", "face_width", "face_height")
 MEASURES = COLUMNS.keys() & set(CHECKS)
 """Numbers that checks measure, called the same in raw rows and in columns."""
 

@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from datasets import DatasetInfo
+from datasets import DatasetInfo, Features, Value
 from huggingface_hub import DatasetCardData
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from agfd30k import SPLITS
+from agfd30k import COLUMNS, SPLITS
 from builder.checks.attribute import MOST_MINOR
 from builder.dataset.contents import Contents
-from builder.dataset.markdown import Markdown, cell, code, literal, shown, tex, text
+from builder.dataset.markdown import Markdown, cell, code, literal, shown, tex, text, visible
 from builder.dataset.parquet import Config, default_config
 from builder.dataset.statistics import Prompts, Statistics
-from builder.models.identity import CheckVersion
+from builder.models.identity import CheckVersion, ModelId
 from builder.raw.recipe import BuildRecipe
 from builder.spec.criteria import CLASSIFIER, HAAR, Attribute, Duplicates, Face, Integrity
 from builder.spec.spec import Feature, Spec
 
 TEMPLATE = Path(__file__).resolve().parents[2] / "dataset_card" / "README.md.jinja"
 TAGS = ["synthetic", "ai-generated", "stable-diffusion", "face", "faces", "face-attributes", "robustness", "deepfake"]
+WORDS = 2
+"""Of a feature's own words so many are shown."""
 SIZES = (
     *[(10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M")],
     *[(10**8, "10M<n<100M"), (10**9, "100M<n<1B"), (10**10, "1B<n<10B")],
@@ -44,13 +48,16 @@ def render(contents: Contents, configs: dict[str, Config], sheets: list[str], na
             configs=configs,
             splits=SPLITS,
             statistics=statistics,
-            composition=statistics.features(spec),
+            composition=list(_composition(spec, statistics)),
+            ages=_usual_ages(spec),
+            columns=list(columns(configs[default_config(configs)].features)),
+            labels=spec.labels,
+            default=default_config(configs),
             checks=[_check(check, spec, contents.info.searched) for check in recipe.checks],
             calibrated=contents.calibration.content if contents.calibration else None,
             sheets=[sheet for sheet in sheets if sheet != "all"],
             versions={library: ", ".join(sorted(some)) for library, some in sorted(statistics.versions.items())},
             minors=[group for group in spec.age_groups if statistics.minors[group]],
-            wishes=_wishes(spec, statistics),
             wanted=sum(feature.male + feature.female for feature in spec.features),
             shared=_shared(statistics.prompts),
             build_info=contents.info,
@@ -70,7 +77,8 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
         finalize=shown,
     )
-    environment.filters.update(code=code, cell=cell, literal=literal, tex=tex, key=_key, plain=Markdown)
+    environment.filters.update(code=code, cell=cell, literal=literal, tex=tex, key=_key, plain=Markdown, link=_link)
+    environment.filters["sql_list"] = _sql_list
     environment.filters["count"] = "{:,}".format
     environment.filters["share"] = lambda share: "-" if share is None else f"{share:.2f}"
     return environment
@@ -93,6 +101,7 @@ def _metadata(recipe: BuildRecipe, configs: dict[str, Config], statistics: Stati
         annotations_creators=["machine-generated"],
         source_datasets=["original"],
         task_categories=["image-classification", "text-to-image"],
+        task_ids=["multi-class-image-classification"],
         size_categories=[size],
         tags=[*TAGS, *(["preview"] if recipe.is_preview else [])],
         configs=[_config(name, config, name == default) for name, config in configs.items()],
@@ -106,15 +115,49 @@ def _shared(prompts: Prompts) -> list[tuple[str, int, int]]:
     return [(split, prompts.repeated(split), prompts.total(split)) for split in others if prompts.total("train")]
 
 
-def _wishes(spec: Spec, statistics: Statistics) -> list[dict[str, Any]]:
-    """Return what the table asks a prompt for, feature by feature: its own words, and ages."""
-    built, rows = {feature for _, feature, _ in statistics.made}, []
-    for feature in spec.features:
-        if feature.name in built:
-            words = [word for sex, some in feature.phrases.items() if feature.quota(sex) for word in some if word]
-            ages = Markdown(",\u00a0".join(map(str, feature.ages)))
-            rows.append({"feature": feature.name, "phrases": list(dict.fromkeys(words)), "ages": ages})
-    return rows
+def _composition(spec: Spec, statistics: Statistics) -> Iterator[dict[str, Any]]:
+    """Yield what the table asks for and what was made of it, feature by feature, with each one's number."""
+    names = spec.labels["feature"]
+    features = {feature.name: feature for feature in spec.features}
+    for counts in statistics.features(spec):
+        asks = _asks_for(features[counts.feature], _usual_ages(spec))
+        yield {**vars(counts), "number": names.index(counts.feature), "asks_for": asks}
+
+
+def _usual_ages(spec: Spec) -> tuple[int, ...]:
+    """Return the ages in years that most features have."""
+    return Counter(tuple(feature.ages) for feature in spec.features).most_common(1)[0][0]
+
+
+def _asks_for(feature: Feature, usual: tuple[int, ...]) -> Markdown:
+    """Return a feature's own words, and its ages where they are not the usual ones."""
+    phrases = [word for sex, some in feature.phrases.items() if feature.quota(sex) for word in some if word]
+    words = [cell(code(word)) for word in dict.fromkeys(phrases)]
+    more = [f"{len(words) - WORDS} more"] if len(words) > WORDS + 1 else []
+    ages = [] if tuple(feature.ages) == usual else [f"ages {', '.join(map(str, feature.ages))}"]
+    return Markdown(", ".join([*(words[:WORDS] if more else words), *more, *ages]) or "nothing else")
+
+
+def columns(schema: Features) -> Iterator[dict[str, Any]]:
+    """Yield the columns with their types and what they hold; those that lie side by side and hold the same, as one."""
+    for (kind, says), names in groupby(schema, key=lambda name: (_type(schema[name]), COLUMNS[name])):
+        yield {"names": Markdown(", ".join(map(code, names))), "type": kind, "text": Markdown(says)}
+
+
+def _type(kind: Any) -> str:
+    """Return what a column's type is called."""
+    return kind.dtype if isinstance(kind, Value) else type(kind).__name__
+
+
+def _link(model: ModelId) -> Markdown:
+    """Return a model's name, which leads to its page where it is one of the Hub's."""
+    return Markdown(f"[{text(model.name)}](/{model.name})") if model.kind == "hub" else text(model.name)
+
+
+def _sql_list(names: Sequence[str]) -> Markdown:
+    """Return names as a list in SQL."""
+    quoted = (visible(name).replace("'", "''") for name in names)
+    return Markdown("[" + ", ".join(f"'{name}'" for name in quoted) + "]")
 
 
 def _check(check: CheckVersion, spec: Spec, searched: bool) -> dict[str, str]:
