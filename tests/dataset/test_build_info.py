@@ -41,7 +41,7 @@ def test_other_texts_hold_none(text):
 
 def test_that_of_an_older_release_has_no_digest_of_the_table():
     info = BuildInfo.parse("<!-- built from sha256:1, recipe 2, model hub, unsearched -->")
-    assert info == BuildInfo(rows="sha256:1", recipe="2", kind="hub", searched=False)
+    assert info == BuildInfo(rows="sha256:1", recipe="2", kind="hub", searched=False, format="1")
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\xff", b"# a dataset of somebody's"])

@@ -321,7 +321,7 @@ def test_a_release_of_another_recipe_is_not_replaced_unless_it_is_a_preview(tmp_
     packing.pack(RawBuild.open(tmp_path / "raw"), tmp_path / "out")
     packing.require_free(tmp_path / "out", other)
     readme = tmp_path / "out/README.md"
-    readme.write_text(readme.read_text().replace("model preview -->", "model hub -->"))
+    readme.write_text(readme.read_text().replace("model preview, format", "model hub, format"))
     with pytest.raises(UserError, match="is the release of another recipe"):
         packing.require_free(tmp_path / "out", other)
 
