@@ -57,7 +57,7 @@ def export(
 
 COMMAND = cli.Command(
     export,
-    ["agfd30k export agfd30k --webdataset --config occlusion --out occlusion-webdataset"],
+    ["agfd30k export agfd30k --webdataset --config occlusion --out occlusion-tars"],
     stopped="stopped, nothing was written",
 )
 

@@ -218,7 +218,7 @@ def test_the_pages_blocks_run(built, rows, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("agfd30k").symlink_to(built / "agfd30k")
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-    export(Release(built / "agfd30k"), "occlusion", Path("occlusion-webdataset"))
+    export(Release(built / "agfd30k"), "occlusion", Path("occlusion-tars"))
     train = [row for row in rows.values() if row["split"] == "train"]
     features = Counter(row["feature"] for row in train)
     women = Counter(row["feature"] for row in train if row["sex"] == "female")
