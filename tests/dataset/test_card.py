@@ -26,6 +26,7 @@ from builder.raw.rows import rejection
 from builder.spec import table
 from tests.fixtures import builds
 from tests.fixtures.builds import OWN_TABLE, write_raw
+from tests.fixtures.scripts import load
 
 
 def card(folder, toml=OWN_TABLE, **options):
@@ -184,6 +185,15 @@ def test_every_column_is_told_with_its_type(tmp_path):
     told = [name for line in table.split(" | ") for name in re.findall(r"`(\w+)`", line)]
     assert [name for name in told if name in agfd30k.COLUMNS and name != "torch"] == list(agfd30k.COLUMNS)
     assert "| `face_x`, `face_y`, `face_width`, `face_height` | float32 | the largest face" in table
+
+
+def test_the_columns_in_the_docs_are_current():
+    """docs/labels.md has what `make docs` writes: every column of the loader's schema."""
+    page = load("docs/columns.py")
+    text = page.DOCS.read_text(encoding="utf-8")
+    assert page.current(text) == text
+    told = text.partition(page.BEGIN)[2].partition(page.END)[0]
+    assert all(f"`{name}`" in told for name in agfd30k.features())
 
 
 def test_the_sql_of_the_card_gives_names(tmp_path):
