@@ -28,7 +28,7 @@ descriptiveStatistics.maxSplitSizeBytes; libcommon parquet_utils, get_num_parque
 MOST_CATEGORIES, MOST_CATEGORIES_SHARE, FEW = 1000, 0.2, 10
 """Strings with at most so many distinct values that are at most that share of the rows, or with so few, are counted;
 of others the lengths are. Source: dataset-viewer, libcommon statistics_utils, StringColumn.is_class."""
-ROWS_AT_ONCE = 10_000
+ROWS_AT_ONCE = 2_000
 
 
 def row_groups(release: Release) -> Iterator[str]:
