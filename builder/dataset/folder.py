@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 from builder.dataset.build_info import BuildInfo
 
 DATA = re.compile(r"(data/\w+|metadata)/(\w+)-(\d{5})-of-(\d{5})\.parquet")
-TEXTS = ("README.md", "recipe.toml")
+TEXTS = ("README.md", "recipe.toml", "croissant.json")
 IGNORED = {".gitattributes", ".cache", ".DS_Store"}
 """What Git, the Hub's client and a desktop leave behind."""
 _CARD = re.compile(r"---\n(.*?\n)---\n(.*)", re.DOTALL)

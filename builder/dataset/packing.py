@@ -10,10 +10,11 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import agfd30k
 from builder.common.errors import UserError
 from builder.common.files import atomic, sync_folder
 from builder.common.progress import progress_bar
-from builder.dataset import card, charts, contact_sheets, folder
+from builder.dataset import card, charts, contact_sheets, croissant, folder
 from builder.dataset.build_info import BuildInfo, recipe_toml
 from builder.dataset.contents import Contents, build_info
 from builder.dataset.folder import IGNORED
@@ -24,7 +25,7 @@ from builder.raw import calibration_file
 from builder.raw.build import RawBuild
 from builder.raw.recipe import BuildRecipe
 
-OURS = {"README.md", "recipe.toml", "data", "metadata", "assets"}
+OURS = {"README.md", "recipe.toml", "croissant.json", "data", "metadata", "assets"}
 THREADS = 4
 """Attributes packed at a time; each takes some 100 MB of memory, and waits for the disk a part of the time."""
 
@@ -125,6 +126,7 @@ def _write(place: Path, name: str, contents: Contents) -> None:
             file.write(contents.calibration.data)
     with atomic(place / "recipe.toml") as file:
         file.write(recipe_toml(recipe).encode())
+    croissant.write(place, contents, configs, getattr(agfd30k, "DESCRIPTIONS", {}))
     with atomic(place / "README.md") as file:
         file.write(card.render(contents, configs, sheets.result(), name).encode())
     sync_folder(place)
