@@ -58,7 +58,8 @@ def offline(monkeypatch):
 def quiet(caplog):
     """Whatever mlcroissant has to warn of is a fault."""
     yield
-    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
+    records = caplog.get_records("call")
+    assert [record.getMessage() for record in records if record.levelno >= logging.WARNING] == []
 
 
 def document(out):
