@@ -18,7 +18,7 @@ from builder.dataset.build_info import BuildInfo
 DATA = re.compile(r"(data/\w+|metadata)/(\w+)-(\d{5})-of-(\d{5})\.parquet")
 FIRST = re.compile(r"first_page/\w+\.parquet|data/\w+/\w+-first\.parquet")
 """The rows of the first page: mixed, and those of each attribute."""
-TEXTS = ("README.md", "recipe.toml")
+TEXTS = ("README.md", "recipe.toml", "croissant.json")
 IGNORED = {".gitattributes", ".cache", ".DS_Store"}
 """What Git, the Hub's client and a desktop leave behind."""
 _CARD = re.compile(r"---\n(.*?\n)---\n(.*)", re.DOTALL)

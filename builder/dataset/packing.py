@@ -11,10 +11,11 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import agfd30k
 from builder.common.errors import UserError
 from builder.common.files import atomic, sync_folder
 from builder.common.progress import progress_bar
-from builder.dataset import card, charts, contact_sheets, folder
+from builder.dataset import card, charts, contact_sheets, croissant, folder
 from builder.dataset.build_info import BuildInfo, recipe_toml
 from builder.dataset.contents import Contents, build_info
 from builder.dataset.folder import IGNORED
@@ -25,7 +26,7 @@ from builder.raw import calibration_file
 from builder.raw.build import RawBuild
 from builder.raw.recipe import BuildRecipe
 
-OURS = {"README.md", "recipe.toml", "data", METADATA, FIRST_PAGE, "assets"}
+OURS = {"README.md", "recipe.toml", "croissant.json", "data", METADATA, FIRST_PAGE, "assets"}
 Parts = dict[str, list[Path]]
 """The shards of each attribute."""
 THREADS = 4
@@ -128,6 +129,7 @@ def _write(place: Path, name: str, contents: Contents) -> None:
             file.write(contents.calibration.data)
     with atomic(place / "recipe.toml") as file:
         file.write(recipe_toml(recipe).encode())
+    croissant.write(place, contents, configs, getattr(agfd30k, "DESCRIPTIONS", {}))
     with atomic(place / "README.md") as file:
         file.write(card.render(contents, configs, sheets.result(), name).encode())
     sync_folder(place)

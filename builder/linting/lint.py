@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from builder.dataset.folder import Release
-from builder.linting import card, files, parquet, viewer
+from builder.linting import card, croissant, files, parquet, viewer
 from builder.linting.secrets import masked
 
 UNREADABLE = (OSError, pa.ArrowException, ValueError, LookupError, TypeError, AttributeError, NotImplementedError)
@@ -70,8 +70,10 @@ def notes(release: Release) -> Iterator[Fault]:
 
 def _of_data(release: Release, thorough: bool, incomplete: bool) -> Iterator[Fault]:
     made: Counter = Counter()
-    for rule in DATA_RULES:
-        yield from _found(rule.__name__, rule, release)
+    odd = [fault for rule in DATA_RULES for fault in _found(rule.__name__, rule, release)]
+    yield from odd
+    if not odd:  # it is compared with the card
+        yield from _found("croissant", croissant.croissant, release)
     yield from _found("rows", parquet.rows, release, made)
     yield from _found("checked", parquet.checked, release)
     if made:

@@ -249,8 +249,10 @@ def test_a_new_release_sends_what_changed_and_takes_away_what_is_gone(publish, h
     had = set(older.values())
     changed = {path: content for path, content in newer.items() if content not in had}
     assert any(path.startswith("data/") and path not in changed for path in newer)
-    assert {path.split("/")[0] for path in changed} == {"README.md", "assets", "data", "metadata"}
-    texts = {newer["README.md"], newer["assets/checks.json"]}  # which travel in the commit itself
+    assert {path.split("/")[0] for path in changed} == {"README.md", "assets", "croissant.json", "data", "metadata"}
+    texts = {
+        newer[name] for name in ("README.md", "croissant.json", "assets/checks.json")
+    }  # which travel in the commit itself
     assert publish.bytes_put == sum(map(len, {*changed.values()} - texts))
     commit = own_commits(hub, REPO)[1]
     gone = sorted(older.keys() - newer.keys())
@@ -260,13 +262,13 @@ def test_a_new_release_sends_what_changed_and_takes_away_what_is_gone(publish, h
 
 
 def test_several_commits_bring_the_mark_first_and_the_card_last(publish, hub, releases, monkeypatch):
-    monkeypatch.setattr(changes, "FILES_A_COMMIT", 3)
+    monkeypatch.setattr(changes, "FILES_A_COMMIT", 4)
     publish(releases["tiny"], "--tag", "v1")
     made = own_commits(hub, REPO)
     assert [commit["message"] for commit in made] == ["Data, part 1 of 3", "Data, part 2 of 3", "Release"]
     assert "recipe.toml" in made[0]["added"] and "README.md" in made[-1]["added"]
     assert [("README.md" in commit["tree"]) for commit in made] == [False, False, True]
-    assert all(len(commit["added"]) <= 3 for commit in made) and tagged(hub) == {"v1": made[-1]["id"]}
+    assert all(len(commit["added"]) <= 4 for commit in made) and tagged(hub) == {"v1": made[-1]["id"]}
     assert incomplete_cards(hub, REPO, files_of(releases["tiny"])) == 0
 
 

@@ -288,14 +288,14 @@ def test_files_of_two_releases(out):
 
 def test_too_many_files(out, monkeypatch):
     monkeypatch.setattr(files, "MOST_FILES", 5)
-    assert faults(out) == ["names: 17 files, the Hub wants at most 5"]
+    assert faults(out) == ["names: 18 files, the Hub wants at most 5"]
 
 
 def test_too_many_files_in_a_folder(out, monkeypatch):
     monkeypatch.setattr(files, "MOST_ENTRIES", 4)
     assert faults(out) == ["names: assets: 6 files in one folder, the Hub wants at most 4"]
     monkeypatch.setattr(files, "MOST_ENTRIES", 1)
-    assert "names: the top: 2 files in one folder, the Hub wants at most 1" in faults(out)
+    assert "names: the top: 3 files in one folder, the Hub wants at most 1" in faults(out)
 
 
 def test_a_file_that_is_too_large(out, monkeypatch):
@@ -404,9 +404,9 @@ LOOKS = "holds what looks like an access token, a key or a password"
 def test_a_token_in_a_text(out, kind, name):
     """It is told with its kind, and the token itself is nowhere to be read."""
     text = (out / name).read_text()
-    words = f'"{TOKENS[kind]}' if name.endswith("json") else f"# see {TOKENS[kind]}"
+    words = f'"{TOKENS[kind]}"' if name.endswith("json") else f"# see {TOKENS[kind]}"
     with open(out / name, "w") as file:
-        file.write(text.replace('"fruit', words, 1) if name.endswith("json") else f"{text}\n{words}\n")
+        file.write(text.replace('"fruit"', words, 1) if name.endswith("json") else f"{text}\n{words}\n")
     found = [line for line in faults(out) if line.startswith("texts")]
     assert found == [f"texts: {name} {LOOKS} ({KINDS.get(kind, kind)})"]
     assert not any(TOKENS[kind] in line for line in faults(out))
@@ -785,8 +785,8 @@ def test_a_row_only_in_the_labels(out):
 
 def test_a_file_of_an_attribute_that_the_labels_do_not_know(out):
     (out / "data/fruit").rename(out / "data/vegetable")
-    path = out / "README.md"
-    path.write_text(path.read_text().replace("data/fruit/", "data/vegetable/"))
+    for path in (out / "README.md", out / "croissant.json"):
+        path.write_text(path.read_text().replace("data/fruit/", "data/vegetable/"))
     assert faults(out) == ["rows: cannot be checked: 'vegetable' is not in list"]
 
 
