@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import json
+from collections import Counter
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -13,6 +14,8 @@ from typing import Any
 from builder.common.errors import UserError
 
 MIME_TYPES = {"png": "image/png", "webp": "image/webp", "jpg": "image/jpeg"}
+MAGIC = {"png": b"\x89PNG", "webp": b"RIFF", "jpg": b"\xff\xd8\xff"}
+"""How the files begin."""
 OFFLINE = {"remote_manifest_fetch": False, "ocsp_fetch": False}
 """Nothing is asked of anyone: no manifest that lies elsewhere, no list of certificates that were taken back."""
 UNTRUSTED, EXPIRED = "signingCredential.untrusted", "signingCredential.expired"
@@ -36,6 +39,25 @@ class Signature:
     state: State
     signer: str = ""
     faults: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """What it says, to follow the picture's name."""
+        if self.state is State.UNSIGNED:
+            return "is not signed"
+        if self.state is State.TAMPERED:
+            why = ", ".join(fault for fault in self.faults if fault not in (UNTRUSTED, EXPIRED))
+            by = f"was changed after it was signed by {self.signer}" if self.signer else "has a damaged signature"
+            return f"{by} ({why})"
+        return f"is signed by {self.signer}: {self.state}"
+
+
+def counted(signatures: Counter[State], is_trust_asked: bool) -> str:
+    """Return a line of how many pictures have which signature."""
+    trusted, untrusted = signatures[State.TRUSTED], signatures[State.UNTRUSTED]
+    trust = f"{trusted:,} trusted, {untrusted:,} not" if is_trust_asked else "whom to trust, --trust says"
+    rest = (State.EXPIRED, State.TAMPERED, State.UNSIGNED)
+    parts = [f"{trusted + untrusted:,} valid ({trust})", *(f"{signatures[state]:,} {state}" for state in rest)]
+    return f"signatures: {', '.join(parts)}"
 
 
 @functools.cache
@@ -62,6 +84,11 @@ def read_anchors(path: Path) -> str:
     except ValueError:
         raise UserError(f"{path}: holds no certificates in PEM") from None
     return text.decode("utf-8", errors="replace")
+
+
+def ending_of(data: bytes) -> str | None:
+    """Return the ending that a picture's file should have, by its first bytes; None for other files."""
+    return next((ending for ending, magic in MAGIC.items() if data.startswith(magic)), None)
 
 
 def signature_of(data: bytes, ending: str, anchors: str = "") -> Signature:
