@@ -11,7 +11,19 @@ import typer
 
 from builder.common import cli
 
-VERBS = ("convert", "generate", "release", "verify", "lint", "report", "judge", "calibrate", "balance", "upload")
+VERBS = (
+    "convert",
+    "generate",
+    "release",
+    "verify",
+    "lint",
+    "report",
+    "judge",
+    "calibrate",
+    "balance",
+    "upload",
+    "lookup",
+)
 """In the order of the data's way."""
 COMMANDS = [importlib.import_module(f"builder.{verb}").COMMAND for verb in VERBS]
 

@@ -71,6 +71,15 @@ def c2pa_library() -> Any:
     return c2pa
 
 
+def is_installed() -> bool:
+    """Return True where signatures can be made and read."""
+    try:
+        c2pa_library()
+    except UserError:
+        return False
+    return True
+
+
 def read_anchors(path: Path) -> str:
     """Return a list of certificates to trust, PEM. Raises UserError for any other file."""
     c2pa_library()
