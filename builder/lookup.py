@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from builder.dataset.lookup import Picture, Rows
 
 HUB_ID = re.compile(r"([\w.-]+/[\w.-]+)(?:@([\w./-]+))?")
+MOST = 20
+"""Candidates that are shown."""
 
 
 def lookup(
@@ -48,14 +50,16 @@ def lookup(
     file = Picture(picture)
     print(f"{picture}: {_mark(file)}; {_signature(file, trust)}")
     rows = _rows(release)
-    matches = rows.matches(file, radius)
-    for match in matches:
-        print(match)
-    if not matches:
+    places = rows.places(file, radius)
+    for place in places[:MOST]:
+        print(rows.match(place))
+    if len(places) > MOST:
+        print(f"and {len(places) - MOST:,} more within {radius} bits; a smaller --radius finds less")
+    if not places:
         print(f"not ours: {_nowhere(release, rows, radius)}")
     if rows.without_hash:
         print(f"rows of {release} without a perceptual hash, found by the very file alone: {rows.without_hash:,}")
-    return 0 if matches else 1
+    return 0 if places else 1
 
 
 def _nowhere(release: str, rows: Rows, radius: int) -> str:

@@ -139,6 +139,9 @@ def test_several_candidates_come_nearest_first_and_only_within_the_radius(tmp_pa
     assert names(looked_up(capsys, path, release, "--radius", 2)[1]) == expected[:1]
     assert len(names(looked_up(capsys, path, release, "--radius", 8)[1])) == 4
     assert looked_up(capsys, path, release, "--radius", 0)[0] == 1
+    plant(release, dict.fromkeys(range(30), base))
+    _, lines, _ = looked_up(capsys, path, release, "--radius", 2)
+    assert len(names(lines)) == 21 and names(lines)[-1] == "and 10 more within 2 bits; a smaller --radius finds less"
 
 
 def test_rows_without_a_hash_are_found_by_the_very_file_alone_and_it_says_so(tmp_path, capsys):
@@ -213,7 +216,8 @@ def test_releases_of_every_version_are_read(tmp_path, kind, without_hash):
     class Known:
         sha256, hash = f"{85:064x}", "0" * 16
 
-    (match,) = rows.matches(Known, 6)
+    (place,) = rows.places(Known, 6)
+    match = rows.match(place)
     assert (match.id, match.config, match.split) == ("base-base-male-00085", "base", "validation")
     assert (match.seed, match.attempt, match.distance) == (85, 1, None)
 
@@ -226,7 +230,7 @@ def test_thirty_thousand_rows_are_searched_in_under_a_second(tmp_path):
         sha256, hash = "f" * 64, "0123456789abcdef"
 
     started = time.process_time()
-    assert Rows(files).matches(Stranger, 6) == []
+    assert Rows(files).places(Stranger, 6) == []
     assert time.process_time() - started < 1
 
 

@@ -15,14 +15,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image, ImageOps
 
-from builder.checks.duplicates import BITS, perceptual_hash
+from builder.checks.duplicates import BITS, numbers, perceptual_hash
 from builder.common.errors import UserError
 
 RADIUS = 6
@@ -64,6 +64,14 @@ class Match:
         return "\n".join([f"{self.id}: {how}", *(f"  {name:<16}{value}" for name, value in parts.items())])
 
 
+class Place(NamedTuple):
+    """Where a row stands: in which file, which row of it, and the `distance` of `Match`."""
+
+    file: int
+    row: int
+    distance: int | None
+
+
 class Rows:
     """The rows of a release, from its files `metadata/<split>-*.parquet`, of any version of this tool.
 
@@ -82,33 +90,31 @@ class Rows:
         """Rows that are found by the very file alone."""
         return sum(hashes.count(None) for _, hashes in self._keys)
 
-    def matches(self, picture: Picture, radius: int) -> list[Match]:
-        """Return the row whose file this is, else those within a radius, the nearest first, then by id."""
-        places = self._exact(picture.sha256) or self._near(picture.hash, radius)
-        matches = [self._match(file, place, distance) for file, place, distance in places]
-        return sorted(matches, key=lambda match: (match.distance or 0, match.id))
+    def places(self, picture: Picture, radius: int) -> list[Place]:
+        """Return where the row of this very file stands, else those within a radius, the nearest first."""
+        return self._exact(picture.sha256) or sorted(
+            self._near(picture.hash, radius), key=lambda place: place.distance or 0
+        )
 
-    def _exact(self, sha256: str) -> list[tuple[int, int, int | None]]:
-        return [(n, digests.index(sha256), None) for n, (digests, _) in enumerate(self._keys) if sha256 in digests]
-
-    def _near(self, hash: str, radius: int) -> list[tuple[int, int, int | None]]:
-        near: list[tuple[int, int, int | None]] = []
-        for n, (_, hashes) in enumerate(self._keys):
-            places = np.array([place for place, each in enumerate(hashes) if each is not None], dtype=np.int64)
-            known = np.array([int(each, 16) for each in hashes if each is not None], dtype=np.uint64)
-            distances = np.bitwise_count(known ^ np.uint64(int(hash, 16)))
-            within = distances <= radius
-            near += [(n, int(place), int(bits)) for place, bits in zip(places[within], distances[within])]
-        return near
-
-    def _match(self, number: int, place: int, distance: int | None) -> Match:
-        path = self.files[number]
+    def match(self, place: Place) -> Match:
+        """Return what the row at a place says."""
+        path = self.files[place.file]
         with _readable(path), pq.ParquetFile(path) as file:
             labels = _labels(file.schema_arrow)
-            (row,) = _row(file, place).to_pylist()
-        row["config"] = labels[row.pop("attribute")]
-        row["attempt"] = int(row["attempt"])  # as a class it is the number of its name
-        return Match(**row, split=path.name.partition("-")[0], distance=distance)
+            (row,) = _row(file, place.row).to_pylist()
+            row["config"] = labels[row.pop("attribute")]
+            row["attempt"] = int(row["attempt"])  # as a class it is the number of its name
+        return Match(**row, split=path.name.partition("-")[0], distance=place.distance)
+
+    def _exact(self, sha256: str) -> list[Place]:
+        return [Place(n, digests.index(sha256), None) for n, (digests, _) in enumerate(self._keys) if sha256 in digests]
+
+    def _near(self, hash: str, radius: int) -> Iterator[Place]:
+        for n, (_, hashes) in enumerate(self._keys):
+            rows = np.array([row for row, each in enumerate(hashes) if each is not None], dtype=np.int64)
+            distances = np.bitwise_count(numbers([each for each in hashes if each is not None]) ^ numbers([hash]))
+            within = distances <= radius
+            yield from (Place(n, row, bits) for row, bits in zip(rows[within].tolist(), distances[within].tolist()))
 
 
 @dataclass(frozen=True)

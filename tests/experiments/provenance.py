@@ -56,10 +56,11 @@ class Layers:
         self.marks[change] += provenance.marked_model(picture.image) is not None
         signature = signatures.signature_of(data, signatures.ending_of(data), self.anchors)
         self.states[change, signature.state.value] += 1
-        matches = self.rows.matches(picture, 64)
-        self.digests[change] += matches[0].distance is None
-        own = next(match for match in matches if match.id == id)
-        self.distances[change].append(own.distance or 0)
+        matches = map(self.rows.match, self.rows.places(picture, max(RADII)))
+        own = next((match for match in matches if match.id == id), None)
+        if own:
+            self.digests[change] += own.distance is None
+            self.distances[change].append(own.distance or 0)
 
     def signature(self, change):
         """The states that occur, each with its share where there are several."""
