@@ -14,8 +14,10 @@ import pytest
 from huggingface_hub import HfApi
 
 from builder import __main__ as agfd30k
+from builder.common.errors import UserError
 from builder.dataset.lookup import RADIUS, Picture, Rows
 from builder.lookup import lookup
+from builder.raw import provenance
 from builder.raw.signatures import c2pa_library
 from builder.raw.signing import Signer
 from tests.fixtures import certificates
@@ -235,6 +237,24 @@ def test_thirty_thousand_rows_are_searched_in_under_a_second(tmp_path):
 
 
 # What can be wrong.
+
+
+@pytest.mark.parametrize("hash", ["no hash", "-1", "1" * 17, ""])
+def test_a_hash_that_is_none_is_told(tmp_path, hash):
+    release = stand_in(tmp_path / "release", 20)
+    path = release / "metadata/train-00000-of-00001.parquet"
+    table = pq.read_table(path)
+    hashes = pa.array([hash] * len(table))
+    pq.write_table(table.set_column(table.column_names.index("perceptual_hash"), "perceptual_hash", hashes), path)
+    with pytest.raises(UserError, match=r"train-00000-of-00001\.parquet: is not the metadata of a release"):
+        Rows([path])
+
+
+def test_what_a_strangers_file_says_steers_no_terminal(made, tmp_path, capsys):
+    packet = provenance.xmp("model \x1b[2J\a").decode().replace("&#27;", "\x1b")
+    portrait().save(path := tmp_path / "portrait.jpg", xmp=packet.encode())
+    _, lines, _ = looked_up(capsys, path, made[0])
+    assert lines[0] == f"{path}: marked as made by model ?[2J?; it is not signed"
 
 
 def test_what_is_wrong_is_a_line(made, one, tmp_path, capsys):

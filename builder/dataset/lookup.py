@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from PIL import Image, ImageOps
 
 from builder.checks.duplicates import BITS, numbers, perceptual_hash
-from builder.common.errors import UserError
+from builder.common.errors import UserError, printable
 
 RADIUS = 6
 """Bits in which a picture may differ from one of ours and is still taken for it, unless somebody says otherwise;
@@ -61,7 +61,8 @@ class Match:
             "seed": f"{self.seed}, attempt {self.attempt}",
             "model": f"{self.model} {self.model_revision}",
         }
-        return "\n".join([f"{self.id}: {how}", *(f"  {name:<16}{value}" for name, value in parts.items())])
+        lines = [f"{self.id}: {how}", *(f"  {name:<16}{value}" for name, value in parts.items())]
+        return "\n".join(map(printable, lines))
 
 
 class Place(NamedTuple):
@@ -70,6 +71,20 @@ class Place(NamedTuple):
     file: int
     row: int
     distance: int | None
+
+
+@dataclass(frozen=True)
+class Hashes:
+    """The hashes of a file: `values`, uint64 (n,), of the rows that have one, whose numbers are `rows`, int (n,)."""
+
+    rows: np.ndarray
+    values: np.ndarray
+
+    @classmethod
+    def of(cls, texts: Sequence[str | None]) -> Hashes:
+        """Return those of all rows. Raises ValueError or OverflowError for what is none."""
+        known = {row: text for row, text in enumerate(texts) if text is not None}
+        return cls(np.array(list(known), dtype=np.int64), numbers(list(known.values())))
 
 
 class Rows:
@@ -88,13 +103,12 @@ class Rows:
     @cached_property
     def without_hash(self) -> int:
         """Rows that are found by the very file alone."""
-        return sum(hashes.count(None) for _, hashes in self._keys)
+        return len(self) - sum(len(hashes.rows) for _, hashes in self._keys)
 
     def places(self, picture: Picture, radius: int) -> list[Place]:
         """Return where the row of this very file stands, else those within a radius, the nearest first."""
-        return self._exact(picture.sha256) or sorted(
-            self._near(picture.hash, radius), key=lambda place: place.distance or 0
-        )
+        exact = self._exact(picture.sha256)
+        return exact or sorted(self._near(picture.hash, radius), key=lambda place: place.distance or 0)
 
     def match(self, place: Place) -> Match:
         """Return what the row at a place says."""
@@ -111,10 +125,10 @@ class Rows:
 
     def _near(self, hash: str, radius: int) -> Iterator[Place]:
         for n, (_, hashes) in enumerate(self._keys):
-            rows = np.array([row for row, each in enumerate(hashes) if each is not None], dtype=np.int64)
-            distances = np.bitwise_count(numbers([each for each in hashes if each is not None]) ^ numbers([hash]))
+            distances = np.bitwise_count(hashes.values ^ numbers([hash]))
             within = distances <= radius
-            yield from (Place(n, row, bits) for row, bits in zip(rows[within].tolist(), distances[within].tolist()))
+            near = zip(hashes.rows[within].tolist(), distances[within].tolist())
+            yield from (Place(n, row, bits) for row, bits in near)
 
 
 @dataclass(frozen=True)
@@ -159,12 +173,12 @@ def _readable(path: Path) -> Iterator[None]:
     """Whatever is wrong with a Parquet file becomes one line."""
     try:
         yield
-    except (pa.ArrowException, LookupError, TypeError, ValueError) as error:
+    except (pa.ArrowException, LookupError, OverflowError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{path}: is not the metadata of a release of this tool ({reason})") from None
 
 
-def _keys(path: Path) -> tuple[list[str], list[str | None]]:
+def _keys(path: Path) -> tuple[list[str], Hashes]:
     """Return the digests and the hashes of a file's rows."""
     with _readable(path), pq.ParquetFile(path) as file:
         names = file.schema_arrow.names
@@ -172,9 +186,9 @@ def _keys(path: Path) -> tuple[list[str], list[str | None]]:
         table = file.read(columns=["sha256", *([column] if column else [])])
         digests = table["sha256"].to_pylist()
         if column is None:
-            return digests, [None] * len(digests)
+            return digests, Hashes.of([])
         values = table[column.partition(".")[0]].to_pylist()
-        return digests, values if column == HASH else [value and value["hash"] for value in values]
+        return digests, Hashes.of(values if column == HASH else [value and value["hash"] for value in values])
 
 
 def _row(file: Any, place: int) -> pa.Table:

@@ -16,6 +16,8 @@ from xml.sax.saxutils import quoteattr, unescape
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from builder.common.errors import printable
+
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 """Source: IPTC NewsCodes, digital source type."""
 ASSERTION = "agfd30k.generation"
@@ -51,7 +53,7 @@ def marked_model(image: Image.Image) -> str | None:
     if SOURCE_TYPE not in text:
         return None
     tool = TOOL.search(text)
-    return unescape(tool[2], {"&quot;": '"'}) if tool else ""
+    return printable(unescape(tool[2], {"&quot;": '"'})) if tool else ""
 
 
 def manifest(title: str, model: str, revision: str, prompt: str, negative_prompt: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from builder.common.errors import UserError
+from builder.common.errors import UserError, printable
 
 MIME_TYPES = {"png": "image/png", "webp": "image/webp", "jpg": "image/jpeg"}
 MAGIC = {"png": b"\x89PNG", "webp": b"RIFF", "jpg": b"\xff\xd8\xff"}
@@ -110,7 +110,7 @@ def signature_of(data: bytes, ending: str, anchors: str = "") -> Signature:
         with reader:
             return _signature(json.loads(reader.json()))
     except (library.C2paError, ValueError) as error:
-        return Signature(State.TAMPERED, faults=(" ".join(str(error).split()) or "not readable",))
+        return Signature(State.TAMPERED, faults=(printable(" ".join(str(error).split())) or "not readable",))
 
 
 @functools.cache
@@ -127,7 +127,7 @@ def _signature(report: dict[str, Any]) -> Signature:
     results = report.get("validation_results", {}).get("activeManifest", {})
     faults = tuple(dict.fromkeys(str(fault["code"]) for fault in results.get("failure", [])))
     info = report.get("manifests", {}).get(report.get("active_manifest"), {}).get("signature_info", {})
-    signer = ", ".join(str(info[key]) for key in ("common_name", "issuer") if info.get(key))
+    signer = printable(", ".join(str(info[key]) for key in ("common_name", "issuer") if info.get(key)))
     if not results or not {UNTRUSTED, EXPIRED}.issuperset(faults):
         return Signature(State.TAMPERED, signer, faults)
     state = State.EXPIRED if EXPIRED in faults else State.UNTRUSTED if faults else State.TRUSTED
