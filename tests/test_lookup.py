@@ -20,6 +20,7 @@ from builder.lookup import lookup
 from builder.raw import provenance
 from builder.raw.signatures import c2pa_library
 from builder.raw.signing import Signer
+from tests.experiments import provenance as experiment
 from tests.fixtures import certificates
 from tests.fixtures.drawn_release import write_release
 from tests.fixtures.hub import Hub
@@ -330,3 +331,24 @@ def test_of_a_dataset_on_the_hub_only_the_labels_are_downloaded_once(made, one, 
 
 def files_of(folder):
     return [path for path in folder.rglob("*") if path.is_file()]
+
+
+# What the page says was measured.
+
+
+def cells(lines):
+    """The cells of Markdown tables, row by row."""
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
+
+
+@pytest.mark.process
+def test_the_page_has_the_tables_that_the_experiment_prints(tmp_path):
+    """Mark, signature and digest are kept or lost whatever the picture is; shares of bits are of more pictures."""
+    part = (
+        experiment.PAGE.read_text(encoding="utf-8").partition("<!-- measured -->\n")[2].partition("\n<!-- end -->")[0]
+    )
+    page, now = (cells(lines) for lines in (part.splitlines(), experiment.tables(tmp_path, 2, 20)))
+    count = len(CHANGES) + 2
+    assert [row[:4] for row in page[:count]] == [row[:4] for row in now[:count]]
+    assert page[0] == now[0] and page[count] == now[count] and len(page) == len(now)
+    assert f"`lookup` takes {RADIUS} bits" in part
