@@ -67,7 +67,7 @@ def c2pa_library() -> Any:
         import c2pa
         import cryptography  # noqa: F401
     except ImportError as error:
-        raise UserError(f'signatures need the extra `sign`: pip install "agfd30k[sign]" ({error})') from None
+        raise UserError(f'signatures need the extra `sign`: pip install -e ".[sign]" ({error})') from None
     return c2pa
 
 

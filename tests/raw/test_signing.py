@@ -215,5 +215,5 @@ def test_the_key_stands_in_nothing_that_is_printed(files, signer):
 def test_without_the_extra_it_says_what_to_install(files, monkeypatch):
     c2pa_library.cache_clear()
     monkeypatch.setitem(__import__("sys").modules, "c2pa", None)
-    assert refused(files.chain, files.key).startswith('signatures need the extra `sign`: pip install "agfd30k[sign]"')
+    assert refused(files.chain, files.key).startswith('signatures need the extra `sign`: pip install -e ".[sign]"')
     c2pa_library.cache_clear()
