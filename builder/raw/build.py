@@ -204,6 +204,8 @@ class RawBuild:
         if plan is None:
             return
         for shard in plan.shards:
+            if not plan.ids(shard):  # a limit can leave nothing of it, and then nobody makes it
+                continue
             if self.shard_folder(shard) not in finished or not self.is_done(plan, shard):
                 raise reopened(self.shard_folder(shard))
 
