@@ -24,12 +24,14 @@ if TYPE_CHECKING:
     from builder.models.pipeline import Pipeline
     from builder.plan.plan import Plan
     from builder.raw.build import RawBuild
+    from builder.raw.signing import Signer
     from builder.spec.spec import Spec
     from builder.spec.table import load as load_spec
 
 __all__ = [
     "Plan",
     "RawBuild",
+    "Signer",
     "Spec",
     "UserError",
     "generate",
@@ -42,6 +44,7 @@ __all__ = [
 _PLACES = {
     "Plan": "plan.plan:Plan",
     "RawBuild": "raw.build:RawBuild",
+    "Signer": "raw.signing:Signer",
     "Spec": "spec.spec:Spec",
     "UserError": "common.errors:UserError",
     "load_spec": "spec.table:load",
@@ -53,9 +56,9 @@ def generate(raw: str | Path = "agfd30k-raw", table: str | Path | None = None, *
     """Make pictures in this process until everything asked for is there; run it again after a stop, and it goes on.
 
     `table` is a TOML file, the shipped table unless given; `options` are the other fields of
-    `builder.generation.config.GenerateConfig`: model, only, scale, limit, batch_size, without, image_format and so on.
-    Raises UserError where something has to be put right first, and KeyboardInterrupt when it was stopped: what was made
-    is safe then.
+    `builder.generation.config.GenerateConfig`: model, only, scale, limit, batch_size, without, image_format, signer and
+    so on. Raises UserError where something has to be put right first, and KeyboardInterrupt when it was stopped: what
+    was made is safe then.
     """
     from builder.generation.config import GenerateConfig
     from builder.generation.preflight import Preflight

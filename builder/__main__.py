@@ -23,6 +23,7 @@ VERBS = (
     "calibrate",
     "balance",
     "upload",
+    "lookup",
 )
 """In the order of the data's way."""
 COMMANDS = [importlib.import_module(f"builder.{verb}").COMMAND for verb in VERBS]

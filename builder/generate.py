@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from builder.dataset.statistics import Statistics
     from builder.generation.config import GenerateConfig
     from builder.generation.worker import Ended, Run
+    from builder.raw.signing import Signer
 
 RETRY = 10
 """Seconds between two tries to make a release of a folder that others write in."""
@@ -88,6 +89,16 @@ def generate(
     cpu: Annotated[
         bool, typer.Option("--cpu", help="make pictures on the CPU, however long a model of full size takes")
     ] = False,
+    sign_certificate: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="sign every picture (C2PA): your certificate and those that issued it, PEM; see --sign-key",
+        ),
+    ] = None,
+    sign_key: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="the certificate's private key, PEM, not encrypted; read once")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print what would be made, and exit")] = False,
 ) -> int:
     """Make labelled faces from a table of attributes, and the release folder that load_dataset reads.
@@ -114,10 +125,22 @@ def generate(
         safety_checker=safety_checker,
         without=cli.words(without),
         cpu=cpu,
+        signer=_signer(sign_certificate, sign_key),
     )
     with cli.terminable():
         launcher.watch()
         return _generate(config, out, dry_run, context.obj or {})
+
+
+def _signer(certificate: Path | None, key: Path | None) -> Signer | None:
+    """Return who signs the pictures, None where nobody does; what is wrong with the files is told before all else."""
+    from builder.raw.signing import Signer
+
+    if certificate and key:
+        return Signer.of_files(certificate, key)
+    if certificate or key:
+        raise UserError("--sign-certificate and --sign-key belong together: give both, or none")
+    return None
 
 
 def _generate(config: GenerateConfig, out: Path, dry_run: bool, stand_ins: dict[str, Callable]) -> int:

@@ -6,33 +6,63 @@ receipt must fit its shard.
 
 from __future__ import annotations
 
+import functools
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from builder.common import cli
+from builder.common.errors import UserError
+
+if TYPE_CHECKING:
+    from builder.raw.signatures import Signature
 
 
 def verify(
-    raw: Annotated[Path, typer.Argument(help="the raw build")] = Path("agfd30k-raw"),
+    raw: Annotated[Path, typer.Argument(help="the raw build; with --signatures also a release folder")] = Path(
+        "agfd30k-raw"
+    ),
     repair: Annotated[
         bool,
         typer.Option(
             "--repair", help="move what is faulty into faulty/ of its shard, so that the next run makes it again"
         ),
     ] = False,
+    signatures: Annotated[
+        bool,
+        typer.Option(
+            "--signatures", help="read the signature (C2PA) of every picture; one that does not fit is a fault"
+        ),
+    ] = False,
+    trust: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="certificates of the authorities that you trust, PEM, for --signatures"),
+    ] = None,
 ) -> int:
     """Check every row, picture and digest of a raw build, and list every fault.
+
+    --signatures counts the pictures whose signature is valid, trusted, expired, tampered with or not there; of a
+    release folder it looks at nothing else.
 
     Exit status 0 for a sound build, 1 where there are faults that --repair has not set aside, 2 where nothing could be
     checked.
     """
     from builder.raw import verification
 
-    found = verification.verify(raw, repair, say=print)
+    signature = _signature(trust) if signatures else None
+    if trust and not signature:
+        raise UserError("--trust: belongs to --signatures")
+    if signature and _is_release(raw):
+        return _release(raw, signature, trust)
+    found = verification.verify(raw, repair, print, signature)
     print(f"{found.rows} rows, {found.faults} faults" + (", set aside" if repair and found.faults else ""))
+    if signature:
+        from builder.raw.signatures import counted
+
+        print(counted(found.signatures, trust is not None))
     if found.strangers:
         print(f"folders that are not shards of this plan: {found.strangers}; they must be moved away by hand")
     if found.unfinished:
@@ -40,7 +70,33 @@ def verify(
     return 1 if found.strangers or (found.faults and not repair) else 0
 
 
-COMMAND = cli.Command(verify, ["agfd30k verify agfd30k-raw --repair"])
+def _signature(trust: Path | None) -> Callable[[bytes, str], Signature]:
+    """Return how signatures are read. Raises UserError where the extra is missing, or there is no such list."""
+    from builder.raw.signatures import c2pa_library, read_anchors, signature_of
+
+    c2pa_library()
+    return functools.partial(signature_of, anchors=read_anchors(trust) if trust else "")
+
+
+def _is_release(folder: Path) -> bool:
+    import agfd30k
+
+    return agfd30k.is_release(folder) and not agfd30k.is_raw(folder)
+
+
+def _release(folder: Path, signature: Callable[[bytes, str], Signature], trust: Path | None) -> int:
+    """Read the signatures of a release folder; returns the exit status."""
+    from builder.dataset.signatures import verify
+    from builder.raw.signatures import State, counted
+
+    states = verify(folder, print, signature)
+    print(counted(states, trust is not None))
+    return 1 if states[State.TAMPERED] else 0
+
+
+COMMAND = cli.Command(
+    verify, ["agfd30k verify agfd30k-raw --repair", "agfd30k verify agfd30k --signatures --trust anchors.pem"]
+)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -18,8 +18,8 @@ HEAD = """# Commands
 `agfd30k COMMAND`, or `python -m builder COMMAND` in a checkout without installing. This page is made from the code by
 `make docs`; `agfd30k COMMAND --help` says the same in a terminal.
 
-Exit status 0: what was asked for is done. 1: `lint` or `verify` found faults. 2: an error, told in one line, which says
-what to do. 130: stopped by Ctrl-C. `generate` on several processes, with the same flags:
+Exit status 0: what was asked for is done. 1: `lint` or `verify` found faults, `lookup` no picture. 2: an error, told in
+one line, which says what to do. 130: stopped by Ctrl-C. `generate` on several processes, with the same flags:
 `accelerate launch --multi_gpu --num_processes 8 builder/generate.py`."""
 
 

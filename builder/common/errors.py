@@ -43,6 +43,15 @@ def shortened(text: str, most: int = MOST) -> str:
     return "\n".join(_short(line, most) for line in text.split("\n"))
 
 
+def printable(text: str) -> str:
+    """Return a foreign text as one line in which nothing steers a terminal.
+
+    >>> printable("a \\x1b[31mman\\n")
+    'a ?[31mman?'
+    """
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
 def _short(line: str, most: int) -> str:
     words = line.split(" ")
     for place in sorted(range(len(words)), key=lambda place: -len(words[place])):

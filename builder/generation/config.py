@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from builder.common.errors import UserError
 from builder.models import source
 from builder.plan.plan import SHARD_SIZE, Plan
 from builder.raw.shard_writer import FORMATS
+from builder.raw.signing import Signer
 from builder.spec import table
 
 
@@ -22,7 +23,8 @@ class GenerateConfig:
     "preview". `model_config` is the folder that says what is in a .safetensors file. `only` holds "attribute" or
     "attribute/feature" words, `scale` multiplies every quota, `limit` caps the whole, `without` names checks that are
     left out. `batch_size` pictures are made at once on each process; None: as many as suit the device. `safety_checker`
-    takes the place of the model's own. `cpu` makes pictures on the CPU, whatever the machine has.
+    takes the place of the model's own. `cpu` makes pictures on the CPU, whatever the machine has. `signer` signs every
+    picture that is written; it is no part of the recipe.
     """
 
     raw: Path = Path("agfd30k-raw")
@@ -38,6 +40,7 @@ class GenerateConfig:
     safety_checker: str | None = None
     cpu: bool = False
     without: tuple[str, ...] = ()
+    signer: Signer | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Raise UserError for a value that no run can have, before anything is written."""

@@ -19,6 +19,7 @@ from builder.generation.worker import Run
 from builder.models import download
 from builder.models.repository import cache_folder
 from builder.plan.plan import Plan
+from builder.raw import signing
 
 BYTES_PER_PIXEL = {"png": 1.9, "webp": 1.4, "jpg": 0.5}
 """What a photograph takes on disk by format, and a little more; `python benchmarks encoding` measures it."""
@@ -57,6 +58,8 @@ class Preflight:
                 yield f"{name:<10}{each.id}"
         for name, each in self.models.checks.items():
             yield f"{name:<10}{each.id}"
+        if self.config.signer:
+            yield f"signed    by {self.config.signer}, without time stamp"
         missing = download.missing(self.models)
         count = sum(map(len, missing.values()))
         what = (
@@ -116,6 +119,7 @@ class Preflight:
         """Yield what is needed and what is free, in bytes, for each disk that something goes to."""
         recipe = self.plan.spec.recipe
         picture = recipe.width * recipe.height * BYTES_PER_PIXEL[self.config.image_format]
+        picture += signing.BYTES if self.config.signer else 0
         release = picture * self.plan.chosen if self.left else 0
         needs: Counter[int] = Counter()
         places: dict[int, Path] = {}

@@ -213,7 +213,10 @@ class Run:
                 settling.result()
 
     def _open(self, shard: Shard) -> ShardWriter | None:
-        return None if self._is_done(shard) else self.raw.writer(self.plan, shard, anew=False)
+        return None if self._is_done(shard) else self._writer(shard)
+
+    def _writer(self, shard: Shard) -> ShardWriter:
+        return self.raw.writer(self.plan, shard, anew=False, signer=self.config.signer)
 
     def _finish(self, opened: Opened) -> None:
         """Write the receipt of a shard of which nothing is left, and say so."""

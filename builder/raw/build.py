@@ -23,6 +23,7 @@ from builder.raw.receipts import Damaged, Receipt, accounted, is_done, receipt, 
 from builder.raw.recipe import BuildRecipe
 from builder.raw.rows import Rules
 from builder.raw.shard_writer import ShardWriter
+from builder.raw.signing import Signer
 from builder.spec.spec import Spec
 
 READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
@@ -136,10 +137,12 @@ class RawBuild:
         """Return where a shard lies."""
         return self.folder / SHARDS / shard.name
 
-    def writer(self, plan: Plan, shard: Shard, patience: float = 0, anew: bool = True) -> ShardWriter:
+    def writer(
+        self, plan: Plan, shard: Shard, patience: float = 0, anew: bool = True, signer: Signer | None = None
+    ) -> ShardWriter:
         """Return the writer of a shard, not yet entered; unless `anew`, it does not open a shard that is done."""
         is_done = (lambda: False) if anew else (lambda: self.is_done(plan, shard))
-        return ShardWriter(self.shard_folder(shard), self.rules(shard), patience, is_done)
+        return ShardWriter(self.shard_folder(shard), self.rules(shard), patience, is_done, signer)
 
     def rules(self, shard: Shard) -> Rules:
         """Return what the lines of a shard must say."""
@@ -201,6 +204,8 @@ class RawBuild:
         if plan is None:
             return
         for shard in plan.shards:
+            if not plan.ids(shard):  # a limit can leave nothing of it, and then nobody makes it
+                continue
             if self.shard_folder(shard) not in finished or not self.is_done(plan, shard):
                 raise reopened(self.shard_folder(shard))
 

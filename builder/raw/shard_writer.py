@@ -32,6 +32,7 @@ from builder.raw.layout import IMAGES, RECEIPT, REJECTED, ROWS, misplaced
 from builder.raw.lines import Lines, ShardLines
 from builder.raw.receipts import Damaged, Receipt, require_sound
 from builder.raw.rows import Rules, measured, planned
+from builder.raw.signing import Signer
 
 LOCK = ".lock"
 
@@ -80,12 +81,20 @@ class ShardWriter:
     `rules` are what its lines must say. `rows` and `rejected` are what is committed; `tries` counts the rejected tries
     of each id. Raises Locked where another run has the shard for longer than `patience` seconds, or where it `is_done`
     once the lock is taken, which leaves a finished shard as it is; and Damaged where committed lines break the
-    rules, or lack their picture.
+    rules, or lack their picture. Pictures are signed where there is a `signer`.
     """
 
-    def __init__(self, folder: Path, rules: Rules, patience: float = 0, is_done: Callable[[], bool] = lambda: False):
+    def __init__(
+        self,
+        folder: Path,
+        rules: Rules,
+        patience: float = 0,
+        is_done: Callable[[], bool] = lambda: False,
+        signer: Signer | None = None,
+    ):
         self.folder = folder
         self.rules = rules
+        self.signer = signer
         self.patience = patience
         self.is_done = is_done
         self.rows: list[dict[str, Any]] = []
@@ -131,10 +140,18 @@ class ShardWriter:
         """
         name, made_by = self.rules.file_name(attempt.sample.id), self.rules.made_by
         data = encode(image, self.rules.ending, "{model} {model_revision}".format(**made_by))
+        if self.signer:
+            data = self.signer.sign(data, self.rules.ending, self._manifest(attempt))
         with atomic(self.folder / name) as file:
             file.write(data)
         seen = {"verified": verified, "checks": measured(checks), "sha256": hashlib.sha256(data).hexdigest()}
         return sealed({"file_name": name, **planned(attempt), **made_by, **seen})
+
+    def _manifest(self, attempt: Attempt) -> dict[str, Any]:
+        """Return what is signed of a picture."""
+        sample, made_by = attempt.sample, self.rules.made_by
+        model, revision = made_by["model"], made_by["model_revision"]
+        return provenance.manifest(sample.id, model, revision, sample.prompt, sample.negative_prompt)
 
     def commit(self, rows: list[dict[str, Any]], rejected: list[dict[str, Any]]) -> None:
         """Make a batch durable: its pictures' names first, then what was rejected, then its rows."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,25 +24,31 @@ from builder.raw.lines import Lines, ShardLines, split
 from builder.raw.receipts import Damaged, Receipt, receipt, require_sound
 from builder.raw.rows import Rules, picture_fault
 from builder.raw.shard_writer import lock
+from builder.raw.signatures import Signature, State
 
 
 @dataclass(frozen=True)
 class Verification:
     """What a check of a raw build found: `strangers` are folders that are not shards of its plan, `unfinished` shards
-    that the latest run was asked for and that are not done.
+    that the latest run was asked for and that are not done, `signatures` the pictures' by state, where they were read.
     """
 
     rows: int
     faults: int
     strangers: int
     unfinished: int
+    signatures: Counter[State]
 
 
-def verify(folder: Path, repair: bool, say: Callable[[str], None]) -> Verification:
+def verify(
+    folder: Path, repair: bool, say: Callable[[str], None], signature: Callable[[bytes, str], Signature] | None = None
+) -> Verification:
     """Check every shard of a raw build, and tell `say` every fault as it is found.
 
-    `repair` puts aside what is faulty, and raises UserError for a shard that a run is writing.
+    `repair` puts aside what is faulty, and raises UserError for a shard that a run is writing. `signature` gives what
+    the one in a picture's file says, like `signatures.signature_of`: one that was changed since is a fault.
     """
+    signatures: Counter[State] = Counter()
     raw = RawBuild.open(folder)
     strangers = raw.strangers()
     for path in strangers:
@@ -50,7 +57,8 @@ def verify(folder: Path, repair: bool, say: Callable[[str], None]) -> Verificati
     for path in progress_bar([path for path in agfd30k.shards(folder) if path not in strangers], unit="shard"):
         held = lock(path) if repair else None
         try:
-            shard = ShardFaults(path, raw.rules(raw.shards[path.name]), raw)
+            shard = ShardFaults(path, raw.rules(raw.shards[path.name]), raw, signature)
+            signatures += shard.signatures
             rows += shard.rows
             faults += len(shard.faults)
             for fault in shard.faults:
@@ -60,7 +68,7 @@ def verify(folder: Path, repair: bool, say: Callable[[str], None]) -> Verificati
         finally:
             if held:
                 held.release()
-    return Verification(rows, faults, len(strangers), _unfinished(raw))
+    return Verification(rows, faults, len(strangers), _unfinished(raw), signatures)
 
 
 def _notes(raw: RawBuild, repair: bool, say: Callable[[str], None]) -> int:
@@ -82,11 +90,18 @@ def _unfinished(raw: RawBuild) -> int:
 
 
 class ShardFaults:
-    """All faults of one shard: `faults` in words; what is faulty is kept for `repair`."""
+    """All faults of one shard: `faults` in words; what is faulty is kept for `repair`. `signatures` are counted where
+    `signature` reads them.
+    """
 
-    def __init__(self, folder: Path, rules: Rules, raw: RawBuild):
+    def __init__(
+        self, folder: Path, rules: Rules, raw: RawBuild, signature: Callable[[bytes, str], Signature] | None = None
+    ):
         self.folder = folder
         self.raw = raw
+        self.ending = rules.ending
+        self.signature = signature
+        self.signatures: Counter[State] = Counter()
         self.misplaced = misplaced(folder)
         self.faults = [f"{path}: is a link, or of another kind than it should be" for path in self.misplaced]
         self.lines = ShardLines.of(folder, rules)
@@ -105,11 +120,21 @@ class ShardFaults:
         if fault := picture_fault(self.folder, row):
             return fault
         path, recipe = self.folder / row["file_name"], self.raw.spec.recipe
+        if fault := self._signature(path):
+            return f"{row['id']}: {row['file_name']} {fault}"
         if sha256(path) != row["sha256"]:
             return f"{row['id']}: {row['file_name']} is not the picture that was committed"
         if fault := decoding_fault(path, (recipe.width, recipe.height)):
             return f"{row['id']}: {row['file_name']} {fault}"
         return None
+
+    def _signature(self, path: Path) -> str | None:
+        """Count a picture's signature; returns what is wrong with one that does not fit it, or None."""
+        if self.signature is None:
+            return None
+        signature = self.signature(path.read_bytes(), self.ending)
+        self.signatures[signature.state] += 1
+        return str(signature) if signature.state is State.TAMPERED else None
 
     def _receipt(self, rules: Rules) -> None:
         """Hold the shard against its receipt. Without one it is not done, and pictures may be ahead of their rows."""

@@ -17,6 +17,8 @@ from builder.generation.preflight import Preflight
 from builder.generation.process import Rank
 from builder.models.identity import File, Source
 from builder.raw.row_count import RowCount
+from builder.raw.signing import BYTES, Signer
+from tests.fixtures import certificates
 from tests.fixtures.builds import write_raw
 
 CPU = Rank(0, 1, torch.device("cpu"))
@@ -115,3 +117,12 @@ def test_a_number_of_processes_that_is_none_is_one_line(monkeypatch):
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "two")
     with pytest.raises(UserError, match="LOCAL_WORLD_SIZE='two': give it a whole number"):
         Rank.here(cpu=True)
+
+
+def test_signatures_are_said_and_take_room(tmp_path):
+    """Twice for each picture: in the raw build and in the release."""
+    files = certificates.Files(tmp_path)
+    signed = preflight(limit=100, signer=Signer.of_files(files.chain, files.key))
+    assert list(signed.lines())[3].startswith("signed    by CN=Signer,O=Tests, until 20")
+    needs = [sum(need for _, need, _ in each._disk()) for each in (signed, preflight(limit=100))]
+    assert needs[0] - needs[1] == 200 * BYTES
