@@ -50,7 +50,8 @@ def export(
     folder = release.resolve()
     sweep(folder)
     source = Release(folder)
-    config = config or tar_files.default_config(source)
+    tar_files.require_configs(source)
+    config = config or source.default_config
     with cli.terminable():
         print(tar_files.export(source, config, out or folder.parent / f"{folder.name}-{config}-webdataset", shard_rows))
 

@@ -27,6 +27,8 @@ from builder.spec.spec import Feature, Spec
 
 TEMPLATE = Path(__file__).resolve().parents[2] / "dataset_card" / "README.md.jinja"
 TAGS = ["synthetic", "ai-generated", "stable-diffusion", "face", "faces", "face-attributes", "robustness", "deepfake"]
+YEAR = "2026"
+"""Of the edition that is cited; a date of the day would give the same rows other bytes."""
 WORDS = 2
 """Of a feature's own words so many are shown."""
 SIZES = (
@@ -61,6 +63,7 @@ def render(contents: Contents, configs: dict[str, Config], sheets: list[str], na
             wanted=sum(feature.male + feature.female for feature in spec.features),
             shared=_shared(statistics.prompts),
             build_info=contents.info,
+            citation=citation(recipe),
             name=name,
             preview=recipe.is_preview,
             checker=recipe.made_by["safety_checker"],
@@ -77,16 +80,19 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
         finalize=shown,
     )
-    environment.filters.update(code=code, cell=cell, literal=literal, tex=tex, key=_key, plain=Markdown, link=_link)
+    environment.filters.update(code=code, cell=cell, literal=literal, plain=Markdown, link=_link)
     environment.filters["sql_list"] = _sql_list
     environment.filters["count"] = "{:,}".format
     environment.filters["share"] = lambda share: "-" if share is None else f"{share:.2f}"
     return environment
 
 
-def _key(word: str) -> Markdown:
-    """Return a word as the key of a BibTeX entry."""
-    return Markdown(re.sub(r"[^A-Za-z0-9.:-]+", "-", word).strip("-") or "dataset")
+def citation(recipe: BuildRecipe) -> Markdown:
+    """Return how the release is cited, in BibTeX."""
+    key = re.sub(r"[^A-Za-z0-9.:-]+", "-", recipe.spec.release).strip("-") or "dataset"
+    note = f"recipe {recipe.fingerprint[:12]}, model {tex(recipe.model.name)}"
+    title = f"{tex(recipe.spec.name)}: generated, labelled faces for special cases"
+    return Markdown(f"@misc{{{key},\n  title = {{{title}}},\n  year = {{{YEAR}}},\n  note = {{{note}}}\n}}")
 
 
 def _metadata(recipe: BuildRecipe, configs: dict[str, Config], statistics: Statistics) -> DatasetCardData:

@@ -18,28 +18,23 @@ a config into memory then, pictures too, where it else reads one after another. 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from datasets import ClassLabel, Features, Image, Value
 from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
 
-from agfd30k import AGFD30K, LABELS, SPLITS
+from agfd30k import AGFD30K, COLUMNS, LABELS, SPLITS
 from builder.common.files import atomic
 from builder.dataset import responsible_ai
 from builder.dataset.build_info import BuildInfo
-from builder.dataset.card import TAGS
+from builder.dataset.card import TAGS, YEAR, citation
 from builder.dataset.contents import Contents
-from builder.dataset.markdown import tex
 from builder.dataset.parquet import Config
-from builder.raw.recipe import BuildRecipe
 
 NAME = "croissant.json"
 CONFORMS_TO = ["http://mlcommons.org/croissant/1.1", "http://mlcommons.org/croissant/RAI/1.0"]
-YEAR = "2026"
-"""Of the edition, as its citation says; a date of the day would give the same rows other bytes."""
 PARQUET = "application/x-parquet"
 
 _OWN = (
@@ -73,18 +68,14 @@ TYPES = {
 """Types of values as the Hub's own Croissant names them. Source: dataset-viewer, libcommon croissant_utils."""
 
 
-Patterns = Mapping[str, str | list[str]]
-"""A config's split → a glob, or some, for the files it is read from."""
-
-
-def write(place: Path, contents: Contents, configs: dict[str, Config], descriptions: Mapping[str, str]) -> None:
-    """Write the release's croissant.json; `descriptions` say what the columns are."""
-    text = json.dumps(document(contents, configs, descriptions), indent=1, ensure_ascii=False)
+def write(place: Path, contents: Contents, configs: dict[str, Config]) -> None:
+    """Write the release's croissant.json."""
+    text = json.dumps(document(contents, configs), indent=1, ensure_ascii=False)
     with atomic(place / NAME) as file:
         file.write(text.replace("<", r"\u003c").encode())  # within a page no word of it ends the script it stands in
 
 
-def document(contents: Contents, configs: dict[str, Config], descriptions: Mapping[str, str]) -> dict[str, Any]:
+def document(contents: Contents, configs: dict[str, Config]) -> dict[str, Any]:
     """Return the whole document, as JSON values. The same rows give the same document."""
     recipe = contents.recipe
     model = f"{recipe.model.name}, revision {recipe.model.revision}"
@@ -114,7 +105,7 @@ def document(contents: Contents, configs: dict[str, Config], descriptions: Mappi
         "recordSet": [
             split_names(split for some in patterns.values() for split in some),
             *enumerations(columns.values()),
-            *(record_set(name, columns[name], patterns[name], _rows(configs[name]), descriptions) for name in configs),
+            *(record_set(name, columns[name], patterns[name], _rows(configs[name])) for name in configs),
         ],
     }
 
@@ -133,15 +124,7 @@ def version_of(info: BuildInfo) -> str:
     return f"{AGFD30K.VERSION}+{info.rows.removeprefix('sha256:')[:12]}"
 
 
-def citation(recipe: BuildRecipe) -> str:
-    """Return how the release is cited, in BibTeX."""
-    key = re.sub(r"[^A-Za-z0-9.:-]+", "-", recipe.spec.release).strip("-") or "dataset"
-    note = f"recipe {recipe.fingerprint[:12]}, model {tex(recipe.model.name)}"
-    title = f"{tex(recipe.spec.name)}: generated, labelled faces for special cases"
-    return f"@misc{{{key},\n  title = {{{title}}},\n  year = {{{YEAR}}},\n  note = {{{note}}}\n}}"
-
-
-def file_set(config: str, patterns: Patterns) -> dict[str, Any]:
+def file_set(config: str, patterns: dict[str, list[str]]) -> dict[str, Any]:
     """Return the Parquet files of a config, as globs from where croissant.json lies."""
     return {
         "@type": "cr:FileSet",
@@ -149,13 +132,8 @@ def file_set(config: str, patterns: Patterns) -> dict[str, Any]:
         "name": _files(config),
         "description": f"The Parquet files of the config {config}.",
         "encodingFormat": PARQUET,
-        "includes": [glob for some in patterns.values() for glob in globs(some)],
+        "includes": [glob for globs in patterns.values() for glob in globs],
     }
-
-
-def globs(pattern: str | list[str]) -> list[str]:
-    """Return what a split's pattern in a card stands for: one glob, or some."""
-    return [pattern] if isinstance(pattern, str) else list(pattern)
 
 
 def split_names(splits: Iterable[str]) -> dict[str, Any]:
@@ -197,14 +175,11 @@ def enumerations(columns: Iterable[Features]) -> Iterator[dict[str, Any]]:
 def record_set(
     config: str,
     features: Features,
-    patterns: Patterns,
+    patterns: dict[str, list[str]],
     description: str,
-    descriptions: Mapping[str, str],
 ) -> dict[str, Any]:
     """Return a config: the split of every row, and its columns."""
-    columns = [
-        column_field(config, column, kind, descriptions.get(column, column)) for column, kind in features.items()
-    ]
+    columns = [column_field(config, name, kind, COLUMNS.get(name, name)) for name, kind in features.items()]
     split = {
         **_plain(f"{config}/split", ["sc:Text", "cr:Split"]),
         "description": "The split that the row belongs to, as its file is named; see split-names.",
@@ -224,19 +199,19 @@ def record_set(
     }
 
 
-def split_regex(patterns: Patterns) -> str:
+def split_regex(patterns: dict[str, list[str]]) -> str:
     r"""Return what tells a row's split by the name of its file, for the globs of a config.
 
     An ending that not all have is written as mlcroissant can make globs of it again, which its filters need:
 
     >>> split_regex({"train": ["first_page/train.parquet", "data/*/train-*-of-*.parquet"]})
     '(train)(?:-.*-of-.*)?\\.parquet$'
-    >>> split_regex({"train": "metadata/train-*.parquet"})
+    >>> split_regex({"train": ["metadata/train-*.parquet"]})
     '(train)-.*\\.parquet$'
     """
     middles: dict[str, None] = {}
     for split, some in patterns.items():
-        for glob in globs(some):
+        for glob in some:
             middles[Path(glob).name.removeprefix(split).removesuffix(".parquet").replace("*", ".*")] = None
     parts = [middle for middle in middles if middle]
     middle = parts[0] if len(middles) == 1 and parts else f"(?:{'|'.join(parts)})?" if parts else ""

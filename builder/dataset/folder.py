@@ -78,6 +78,12 @@ class Release:
             configs[config.get("config_name", "")] = {entry["split"]: _globs(entry["path"]) for entry in files}
         return configs
 
+    @property
+    def default_config(self) -> str:
+        """The config that is loaded where none is named: the one that the card says, or else the first."""
+        entries = self.card[0].get("configs") or []
+        return next((entry["config_name"] for entry in entries if entry.get("default")), next(iter(self.configs())))
+
     def matching(self, patterns: list[str]) -> list[Path]:
         """Return the files that a config's globs stand for, in their order."""
         return [path for pattern in patterns for path in sorted(self.folder.glob(pattern))]

@@ -11,7 +11,6 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import agfd30k
 from builder.common.errors import UserError
 from builder.common.files import atomic, sync_folder
 from builder.common.progress import progress_bar
@@ -129,7 +128,7 @@ def _write(place: Path, name: str, contents: Contents) -> None:
             file.write(contents.calibration.data)
     with atomic(place / "recipe.toml") as file:
         file.write(recipe_toml(recipe).encode())
-    croissant.write(place, contents, configs, getattr(agfd30k, "DESCRIPTIONS", {}))
+    croissant.write(place, contents, configs)
     with atomic(place / "README.md") as file:
         file.write(card.render(contents, configs, sheets.result(), name).encode())
     sync_folder(place)

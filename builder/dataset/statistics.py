@@ -207,7 +207,8 @@ class Statistics:
     def __str__(self) -> str:
         """Return a table of configs and splits."""
         attributes = list(dict.fromkeys(attribute for attribute, _, _ in self.made))
-        rows = [(name, self.splits(name)) for name in attributes] + [("all", self.splits())]
+        rows = [(name, self.splits(name)) for name in attributes]
+        rows += [("all", self.splits())] if len(attributes) > 1 else []
         lines = [f"{'config':<20}" + "".join(f"{split:>12}" for split in SPLITS)]
         lines += [f"{name:<20}" + "".join(f"{counts[split]:>12,}" for split in SPLITS) for name, counts in rows]
         return "\n".join(lines)

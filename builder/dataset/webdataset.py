@@ -33,6 +33,7 @@ from builder.common.files import atomic, sync, sync_folder
 from builder.common.progress import counted, heartbeat, progress_bar
 from builder.dataset import folder
 from builder.dataset.folder import Release
+from builder.dataset.parquet import METADATA
 
 WORKERS = 8
 """Files of a split, at least, where it has as many rows: a loader's worker without a file ends in an error."""
@@ -138,13 +139,6 @@ class Labels:
         return {"config": config, "classes": classes, "splits": described}
 
 
-def default_config(release: Release) -> str:
-    """Return the config that is loaded where none is named. Raises UserError where there is no release."""
-    entries = _configs(release)
-    names = [name for name, entry in entries.items() if entry.get("default")]
-    return next(iter([*names, *entries]))
-
-
 def export(release: Release, config: str, out: Path, shard_rows: int = 1000) -> Export:
     """Write a config as tar files of at most `shard_rows` pictures into a new folder, which appears when it is whole.
 
@@ -180,26 +174,23 @@ def key(id: str) -> str:
     return quote(id, safe="").replace(".", "%2E")
 
 
-def _configs(release: Release) -> dict[str, dict[str, Any]]:
-    """Return what the card says of every config."""
-    entries = {entry["config_name"]: entry for entry in release.card[0].get("configs") or []}
-    if not entries:
-        raise UserError(f"{release.folder}: no release; name its folder, or make one with `agfd30k release`")
-    return entries
-
-
 def _sources(release: Release, config: str) -> dict[str, list[Path]]:
     """Return a config's Parquet files by split, in their order."""
-    entries = {name: entry for name, entry in _configs(release).items() if name != "metadata"}
-    if config not in entries:
-        raise UserError(f"--config {config}: no pictures of that name in {release.folder}: it has {', '.join(entries)}")
-    sources = {}
-    for part in entries[config]["data_files"]:
-        globs = [part["path"]] if isinstance(part["path"], str) else part["path"]
-        sources[part["split"]] = [path for glob in globs for path in sorted(release.folder.glob(glob))]
-        if not sources[part["split"]]:
-            raise UserError(f"{release.folder}: the files of {config}, {part['split']} are not there; {ADVICE}")
+    configs = require_configs(release)
+    if config not in configs:
+        raise UserError(f"--config {config}: no pictures of that name in {release.folder}: it has {', '.join(configs)}")
+    sources = {split: release.matching(globs) for split, globs in configs[config].items()}
+    if lost := [split for split, files in sources.items() if not files]:
+        raise UserError(f"{release.folder}: the files of {config}, {lost[0]} are not there; {ADVICE}")
     return sources
+
+
+def require_configs(release: Release) -> dict[str, dict[str, list[str]]]:
+    """Return the files of every config with pictures. Raises UserError where there is no release."""
+    configs = {name: splits for name, splits in release.configs().items() if name != METADATA}
+    if not configs:
+        raise UserError(f"{release.folder}: no release; name its folder, or make one with `agfd30k release`")
+    return configs
 
 
 def _require_new(out: Path, release: Path) -> None:

@@ -225,4 +225,5 @@ class Publisher:
         visibility = "private" if self.branch.is_private() else "public"
         name = self.branch.revision
         argument = "" if name == "main" else f', revision="{name}"'
-        print(f'{place} ({visibility}) holds the release: load_dataset("{self.config.repo_id}", "all"{argument})')
+        loads = f'load_dataset("{self.config.repo_id}", "{self.release.default_config}"{argument})'
+        print(f"{place} ({visibility}) holds the release: {loads}")

@@ -6,13 +6,10 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from datasets import DatasetInfo, Features
-
 from builder.dataset import responsible_ai
 from builder.dataset.croissant import (
     CONFORMS_TO,
     NAME,
-    Patterns,
     enumerations,
     file_set,
     license_of,
@@ -21,11 +18,14 @@ from builder.dataset.croissant import (
     version_of,
 )
 from builder.dataset.folder import Release
+from builder.linting.parquet import stated
 
 
 def croissant(release: Release) -> Iterator[str]:
     """croissant.json is sound, of this very release, and describes its configs; older releases have none."""
     if NAME not in release.files:
+        if release.info and release.info.format != "1":
+            yield f"{NAME} is missing: make the release again"
         return
     try:
         document = json.loads((release.folder / NAME).read_bytes())
@@ -60,8 +60,8 @@ def _head(release: Release, document: dict[str, Any]) -> Iterator[str]:
 
 def _configs(release: Release, document: dict[str, Any]) -> Iterator[str]:
     """Yield where it describes other configs, or a config otherwise, than the card."""
-    patterns: dict[str, Patterns] = dict(release.configs())
-    features = _features(release)
+    patterns = release.configs()
+    features = {config: stated(release, config) for config in patterns}
     files = {entry["@id"]: entry for entry in document["distribution"]}
     records = {entry["@id"]: entry for entry in document["recordSet"]}
     shared = [split_names(split for some in patterns.values() for split in some), *enumerations(features.values())]
@@ -75,14 +75,9 @@ def _configs(release: Release, document: dict[str, Any]) -> Iterator[str]:
         if includes != expected["includes"]:
             yield f"{config}: {NAME} means the files {includes}, README.md {expected['includes']}"
         fields = records.pop(config, {}).get("field") or []
-        yield from _fields(config, record_set(config, features.get(config, {}), some, "", {})["field"], fields)
+        yield from _fields(config, record_set(config, features[config], some, "")["field"], fields)
     for id in [*files, *records]:
         yield f"{NAME}: {id} is nothing that README.md has"
-
-
-def _features(release: Release) -> dict[str, Features]:
-    infos = release.card[0].get("dataset_info") or []
-    return {info["config_name"]: DatasetInfo._from_yaml_dict(info).features or Features() for info in infos}
 
 
 def _fields(config: str, expected: list[dict[str, Any]], actual: list[dict[str, Any]]) -> Iterator[str]:

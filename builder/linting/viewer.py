@@ -87,6 +87,7 @@ def statistics(release: Release) -> Iterator[str]:
     Source: dataset-viewer, libcommon statistics_utils, compute_histogram and min_max_mean_median_std.
     """
     summaries: dict[Path, dict[str, Summary]] = {}
+    single: list[str] = []
     for name, splits in release.configs().items():
         for split, patterns in splits.items():
             files = _in_statistics(release.matching(patterns))
@@ -96,9 +97,14 @@ def statistics(release: Release) -> Iterator[str]:
                         summaries[path] = _summaries(path)
             columns = [summaries[path] for path in files]
             whole = {column: reduce(Summary.with_, (each[column] for each in columns)) for column in columns[0]}
-            if reasons := [f"`{column}` {fault}" for column, each in whole.items() if (fault := each.fault())]:
+            if next(iter(whole.values())).rows == 1:
+                single.append(f"{name}/{split}")
+            elif reasons := [f"`{column}` {fault}" for column, each in whole.items() if (fault := each.fault())]:
                 more = f", and {len(reasons) - 2} columns more" if len(reasons) > 2 else ""
                 yield f"{name}/{split}: the viewer shows no statistics, since {', '.join(reasons[:2])}{more}"
+    if single:
+        more = f", and {len(single) - 3} more" if len(single) > 3 else ""
+        yield f"the viewer shows no statistics of a split of one row: {', '.join(single[:3])}{more}"
 
 
 def _in_statistics(files: list[Path]) -> list[Path]:

@@ -296,12 +296,12 @@ def test_what_the_checks_and_people_say_is_told(judged):
     )
 
 
-def test_columns_have_the_descriptions_that_are_given(out):
+def test_columns_have_the_descriptions_of_the_loader():
     """Types of values, structures and lists keep what they are; a type without a word is refused."""
     features = Features({"age": Value("float32"), "box": [Value("int32")], "inner": {"score": Value("float64")}})
-    sets = croissant.record_set("some", features, {"train": "data/train-*.parquet"}, "rows", {"age": "in years"})
+    sets = croissant.record_set("some", features, {"train": ["data/train-*.parquet"]}, "rows")
     split, age, box, inner = sets["field"]
-    assert (age["description"], age["dataType"], box["description"]) == ("in years", "cr:Float32", "box")
+    assert (age["description"], age["dataType"], box["description"]) == (agfd30k.COLUMNS["age"], "cr:Float32", "box")
     assert (box["isArray"], box["arrayShape"], box["dataType"]) == (True, "-1", "cr:Int32")
     assert inner["subField"][0]["source"]["transform"] == {"jsonPath": "score"} and "key" not in sets
     assert split["source"]["transform"]["regex"] == r"(train)-.*\.parquet$"

@@ -55,7 +55,7 @@ LOAD = """
 import json
 from datasets import load_dataset
 found = {}
-for config in ("occlusion", "all", "metadata"):
+for config in ("occlusion", "metadata"):
     for streaming in (False, True):
         loaded = load_dataset("user/AGFD-30K", config, streaming=streaming)
         counts = {}
@@ -208,7 +208,7 @@ def whole(tmp_path_factory):
 def test_it_is_there_tagged_and_public(whole):
     hub, folder, run = whole
     assert run.status == 0, run.errors
-    assert run.last_line.endswith(f'/datasets/{REPO} (public) holds the release: load_dataset("{REPO}", "all")')
+    assert run.last_line.endswith(f'/datasets/{REPO} (public) holds the release: load_dataset("{REPO}", "occlusion")')
     assert {**hub.files(REPO), ".gitattributes": None} == {**files_of(folder), ".gitattributes": None}
     (commit,) = own_commits(hub, REPO)
     assert (commit["message"], tagged(hub)) == ("Release", {"v1.0.0": commit["id"]})
@@ -334,7 +334,7 @@ def test_a_pull_request_leaves_the_branch_alone(publish, hub, older_and_newer):
     written = publish(newer, "--create-pr")
     assert hub.commits(REPO) == before
     assert {**hub.files(REPO, "refs/pr/1"), ".gitattributes": None} == {**files_of(newer), ".gitattributes": None}
-    told = f'/discussions/1 (private) holds the release: load_dataset("{REPO}", "all", revision="refs/pr/1")'
+    told = f'/discussions/1 (private) holds the release: load_dataset("{REPO}", "occlusion", revision="refs/pr/1")'
     assert told in written
     assert publish.read[-1][0] == hub.commits(REPO, "refs/pr/1")[-1]["id"]
 
@@ -436,7 +436,7 @@ def test_a_branch_of_its_own(publish, hub, older_and_newer):
     publish(older)
     before = hub.commits(REPO)
     written = publish(newer, "--revision", "next", "--tag", "v2")
-    assert f'(private) holds the release: load_dataset("{REPO}", "all", revision="next")' in written
+    assert f'(private) holds the release: load_dataset("{REPO}", "occlusion", revision="next")' in written
     assert hub.commits(REPO) == before and hub.commits(REPO, "next")[-2]["id"] == before[-1]["id"]
     assert tagged(hub) == {"v2": hub.commits(REPO, "next")[-1]["id"]}
     assert {**hub.files(REPO, "next"), ".gitattributes": None} == {**files_of(newer), ".gitattributes": None}
@@ -486,7 +486,7 @@ def test_a_tag_that_is_taken_is_refused_before_anything_is_sent(publish, hub, ol
 def test_it_is_private_and_untagged_until_it_was_loaded_back(publish, hub, releases):
     publish(releases["tiny"], "--tag", "v1", "--public")
     head = hub.commits(REPO)[-1]["id"]
-    assert publish.read == [(head, True, [], {name: {"train": 1} for name in ("occlusion", "all", "metadata")})]
+    assert publish.read == [(head, True, [], {name: {"train": 1} for name in ("occlusion", "metadata")})]
     assert tagged(hub) == {"v1": head} and not hub.store.repos[REPO]["private"]
 
 
@@ -531,7 +531,7 @@ def test_a_card_that_was_edited_there_is_not_overwritten_unasked(publish, hub, o
 STRANGERS = {
     "AGFD-30K.py": "makes loading fail, because `datasets` takes it for a loading script",
     ".huggingface.yaml": "overrides the card",
-    "data/my-faces/train-mine.parquet": "would be loaded as a part of the release",
+    "data/occlusion/train-mine.parquet": "would be loaded as a part of the release",
     "metadata/train-mine.parquet": "would be loaded as a part of the release",
 }
 
