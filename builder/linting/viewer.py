@@ -97,7 +97,7 @@ def statistics(release: Release) -> Iterator[str]:
                         summaries[path] = _summaries(path)
             columns = [summaries[path] for path in files]
             whole = {column: reduce(Summary.with_, (each[column] for each in columns)) for column in columns[0]}
-            if next(iter(whole.values())).rows == 1:
+            if sum(pq.read_metadata(path).num_rows for path in files) == 1:
                 single.append(f"{name}/{split}")
             elif reasons := [f"`{column}` {fault}" for column, each in whole.items() if (fault := each.fault())]:
                 more = f", and {len(reasons) - 2} columns more" if len(reasons) > 2 else ""

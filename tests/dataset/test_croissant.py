@@ -15,6 +15,7 @@ from PIL import Image
 
 import agfd30k
 from builder.checks.suite import Outcome
+from builder.dataset import card as card_page
 from builder.dataset import croissant, packing, responsible_ai
 from builder.dataset.build_info import BuildInfo
 from builder.dataset.folder import Release
@@ -147,7 +148,7 @@ def test_a_first_page_is_read_once(out, tmp_path):
         "fruit": {split: [f"data/fruit/{split}-*.parquet"] for split in splits},
     }
     features = agfd30k.features(agfd30k._labels(out))
-    sets = [croissant.record_set(config, features, some, "", {}) for config, some in patterns.items()]
+    sets = [croissant.record_set(config, features, some, "") for config, some in patterns.items()]
     files = [croissant.file_set(config, some) for config, some in patterns.items()]
     whole = {**document(out), "distribution": files, "recordSet": sets}
     (tmp_path / "croissant.json").write_text(json.dumps(whole))
@@ -165,8 +166,8 @@ def test_the_whole_release_is_described(out):
     metadata, card, info = read(out).metadata, Release(out).card, BuildInfo.read(out)
     assert metadata.name == card[0]["pretty_name"] == "Fruit sellers"
     assert metadata.license == [card[0]["license"]] == ["creativeml-openrail-m"]
-    assert metadata.cite_as in card[1] and f"year = {{{croissant.YEAR}}}" in metadata.cite_as
-    assert str(metadata.date_published.year) == croissant.YEAR
+    assert metadata.cite_as in card[1] and f"year = {{{card_page.YEAR}}}" in metadata.cite_as
+    assert str(metadata.date_published.year) == card_page.YEAR
     assert metadata.version == f"1.0.0+{info.rows[7:19]}" and metadata.ctx.is_live_dataset is False
     assert metadata.conforms_to == croissant.CONFORMS_TO
     whole = document(out)
