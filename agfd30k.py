@@ -117,7 +117,7 @@ def features(labels: dict[str, list[str]] = LABELS, config: str = "all") -> data
     kinds = dict.fromkeys((*MEASURES, *FACE_BOX, "age", "guidance_scale"), "float32")
     kinds |= {"seed": "int64", "verified": "bool"}
     columns: dict[str, Any] = {name: datasets.Value(kinds.get(name, "string")) for name in COLUMNS}
-    columns |= {name: datasets.ClassLabel(names=names) for name, names in labels.items()}
+    columns |= {name: datasets.ClassLabel(names=labels[name]) for name in LABELS}
     columns["image"] = datasets.Image()
     if config == "metadata":
         del columns["image"]
@@ -214,6 +214,16 @@ def _document(data: bytes) -> dict[str, Any]:
     return document
 
 
+def class_names(schema: pa.Schema) -> dict[str, list[str]]:
+    """The names of every class label, from the schema of a release's file.
+
+    Raises ValueError, LookupError or TypeError for a schema of another kind.
+    """
+    kinds = _document(schema.metadata[b"huggingface"])["info"]["features"]
+    classes = {name: kind["names"] for name, kind in kinds.items() if kind.get("_type") == "ClassLabel"}
+    return {name: [str(value) for value in names] for name, names in classes.items()}
+
+
 def shards(folder: str | Path) -> list[Path]:
     """The shard folders of a raw build, in plan order within each attribute; a copy of another name is none."""
     found = [path for path in Path(folder, "shards").glob("*-*") if SHARD.fullmatch(path.name) and path.is_dir()]
@@ -267,8 +277,7 @@ def _labels(folder: Path) -> dict[str, list[str]]:
         except (ValueError, LookupError, TypeError):
             raise ValueError(f"{folder / 'recipe.json'}: damaged, or of another version; restore it") from None
     files = sorted(folder.glob("metadata/*.parquet"))
-    kinds = json.loads(pq.read_schema(files[0]).metadata[b"huggingface"])["info"]["features"]
-    labels = {name: kind["names"] for name, kind in kinds.items() if kind.get("_type") == "ClassLabel"}
+    labels = class_names(pq.read_schema(files[0]))
     if "attempt" not in labels:  # an older release
         most = max(pc.max(pq.read_table(path, columns=["attempt"])["attempt"]).as_py() for path in files)
         labels["attempt"] = [str(number) for number in range(max(most + 1, len(LABELS["attempt"])))]

@@ -15,7 +15,7 @@ from builder.common.errors import UserError
 if TYPE_CHECKING:
     from builder.dataset.lookup import Picture, Rows
 
-HUB_ID = re.compile(r"([\w.-]+/[\w.-]+)(?:@([\w./-]+))?")
+HUB_ID = re.compile(r"([A-Za-z0-9][\w.-]*/[\w.-]+)(?:@([\w./-]+))?")
 MOST = 20
 """Candidates that are shown."""
 
@@ -47,9 +47,8 @@ def lookup(
     """
     from builder.dataset.lookup import Picture
 
-    file = Picture(picture)
+    file, rows = Picture(picture), _rows(release)
     print(f"{picture}: {_mark(file)}; {_signature(file, trust)}")
-    rows = _rows(release)
     places = rows.places(file, radius)
     for place in places[:MOST]:
         print(rows.match(place))

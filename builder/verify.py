@@ -56,6 +56,8 @@ def verify(
     if trust and not signature:
         raise UserError("--trust: belongs to --signatures")
     if signature and _is_release(raw):
+        if repair:
+            raise UserError("--repair: mends a raw build, not a release; make the release again with `agfd30k release`")
         return _release(raw, signature, trust)
     found = verification.verify(raw, repair, print, signature)
     print(f"{found.rows} rows, {found.faults} faults" + (", set aside" if repair and found.faults else ""))

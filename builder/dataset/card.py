@@ -55,6 +55,7 @@ def render(contents: Contents, configs: dict[str, Config], sheets: list[str], na
             columns=list(columns(configs[default_config(configs)].features)),
             labels=spec.labels,
             default=default_config(configs),
+            paged=bool(statistics.first_page.of),
             checks=[_check(check, spec, contents.info.searched) for check in recipe.checks],
             calibrated=contents.calibration.content if contents.calibration else None,
             sheets=[sheet for sheet in sheets if sheet != "all"],

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,8 +19,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
+import agfd30k
 from builder.checks.duplicates import BITS, numbers, perceptual_hash
 from builder.common.errors import UserError, printable
 
@@ -114,9 +114,8 @@ class Rows:
         """Return what the row at a place says."""
         path = self.files[place.file]
         with _readable(path), pq.ParquetFile(path) as file:
-            labels = _labels(file.schema_arrow)
             (row,) = _row(file, place.row).to_pylist()
-            row["config"] = labels[row.pop("attribute")]
+            row["config"] = agfd30k.class_names(file.schema_arrow)["attribute"][require_number(row.pop("attribute"))]
             row["attempt"] = int(row["attempt"])  # as a class it is the number of its name
         return Match(**row, split=path.name.partition("-")[0], distance=place.distance)
 
@@ -154,10 +153,13 @@ class Picture:
         data = self.data
         try:
             with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
                 warnings.simplefilter("error", Image.DecompressionBombWarning)
                 image = Image.open(io.BytesIO(data))
                 image.load()
             return image
+        except UnidentifiedImageError:
+            raise UserError(f"{self.path}: is no picture of a kind that is known") from None
         except Exception as error:  # decoders of damaged files raise anything
             reason = " ".join(str(error).split()) or type(error).__name__
             raise UserError(f"{self.path}: is no picture that can be read ({reason})") from None
@@ -173,7 +175,7 @@ def _readable(path: Path) -> Iterator[None]:
     """Whatever is wrong with a Parquet file becomes one line."""
     try:
         yield
-    except (pa.ArrowException, LookupError, OverflowError, TypeError, ValueError) as error:
+    except (OSError, pa.ArrowException, LookupError, OverflowError, RecursionError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{path}: is not the metadata of a release of this tool ({reason})") from None
 
@@ -201,7 +203,8 @@ def _row(file: Any, place: int) -> pa.Table:
     raise LookupError(f"there is no row {place}")
 
 
-def _labels(schema: pa.Schema) -> list[str]:
-    """Return the names of the attributes, which the column numbers."""
-    features = json.loads(schema.metadata[b"huggingface"])["info"]["features"]
-    return [str(name) for name in features["attribute"]["names"]]
+def require_number(value: int) -> int:
+    """Return the number of a class. Raises ValueError for one that counts from the end."""
+    if value < 0:
+        raise ValueError(f"no class has the number {value}")
+    return value

@@ -42,5 +42,5 @@ def _pictures(path: Path) -> Iterator[tuple[str, bytes]]:
             for batch in file.iter_batches(AT_ONCE, columns=["id", "image"]):
                 for row in batch.to_pylist():
                     yield row["id"], row["image"]["bytes"] or b""
-    except (pa.ArrowException, LookupError, TypeError) as error:
+    except (OSError, pa.ArrowException, LookupError, TypeError) as error:
         raise UserError(f"{path}: cannot be read ({error})") from None

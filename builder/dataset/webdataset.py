@@ -8,7 +8,7 @@
 
 and `info.json` names those features and says what every file holds. Rows go to files by a hash of their ids, so that
 each file is a fair sample of its split; within a file they keep their order, which a buffer as large as a file mixes.
-The same release gives the same bytes. Memory does not grow with the number of pictures.
+The same release gives the same bytes. Of all pictures only the ids are held in memory.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import Timeout
 
+import agfd30k
 from builder.common.errors import UserError
 from builder.common.files import atomic, sync, sync_folder
 from builder.common.progress import counted, heartbeat, progress_bar
 from builder.dataset import folder
 from builder.dataset.folder import Release
 from builder.dataset.parquet import METADATA
+from builder.raw.signatures import ending_of
 
 WORKERS = 8
 """Files of a split, at least, where it has as many rows: a loader's worker without a file ends in an error."""
-ENDINGS = {b"\x89PNG": "png", b"RIFF": "webp", b"\xff\xd8\xff": "jpg"}
-"""What a picture begins with, and what its file is called."""
 BYTES_A_ROW = 5_000
 """Of a row's tar headers and labels, generously."""
 INFO_FILE = "info.json"
@@ -99,7 +99,8 @@ class Labels:
     def of(cls, splits: list[Split]) -> Labels:
         """Read them from the Parquet files of all splits."""
         sources = [path for split in splits for path in split.sources]
-        names = _class_names(sources[0])
+        with _readable(sources[0]):
+            names = agfd30k.class_names(pq.read_schema(sources[0]))
         features = {number for path in sources for number in _column(path, "feature")} if "feature" in names else ()
         return cls(names, sorted(features))
 
@@ -117,7 +118,7 @@ class Labels:
     def files(self, row: dict[str, Any]) -> dict[str, bytes]:
         """Return the files of a row by name. Raises UserError for a picture that is not what its row says."""
         picture = (row["image"] or {}).get("bytes") or b""
-        ending = next((ending for start, ending in ENDINGS.items() if picture.startswith(start)), None)
+        ending = ending_of(picture)
         digest = hashlib.sha256(picture).hexdigest()
         if ending is None or row.get("sha256", digest) != digest:
             raise UserError(f"{row['id']}: its picture is damaged; {ADVICE}")
@@ -287,13 +288,6 @@ def _readable(path: Path) -> Iterator[None]:
         yield
     except (OSError, pa.ArrowException, ValueError, LookupError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: cannot be read: {' '.join(str(error).split())}; {ADVICE}") from error
-
-
-def _class_names(path: Path) -> dict[str, list[str]]:
-    """Return the names of a Parquet file's class labels by column."""
-    with _readable(path):
-        kinds = json.loads(pq.read_schema(path).metadata[b"huggingface"])["info"]["features"]
-        return {column: kind["names"] for column, kind in kinds.items() if kind.get("_type") == "ClassLabel"}
 
 
 def _column(path: Path, name: str) -> list[Any]:

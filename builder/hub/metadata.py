@@ -6,7 +6,7 @@ import functools
 from pathlib import Path
 
 from huggingface_hub import is_offline_mode, snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
 
 from builder.common.errors import UserError
 from builder.common.retry import one_line, with_retries
@@ -24,6 +24,8 @@ def download(repo_id: str, revision: str | None = None) -> Path:
     call = functools.partial(where, allow_patterns=FILES, local_files_only=is_offline)
     try:
         return Path(with_retries("download", call))
+    except HFValidationError as error:
+        raise UserError(f"{repo_id}: no such folder, and no name of a dataset: {one_line(error)}") from None
     except RepositoryNotFoundError:
         raise UserError(f"{repo_id}: no such folder, and no such dataset on the Hub that your token may see") from None
     except LocalEntryNotFoundError as error:

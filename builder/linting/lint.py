@@ -15,7 +15,10 @@ from builder.dataset.folder import Release
 from builder.linting import card, croissant, files, parquet, viewer
 from builder.linting.secrets import masked
 
-UNREADABLE = (OSError, pa.ArrowException, ValueError, LookupError, TypeError, AttributeError, NotImplementedError)
+UNREADABLE = (
+    *[OSError, pa.ArrowException, ValueError, LookupError, TypeError, AttributeError],
+    *[NotImplementedError, RecursionError],
+)
 """What reading a damaged file, or a card of another shape, can end in."""
 FILE_RULES = (files.names, files.sizes, card.readme, card.checker, files.texts, files.recipe)
 DATA_RULES = (

@@ -132,6 +132,10 @@ def _first_page(release: Release, features: Features, split: str) -> Iterator[st
     here, there = (sorted(_read(release, names, list(features)), key=lambda row: row["id"]) for names in (page, own))
     if here != there:
         yield f"{split}: the rows of {FIRST_PAGE}/{split}.parquet are not those of data/*/{split}-first.parquet"
+    for name in own:
+        attribute, rows = name.split("/")[1], _read(release, [name], ["attribute"])
+        if {features["attribute"].int2str(row["attribute"]) for row in rows} != {attribute}:
+            yield f"{name}: holds rows of other attributes than {attribute}"
 
 
 def _read(release: Release, names: list[str], columns: list[str]) -> Iterator[dict]:

@@ -137,7 +137,7 @@ class Summary:
         mosts = [each.most for each in (self, other) if each.most is not None]
         distinct = None
         if self.distinct is not None and other.distinct is not None:
-            distinct = frozenset(sorted(self.distinct | other.distinct)[: MOST_CATEGORIES + 1])
+            distinct = _few_or(self.distinct | other.distinct)
         return replace(
             self,
             rows=self.rows + other.rows,
@@ -186,6 +186,14 @@ def _empty(kind: pa.DataType) -> Summary | None:
     return None
 
 
+MANY = frozenset(range(MOST_CATEGORIES + 1))
+"""In the place of more distinct values than it takes to know that they are many, which would only take memory."""
+
+
+def _few_or(distinct: frozenset[int]) -> frozenset[int]:
+    return MANY if len(distinct) > MOST_CATEGORIES else distinct
+
+
 def _summary(values: pa.Array) -> Summary:
     empty = _empty(values.type)
     assert empty is not None
@@ -193,7 +201,7 @@ def _summary(values: pa.Array) -> Summary:
     distinct = None
     if empty.distinct is not None:
         some = pc.unique(present).slice(0, MOST_CATEGORIES + 1).to_pylist()
-        distinct = frozenset(map(hash, some))
+        distinct = _few_or(frozenset(map(hash, some)))
         present = pc.utf8_length(present)
     elif pa.types.is_floating(values.type):
         present = present.filter(pc.invert(pc.is_nan(present)))

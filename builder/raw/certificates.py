@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -20,28 +20,39 @@ CURVES = {"secp256r1": "es256", "secp384r1": "es384", "secp521r1": "es512"}
 
 @dataclass(frozen=True)
 class Chain:
-    """The signer's certificate and those that issued it, PEM; `where` is what errors call them.
+    """The signer's certificate and those that issued it; `where` is what errors call them.
 
+    `source` is PEM, of which nothing but the certificates is used: files that servers are given hold the key as well.
     Raises UserError for one that cannot be used now.
     """
 
-    pem: bytes
+    source: InitVar[bytes]
     where: str
+    pem: bytes = field(init=False, repr=False)
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, source: bytes) -> None:
         c2pa_library()
+        object.__setattr__(self, "pem", self._certificates(source))
         _ = self.algorithm
         self.require_valid()
+
+    def _certificates(self, source: bytes) -> bytes:
+        """Return the certificates alone, as PEM."""
+        from cryptography import x509
+        from cryptography.hazmat.primitives.serialization import Encoding
+
+        try:
+            certificates = x509.load_pem_x509_certificates(source)
+        except ValueError:
+            raise UserError(f"{self.where}: holds no certificate in PEM; {PROFILE}") from None
+        return b"".join(certificate.public_bytes(Encoding.PEM) for certificate in certificates)
 
     @cached_property
     def own(self) -> Any:
         """The signer's own certificate, the first."""
         from cryptography import x509
 
-        try:
-            return x509.load_pem_x509_certificates(self.pem)[0]
-        except ValueError:
-            raise UserError(f"{self.where}: holds no certificate in PEM; {PROFILE}") from None
+        return x509.load_pem_x509_certificates(self.pem)[0]
 
     @property
     def until(self) -> datetime:

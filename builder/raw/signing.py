@@ -27,7 +27,11 @@ BYTES = 16_000
 
 
 class Callback:
-    """A user's function that signs bytes; `failure` says in the thread that called it why it gave no signature."""
+    """A user's function that signs bytes; `failure` says in the thread that called it why it gave no signature.
+
+    What it raises is told by its kind alone, since its words may be the key's. What ends a program, such as ^C, is kept
+    and raised by `require_signature`: the library that calls this would drop it, and write a broken signature.
+    """
 
     def __init__(self, function: Callable[[bytes], bytes]):
         self.function = function
@@ -37,12 +41,20 @@ class Callback:
     def failure(self) -> str:
         return getattr(self._local, "failure", "")
 
+    def require_signature(self) -> None:
+        """Raise what the function has raised in this thread to end the program."""
+        if end := getattr(self._local, "end", None):
+            raise end
+
     def __call__(self, data: bytes) -> bytes:
-        self._local.failure = ""
+        self._local.failure, self._local.end = "", None
         try:
             signature = self.function(data)
-        except Exception as error:  # it is the user's own; the library would log it, and drop it
-            self._local.failure = f"the callback failed: {' '.join(str(error).split()) or type(error).__name__}"
+        except Exception as error:  # it is the user's own
+            self._local.failure = f"the callback failed: {type(error).__name__}"
+            return b""
+        except BaseException as end:
+            self._local.end = end
             return b""
         if not isinstance(signature, bytes) or not signature:
             self._local.failure = f"the callback gave {type(signature).__name__}, not the bytes of a signature"
@@ -101,9 +113,13 @@ class Signer:
             with library.Builder(manifest, context=self._context) as builder:
                 builder.sign(MIME_TYPES[ending], io.BytesIO(data), signed)
         except library.C2paError as error:
+            if self._callback:
+                self._callback.require_signature()
             failure = self._callback.failure if self._callback else ""
             reason = failure or f"{' '.join(str(error).split())}; {PROFILE}"
             raise UserError(f"{self.chain.where}: no picture can be signed: {reason}") from None
+        if self._callback:
+            self._callback.require_signature()
         return signed.getvalue()
 
     def _try(self) -> None:

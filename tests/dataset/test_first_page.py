@@ -1,5 +1,6 @@
 """The first page of `all` is a fair sample, every config has every row once, and workers find files to share."""
 
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import agfd30k
 from builder.dataset import packing
 from builder.dataset.first_page import PAGE, Candidates, shares
 from builder.dataset.folder import Release
+from builder.linting import lint
 from builder.raw.build import RawBuild
 from tests.fixtures.builds import SPEC, write_raw
 
@@ -63,6 +65,17 @@ def test_a_split_of_one_page_has_no_first_page_of_its_own(release):
         assert (release.folder / f"first_page/{split}.parquet").exists() == (size > PAGE)
 
 
+def test_rows_of_another_attribute_in_a_first_file_are_a_fault(release, tmp_path):
+    """However the first page of all pictures holds the same rows as before."""
+    shutil.copytree(release.folder, tmp_path / "faces")
+    places = [tmp_path / f"faces/data/{name}/train-first.parquet" for name in ("hair", "pose")]
+    hair, pose = (path.read_bytes() for path in places)
+    places[0].write_bytes(pose), places[1].write_bytes(hair)
+    found = [str(fault) for fault in lint.check(Release(tmp_path / "faces"), False, True, True)]
+    for name in ("hair", "pose"):
+        assert f"rows: data/{name}/train-first.parquet: holds rows of other attributes than {name}" in found
+
+
 def test_one_attribute_has_no_all_beside_it(tmp_path):
     """And from 128 rows on eight workers find files to share."""
     write_raw(tmp_path / "raw", scale=0.1, only=["base"])
@@ -105,3 +118,16 @@ def test_the_order_in_which_rows_come_changes_nothing(order):
     page = page_of(order)
     assert page == page_of(range(300)) and Counter(id[:3] for id in page) == {"hai": 67, "age": 33}
     assert page != sorted(page)
+
+
+def test_a_feature_without_a_row_in_a_split_takes_no_place():
+    """One picture of a feature beside three hundred of another: validation and test have none of it."""
+    candidates, made = Candidates(), Counter()
+    for number in range(300):
+        split = "train" if number % 2 else "validation"
+        candidates.add(Path("shard"), {"split": split, "feature": "hat", "id": f"others-hat-male-{number:05d}"})
+        made["others", "hat", split] += 1
+    made["lone", "alone", "test"] += 1
+    candidates.add(Path("shard"), {"split": "test", "feature": "alone", "id": "lone-alone-male-00000"})
+    page = candidates.first_page(made).of
+    assert {split: len(rows) for split, rows in page.items()} == {"train": PAGE, "validation": PAGE}

@@ -129,7 +129,7 @@ def test_a_callback_signs_in_place_of_the_key(files):
 @pytest.mark.parametrize(
     ("function", "says"),
     [
-        (lambda data: {}["vault"], "the certificate: no picture can be signed: the callback failed: 'vault'"),
+        (lambda data: {}["secret"], "the certificate: no picture can be signed: the callback failed: KeyError$"),
         (lambda data: None, "the certificate: no picture can be signed: the callback gave NoneType, not the bytes"),
         (
             lambda data: certificates.KINDS["P-256"]().sign(data, ec.ECDSA(hashes.SHA256())),
@@ -141,6 +141,24 @@ def test_a_callback_that_does_not_sign_is_told_at_once(files, function, says, ca
     with pytest.raises(UserError, match=says):
         Signer.of_callback(files.chain.read_bytes(), function)
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("end", [KeyboardInterrupt, SystemExit])
+def test_what_ends_the_program_ends_it_within_a_callback_too(files, end):
+    """The library would drop it, and give a file with a broken signature."""
+    ends = []
+
+    def sign(data):
+        if ends:
+            raise end
+        return files.private.sign(data, ec.ECDSA(hashes.SHA256()))
+
+    signer = Signer.of_callback(files.chain.read_bytes(), sign)
+    ends.append(1)
+    with pytest.raises(end):
+        signer.sign(picture(), "png", MANIFEST)
+    ends.clear()
+    assert signature_of(signer.sign(picture(), "png", MANIFEST), "png").state is State.UNTRUSTED
 
 
 # What can be wrong with the files.
@@ -210,6 +228,23 @@ def test_a_certificate_that_ends_meanwhile_ends_the_run_and_its_signatures_are_e
 def test_the_key_stands_in_nothing_that_is_printed(files, signer):
     body = files.key.read_text().splitlines()[1]
     assert body not in f"{signer!r} {signer} {vars(signer)!r} {signer.chain!r}"
+
+
+@pytest.mark.parametrize("ending", ["png", "webp", "jpg"])
+@pytest.mark.parametrize("order", [("chain", "key"), ("key", "chain")])
+def test_a_key_beside_the_certificates_goes_into_no_picture(files, tmp_path, ending, order):
+    """As the files of servers hold it; by key and by callback."""
+    both = tmp_path / "both.pem"
+    both.write_bytes(b"".join(getattr(files, name).read_bytes() for name in order))
+    number = files.private.private_numbers().private_value.to_bytes(32, "big")
+    by_callback = Signer.of_callback(
+        both.read_bytes(), lambda data: files.private.sign(data, ec.ECDSA(hashes.SHA256()))
+    )
+    for signer in (Signer.of_files(both, files.key), by_callback):
+        signed = signer.sign(picture(ending), ending, MANIFEST)
+        assert signature_of(signed, ending).state is State.UNTRUSTED
+        assert number not in signed and b"PRIVATE" not in signed and b"PRIVATE" not in signer.chain.pem
+        assert "PRIVATE" not in repr(signer.chain)
 
 
 def test_without_the_extra_it_says_what_to_install(files, monkeypatch):
