@@ -141,6 +141,7 @@ def test_a_table_of_ones_own(tmp_path):
         "sex": ["male", "female"],
         "ethnicity": ["elf", "dwarf"],
         "age_group": ["young", "grown"],
+        "attempt": [str(number) for number in range(10)],
     }
     samples = {sample.prompt: sample for sample in map(Plan(spec).sample, range(9))}
     assert {sample.id[:-6] for sample in samples.values()} == {
