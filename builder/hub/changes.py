@@ -12,7 +12,7 @@ from huggingface_hub import CommitOperationAdd, RepoFile
 from tqdm import tqdm
 
 from builder.common.errors import UserError
-from builder.dataset.folder import ASSET, DATA
+from builder.dataset.folder import ASSET, DATA, FIRST
 
 FILES_A_COMMIT = 80
 """The Hub wants fewer than 100 a commit. Source: Hub documentation, repository limitations and recommendations."""
@@ -96,7 +96,7 @@ def require_loadable(repo_id: str, local: LocalFiles, tree: Iterable[str], globs
 
 def _is_replaced(name: str) -> bool:
     """Return True for the names of a release's data and pictures: a new release deletes those of an older one."""
-    return bool(DATA.fullmatch(name) or ASSET.fullmatch(name))
+    return any(kind.fullmatch(name) for kind in (DATA, FIRST, ASSET))
 
 
 def commit_batches(missing: Sequence[str], first: bool) -> list[list[str]]:

@@ -51,3 +51,12 @@ def test_the_card_comes_last_and_the_first_upload_is_marked_first(monkeypatch, f
     marked = [["recipe.toml", "data/a"], ["data/b", "data/c"], ["README.md"]]
     plain = [["data/a", "data/b"], ["data/c", "recipe.toml"], ["README.md"]]
     assert commit_batches(names, first) == (marked if first else plain)
+
+
+def test_every_part_of_an_older_release_goes_with_it():
+    """A first page that the new release has not would be loaded with its attribute."""
+    gone = ["assets/all.webp", "data/hair/train-00000-of-00008.parquet", "data/hair/train-first.parquet"]
+    gone += ["first_page/train.parquet", "metadata/train-00000-of-00001.parquet"]
+    kept = ["README.md", "data/hair/notes.txt", "first_page/notes.txt", "mine/first_page/train.parquet"]
+    local = SimpleNamespace(files={})
+    assert changes.differences(local, dict.fromkeys([*kept, *gone])) == ([], gone)
