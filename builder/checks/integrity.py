@@ -15,15 +15,16 @@ BLACK = 8
 FLAT = 2.0
 """A picture in which no channel has a standard deviation above this is one colour."""
 NEARLY_WHITE = 242
-SIDE = 512
-"""Sharpness is measured at this size, so that it means the same for pictures of any size."""
+SIDE, SMOOTHING = 512, 1.0
+"""Sharpness is measured at this size, so that it means the same for pictures of any size, and under a Gaussian of so many
+pixels."""
 
 
 class IntegrityCheck:
     """Content, noise and sharpness. Without `criteria` a picture only must not be black or flat."""
 
     name = "integrity"
-    version = 1
+    version = 2
     rejects = True
 
     def __init__(self, criteria: Integrity | None, size: tuple[int, int] | None = None):
@@ -59,14 +60,16 @@ class IntegrityCheck:
 
 
 def sharpness(grey: np.ndarray) -> float:
-    """Variance of the Laplacian of a grey picture, (height, width), brought to 512 pixels a side.
+    """Variance of the Laplacian of a grey picture, (height, width), brought to 512 pixels a side and smoothed by a
+    Gaussian of one pixel: without, the grain of a film is taken for sharpness, however blurred the picture is.
 
-    Source: Pech-Pacheco et al., Diatom autofocusing in brightfield microscopy, 2000.
+    Source: Pech-Pacheco et al., Diatom autofocusing in brightfield microscopy, 2000; what the Gaussian changes is in
+    `tests/experiments/photographs.py`.
     """
     if max(grey.shape) != SIDE:
         kind = cv2.INTER_AREA if max(grey.shape) > SIDE else cv2.INTER_CUBIC  # areas made larger would have edges
         grey = cv2.resize(grey, (SIDE, SIDE), interpolation=kind)
-    return float(cv2.Laplacian(grey, cv2.CV_32F).var())
+    return float(cv2.Laplacian(cv2.GaussianBlur(grey, (0, 0), SMOOTHING), cv2.CV_32F).var())
 
 
 def noise(grey: np.ndarray) -> float:
