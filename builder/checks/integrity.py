@@ -16,8 +16,8 @@ FLAT = 2.0
 """A picture in which no channel has a standard deviation above this is one colour."""
 NEARLY_WHITE = 242
 SIDE, SMOOTHING = 512, 1.0
-"""Sharpness is measured at this size, so that it means the same for pictures of any size, and under a Gaussian of so many
-pixels."""
+"""Sharpness is measured at this size, so that it means the same for pictures of any size, and under a Gaussian of so
+many pixels."""
 
 
 class IntegrityCheck:

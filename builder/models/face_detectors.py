@@ -91,7 +91,7 @@ class Haar:
         side = max(20, round(smallest * grey.shape[0]))
         with self.cascades[name].one() as cascade:
             boxes = cascade.detectMultiScale(grey, 1.1, NEIGHBOURS[rule], minSize=(side, side))
-        return [Box(*map(float, box)) for box in boxes]
+        return [Box(float(left), float(top), float(width), float(height)) for left, top, width, height in boxes]
 
 
 def _cascade(name: str) -> cv2.CascadeClassifier:
@@ -114,7 +114,7 @@ class YuNet:
         self.networks = Spare(lambda: cv2.FaceDetectorYN.create(str(model), "", (320, 320)))
 
     def find(self, pixels: np.ndarray, rule: str, smallest: float) -> list[Box]:
-        """Faces in a picture, uint8 (height, width, 3), RGB, at least `smallest` of its height, with plausible points."""
+        """Faces in a picture, uint8 (height, width, 3), RGB: at least `smallest` of its height, with plausible points."""
         scale = min(1, SIDE / max(pixels.shape[:2]))
         small = pixels if scale == 1 else cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         height, width = small.shape[:2]
@@ -123,15 +123,21 @@ class YuNet:
             network.setScoreThreshold(CERTAIN[rule])
             rows = network.detect(cv2.cvtColor(small, cv2.COLOR_RGB2BGR))[1]
         boxes = [_box(row, scale) for row in (() if rows is None else rows)]
-        faces = [box for box in boxes if landmarks.plausible(np.reshape(box.points, (5, 2)), box)]
+        faces = [box for box in boxes if _is_plausible(box)]
         return [box for box in _distinct(faces) if box.height >= smallest * pixels.shape[0]]
 
 
 def _box(row: np.ndarray, scale: float) -> Box:
     """A row of YuNet's answer at the size of the whole picture: box, five points, score."""
-    *places, score = map(float, row)
-    left, top, width, height, *points = (place / scale for place in places)
-    return Box(left, top, width, height, score, tuple(points))
+    places = [float(place) / scale for place in row[:14]]
+    left, top, width, height = places[:4]
+    return Box(left, top, width, height, float(row[14]), tuple(places[4:]))
+
+
+def _is_plausible(box: Box) -> bool:
+    """YuNet takes a face whose parts were shuffled for one; its points tell."""
+    points = np.reshape(np.array(box.points), (5, 2))
+    return landmarks.plausible(points, (box.left, box.top, box.width, box.height))
 
 
 def _distinct(boxes: list[Box]) -> list[Box]:

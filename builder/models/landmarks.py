@@ -22,7 +22,7 @@ BOX = (0.5, 0.95, 0.35)
 """The box's width over its height: least; most of an upright face; what the sine of its tilt adds. Photographs: from
 0.51; up to 0.89 less that."""
 SIDES = -0.1
-"""Least distance of the points from the box's left and right edge: a profile's nose may stick out, photographs -0.07."""
+"""Least distance of the points from the box's left and right edge: a profile's nose may stick out. Photographs: -0.07."""
 ENDS = 0.08
 """Least distance of the points from its top and bottom edge: there are a forehead and a chin. Photographs from 0.15."""
 
@@ -44,7 +44,7 @@ def plausible(points: np.ndarray, box: tuple[float, float, float, float]) -> boo
     >>> plausible(np.array([[40, 90], [80, 90], [60, 72], [45, 50], [75, 50]]), (20, 10, 80, 110))  # upside down
     False
     """
-    left, top, width, height = box
+    _, _, width, height = box
     points = np.asarray(points, float)
     if points.shape != (5, 2) or not np.isfinite(points).all() or min(width, height) <= 0:
         return False

@@ -17,7 +17,7 @@ YUNET, HAAR, CLASSIFIER = "yunet", "haar", "classifier"
 class Integrity(Model):
     """A picture with content. Black, flat and broken pictures are rejected even without this section."""
 
-    sharpness: Annotated[float, Between(0, 10_000)] = 4.0
+    sharpness: Annotated[float, Between(0, 10_000)] = 5.0
     """Least variance of the picture's Laplacian at 512 pixels, under a Gaussian of one: the more, the sharper."""
     noise: Annotated[float, Between(0, 2)] = 0.2
     """Most share of the variance that lies between neighbouring pixels: white noise has 1, a photograph under 0.1."""
@@ -27,8 +27,8 @@ class Face(Model):
     """Exactly one face."""
 
     detector: Text = YUNET
-    """`yunet` (comes along), `haar` (comes with OpenCV; blind to tilted heads), `classifier` (the attribute check's model,
-    if it has a label `one_face`), or another YuNet model: a .onnx file, or a repository on the Hub."""
+    """`yunet` (comes along), `haar` (comes with OpenCV; blind to tilted heads), `classifier` (the attribute check's
+    model, if it has a label `one_face`), or another YuNet model: a .onnx file, or a repository on the Hub."""
     revision: Text = Field(default="main", examples=["main"])
     """Branch, tag or commit of a detector on the Hub."""
     smallest: Annotated[float, Between(0.02, 1)] = 0.25
