@@ -57,7 +57,7 @@ class Points:
         return [] if rows is None else list(rows)
 
     def find(self, pixels, rule, smallest):
-        """Faces in a picture, as the project's detectors give them; a single one only if its points are to be believed."""
+        """Faces in a picture, as the project's detectors give them; a single one only with believable points."""
         rows = self.rows(pixels, max(self.least, CERTAIN[rule]))
         large = [row for row in rows if row[3] >= smallest * pixels.shape[0]]
         boxes = distinct([Box(*map(float, (*row[:4], row[14]))) for row in large])
@@ -301,7 +301,7 @@ def measured(folder):
     pictures = Pictures(entries, folder, points)
     counts = [f"{len(some)} {kind}" for kind, some in pictures.kinds.items()]
     yield f"{len(entries)} photographs: {', '.join(counts)};"
-    yield f"{len(pictures.sharp)} sharp, {len(pictures.ordinary)} in ordinary light. In brackets: Wilson's 95% interval."
+    yield f"{len(pictures.sharp)} sharp, {len(pictures.ordinary)} in ordinary light. Wilson's 95% intervals."
     detectors = [("Haar", Haar()), ("YuNet", YuNet(model)), ("YuNet, plausible points", points)]
     detectors += [(f"the same, score ≥ {SURER}", Points(model, least=SURER))]
     detectors += [("YuNet, plausible and steady points", Points(model, looks_again=True))]

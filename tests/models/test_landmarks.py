@@ -72,7 +72,8 @@ def test_points_out_of_order_are_not_plausible(change, why):
 @pytest.mark.parametrize(
     "box",
     [
-        (38.0, 10.0, 44.0, 110.0),
+        (34.0, 0.0, 52.0, 115.0),
+        (20.0, 45.0, 80.0, 110.0),
         (-20.0, 10.0, 160.0, 110.0),
         (38.0, 45.0, 60.0, 60.0),
         (-60.0, -90.0, 240.0, 330.0),
@@ -81,7 +82,7 @@ def test_points_out_of_order_are_not_plausible(change, why):
     ],
 )
 def test_boxes_that_do_not_fit_are_not_plausible(box):
-    """Half a face's box, one that is far too wide, too small, too large, beside the points or empty."""
+    """Half a face's box, one without a forehead, too wide, too small, too large, beside the points, empty."""
     assert not plausible(FRONTAL, box)
 
 
