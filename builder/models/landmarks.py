@@ -32,7 +32,7 @@ ASIDE = 0.2
 """Offset of the nose, in distances from eyes to mouth, up to which a face looks at the camera."""
 STEADY = 0.88
 """Least score of such a face at another size: all of the 122 good portraits that YuNet finds have it, 119 have 0.90."""
-LEANS = 12.0
+LEANS = 15.0
 """Degrees of tilt up to which a face must be steady: beyond, YuNet is not, and shuffled pieces hardly ever lean."""
 MOVES = ((320, 0.10), (200, 0.14))
 """Other sizes of the picture to look at, and by how much of the box's height a point may move there."""
