@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from builder.models.landmarks import plausible
+from builder.models.landmarks import LEANS, STEADY, plausible, steady
 
 FRONTAL = np.array([[40, 50], [80, 50], [60, 72], [45, 90], [75, 90]], float)
 """Right eye, left eye, nose, right and left corner of the mouth, as YuNet gives them."""
@@ -72,7 +72,8 @@ def test_points_out_of_order_are_not_plausible(change, why):
 @pytest.mark.parametrize(
     "box",
     [
-        (38.0, 10.0, 44.0, 110.0),
+        (34.0, 0.0, 52.0, 115.0),
+        (20.0, 45.0, 80.0, 110.0),
         (-20.0, 10.0, 160.0, 110.0),
         (38.0, 45.0, 60.0, 60.0),
         (-60.0, -90.0, 240.0, 330.0),
@@ -81,7 +82,7 @@ def test_points_out_of_order_are_not_plausible(change, why):
     ],
 )
 def test_boxes_that_do_not_fit_are_not_plausible(box):
-    """Half a face's box, one that is far too wide, too small, too large, beside the points or empty."""
+    """Half a face's box, one without a forehead, too wide, too small, too large, beside the points, empty."""
     assert not plausible(FRONTAL, box)
 
 
@@ -90,3 +91,34 @@ def test_points_that_are_one_or_no_numbers_are_not_plausible():
     assert not plausible(np.full((5, 2), 60.0), BOX)
     assert not plausible(np.full((5, 2), np.nan), BOX)
     assert not plausible(FRONTAL[:4], BOX)
+
+
+@pytest.mark.parametrize(
+    ("shift", "score", "kept"),
+    [(0, STEADY, True), (10, 0.95, True), (12, 0.95, False), (0, STEADY - 0.01, False)],
+)
+def test_faces_that_move_or_fade_at_another_size_are_not_steady(shift, score, kept):
+    """Points stay within 10% of the box's height, and a face that looks at the camera stays certain."""
+    assert steady(FRONTAL, BOX[3], [(FRONTAL + shift, score), (FRONTAL, 0.95)]) is kept
+    assert steady(FRONTAL, BOX[3], [(FRONTAL, 0.95), (FRONTAL + 1.4 * shift, score)]) is kept
+
+
+def test_turned_faces_may_be_less_certain_at_another_size():
+    """YuNet is less sure of profiles; their points must stay all the same."""
+    profile = PROFILE.astype(float)
+    assert steady(profile, PROFILE_BOX[3], [(profile, 0.4), (profile + 20, 0.4)])
+    assert not steady(profile, PROFILE_BOX[3], [(profile + 45, 0.9), (profile, 0.9)])
+
+
+def test_a_face_that_is_not_found_again_is_not_steady():
+    """A look that finds nothing is missing from the looks."""
+    assert not steady(FRONTAL, BOX[3], [(FRONTAL, 0.95)])
+    assert not steady(FRONTAL, BOX[3], [])
+
+
+@pytest.mark.parametrize(("beyond", "kept"), [(-2, False), (2, True), (30, True)])
+@pytest.mark.parametrize("side", [-1, 1])
+def test_tilted_heads_need_not_be_steady(beyond, kept, side):
+    """YuNet itself is unsteady where a head leans to either side."""
+    points, box = turned(FRONTAL, BOX, side * (LEANS + beyond))
+    assert steady(points, box[3], [(points + 40, 0.5), (points, 0.5)]) is kept
