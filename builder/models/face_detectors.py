@@ -114,7 +114,10 @@ class YuNet:
         self.networks = Spare(lambda: cv2.FaceDetectorYN.create(str(model), "", (320, 320)))
 
     def find(self, pixels: np.ndarray, rule: str, smallest: float) -> list[Box]:
-        """Faces in a picture, uint8 (height, width, 3), RGB: at least `smallest` of its height, with plausible points."""
+        """Faces in a picture, uint8 (height, width, 3), RGB, at least `smallest` of its height.
+
+        The only one must have plausible points; a second face is a reason to reject, plausible or not.
+        """
         scale = min(1, SIDE / max(pixels.shape[:2]))
         small = pixels if scale == 1 else cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         height, width = small.shape[:2]
@@ -122,9 +125,9 @@ class YuNet:
             network.setInputSize((width, height))
             network.setScoreThreshold(CERTAIN[rule])
             rows = network.detect(cv2.cvtColor(small, cv2.COLOR_RGB2BGR))[1]
-        boxes = [_box(row, scale) for row in (() if rows is None else rows)]
-        faces = [box for box in boxes if _is_plausible(box)]
-        return [box for box in _distinct(faces) if box.height >= smallest * pixels.shape[0]]
+        boxes = _distinct([_box(row, scale) for row in (() if rows is None else rows)])
+        faces = [box for box in boxes if box.height >= smallest * pixels.shape[0]]
+        return faces if len(faces) != 1 or _is_plausible(faces[0]) else []
 
 
 def _box(row: np.ndarray, scale: float) -> Box:

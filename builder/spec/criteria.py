@@ -17,8 +17,8 @@ YUNET, HAAR, CLASSIFIER = "yunet", "haar", "classifier"
 class Integrity(Model):
     """A picture with content. Black, flat and broken pictures are rejected even without this section."""
 
-    sharpness: Annotated[float, Between(0, 10_000)] = 5.0
-    """Least variance of the picture's Laplacian at 512 pixels, under a Gaussian of one: the more, the sharper."""
+    sharpness: Annotated[float, Between(0, 10_000)] = 17.0
+    """Least size of the strongest edges, one pixel in a thousand, at 512 pixels: the more, the sharper."""
     noise: Annotated[float, Between(0, 2)] = 0.2
     """Most share of the variance that lies between neighbouring pixels: white noise has 1, a photograph under 0.1."""
 
