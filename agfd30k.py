@@ -86,7 +86,7 @@ COLUMNS = {
     "minor_score": "how much it looks like a child or teenager, from 0 to 1",
     "luminance": "mean, from 0 to 1",
     "highlights": "share of nearly white pixels",
-    "sharpness": "variance of the Laplacian",
+    "sharpness": "size of the strongest edges, one pixel in a thousand",
     "noise": "near 1 for white noise",
     "perceptual_hash": "64 bits, in hexadecimal",
     "sha256": "digest of the picture's file",

@@ -1,4 +1,4 @@
-"""Is there exactly one face, where, and how large? Haar cascades that come with OpenCV, or the more accurate YuNet."""
+"""Is there exactly one face, where, and how large? YuNet, or the Haar cascades that come with OpenCV."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class FaceCheck:
     """One face, large enough. `detector` finds faces in a picture by a feature's rule, see criteria.Shown."""
 
     name = "face"
-    version = 1
+    version = 2
     rejects = True
 
     def __init__(self, criteria: Face, detector: Haar | YuNet):

@@ -185,7 +185,7 @@ def _integrity(limits: Integrity | None, features: Sequence[Feature]) -> str:
         return says
     blurred = [f"`{feature.name}`" for feature in features if not feature.check.sharp]
     but = f" (not for {', '.join(blurred)})" if blurred else ""
-    return f"{says}; variance of the Laplacian at least {limits.sharpness:g}{but}, noise at most {limits.noise:g}"
+    return f"{says}; strongest edges at least {limits.sharpness:g}{but}, noise at most {limits.noise:g}"
 
 
 def _face(limits: Face, features: Sequence[Feature]) -> str:

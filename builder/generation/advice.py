@@ -29,7 +29,7 @@ ADVICE: dict[type[ModelError], str] = {
 INSTEAD = {
     source.MODEL: "or use --model preview",
     source.ATTRIBUTE_CHECK: "or leave the check out on purpose (--without attribute)",
-    source.FACE_CHECK: 'or use detector = "haar", or leave the check out on purpose (--without face)',
+    source.FACE_CHECK: 'or use detector = "yunet", or leave the check out on purpose (--without face)',
     source.SAFETY_CHECKER: "or name another one (--safety-checker)",
     source.CONFIG: "or say what is in the file (--model-config FOLDER)",
 }

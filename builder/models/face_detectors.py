@@ -1,4 +1,4 @@
-"""Face detectors: Haar cascades that come with OpenCV, or the more accurate YuNet."""
+"""Face detectors: YuNet, which comes along, or the Haar cascades that come with OpenCV."""
 
 from __future__ import annotations
 
@@ -13,11 +13,16 @@ from typing import Any
 import cv2
 import numpy as np
 
+from builder.models import landmarks
+
 NEIGHBOURS = {"one": 3, "profile": 3, "covered": 2}
 """Haar's bar: how many overlapping windows make a face."""
 
 CERTAIN = {"one": 0.8, "profile": 0.6, "covered": 0.5}
 """YuNet's bar: the least score of a face."""
+
+SIDE = 320
+"""YuNet looks at pictures of at most so many pixels a side: a third of the time of 512, and no face less."""
 
 SAME = 0.3
 """Boxes that share more of their area than this are one face."""
@@ -25,13 +30,16 @@ SAME = 0.3
 
 @dataclass(frozen=True)
 class Box:
-    """A face that was found: left, top, width and height in pixels, and how certain it is (0 to 1, None for Haar)."""
+    """A face that was found: left, top, width and height in pixels; and, but for Haar, how certain it is (0 to 1), and
+    x and y of its right eye, left eye, nose, right and left corner of the mouth.
+    """
 
     left: float
     top: float
     width: float
     height: float
     score: float | None = None
+    points: tuple[float, ...] | None = None
 
 
 class Spare:
@@ -83,7 +91,7 @@ class Haar:
         side = max(20, round(smallest * grey.shape[0]))
         with self.cascades[name].one() as cascade:
             boxes = cascade.detectMultiScale(grey, 1.1, NEIGHBOURS[rule], minSize=(side, side))
-        return [Box(*map(float, box)) for box in boxes]
+        return [Box(float(left), float(top), float(width), float(height)) for left, top, width, height in boxes]
 
 
 def _cascade(name: str) -> cv2.CascadeClassifier:
@@ -106,14 +114,33 @@ class YuNet:
         self.networks = Spare(lambda: cv2.FaceDetectorYN.create(str(model), "", (320, 320)))
 
     def find(self, pixels: np.ndarray, rule: str, smallest: float) -> list[Box]:
-        """Faces in a picture, uint8 (height, width, 3), RGB, at least `smallest` of its height."""
-        height, width = pixels.shape[:2]
+        """Faces in a picture, uint8 (height, width, 3), RGB, at least `smallest` of its height.
+
+        The only one must have plausible points; a second face is a reason to reject, plausible or not.
+        """
+        scale = min(1, SIDE / max(pixels.shape[:2]))
+        small = pixels if scale == 1 else cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        height, width = small.shape[:2]
         with self.networks.one() as network:
             network.setInputSize((width, height))
             network.setScoreThreshold(CERTAIN[rule])
-            rows = network.detect(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))[1]
-        boxes = [Box(*map(float, (*row[:4], row[-1]))) for row in (() if rows is None else rows)]
-        return [box for box in _distinct(boxes) if box.height >= smallest * height]
+            rows = network.detect(cv2.cvtColor(small, cv2.COLOR_RGB2BGR))[1]
+        boxes = _distinct([_box(row, scale) for row in (() if rows is None else rows)])
+        faces = [box for box in boxes if box.height >= smallest * pixels.shape[0]]
+        return faces if len(faces) != 1 or _is_plausible(faces[0]) else []
+
+
+def _box(row: np.ndarray, scale: float) -> Box:
+    """A row of YuNet's answer at the size of the whole picture: box, five points, score."""
+    places = [float(place) / scale for place in row[:14]]
+    left, top, width, height = places[:4]
+    return Box(left, top, width, height, float(row[14]), tuple(places[4:]))
+
+
+def _is_plausible(box: Box) -> bool:
+    """YuNet takes a face whose parts were shuffled for one; its points tell."""
+    points = np.reshape(np.array(box.points), (5, 2))
+    return landmarks.plausible(points, (box.left, box.top, box.width, box.height))
 
 
 def _distinct(boxes: list[Box]) -> list[Box]:

@@ -13,10 +13,11 @@ from builder.models import kinds, layout, repository
 from builder.models.faults import ModelError, NoModel, Pickled, Unreachable
 from builder.models.identity import File, ModelId, Source
 from builder.models.repository import Repository
+from builder.spec.criteria import YUNET as SHIPPED
 from builder.spec.spec import Recipe
 
 YUNET = "face_detection_yunet_2023mar.onnx"
-"""The file of OpenCV's YuNet repository on the Hub."""
+"""The file of OpenCV's YuNet repository on the Hub, which also comes along."""
 CONFIGS = ("stable-diffusion-v1-5/stable-diffusion-v1-5", "451f4fe16113bff5a5d2269ed5ad43b0592e9a14")
 """Whose configs and tokenizer are read for a single file that comes without: a Hub id and its commit."""
 MODEL, VAE, SAFETY_CHECKER, CONFIG = "model", "VAE", "safety checker", "configs of"
@@ -108,10 +109,13 @@ def resolve_reader(model: str, revision: str, recorded: ModelId | None = None) -
 
 
 def resolve_detector(model: str, revision: str, recorded: ModelId | None = None) -> Source:
-    """Return the exact YuNet model of the face check: a .onnx file, or one from the Hub.
+    """Return the exact YuNet model of the face check: the one that comes along, a .onnx file, or one from the Hub.
 
     `recorded` is what an earlier run resolved the same words to. Raises a ModelError that says why it cannot be had.
     """
+    if model == SHIPPED:
+        own = Path(__file__).parent / "yunet" / YUNET
+        return Source("file", SHIPPED, str(own), f"sha256:{sha256(own)}")
     path = local_path(model)
     if path.suffix == ".onnx":
         if not path.is_file():

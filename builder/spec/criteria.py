@@ -11,24 +11,24 @@ from builder.spec.faults import Fault, SpecError, nearest
 from builder.spec.field_types import AnyWords, Between, Flag, Label, OneOf, SexLabel, Share, Text, Words
 from builder.spec.model import Model
 
-HAAR, CLASSIFIER = "haar", "classifier"
+YUNET, HAAR, CLASSIFIER = "yunet", "haar", "classifier"
 
 
 class Integrity(Model):
     """A picture with content. Black, flat and broken pictures are rejected even without this section."""
 
-    sharpness: Annotated[float, Between(0, 10_000)] = 8.0
-    """Least variance of the picture's Laplacian at 512 pixels: the more, the sharper."""
-    noise: Annotated[float, Between(0, 2)] = 0.5
+    sharpness: Annotated[float, Between(0, 10_000)] = 17.0
+    """Least size of the strongest edges, one pixel in a thousand, at 512 pixels: the more, the sharper."""
+    noise: Annotated[float, Between(0, 2)] = 0.2
     """Most share of the variance that lies between neighbouring pixels: white noise has 1, a photograph under 0.1."""
 
 
 class Face(Model):
     """Exactly one face."""
 
-    detector: Text = HAAR
-    """`haar` (comes with OpenCV), `classifier` (the attribute check's model, if it has a label `one_face`), or a YuNet
-    model: a .onnx file, or a repository on the Hub such as opencv/face_detection_yunet."""
+    detector: Text = YUNET
+    """`yunet` (comes along), `haar` (comes with OpenCV; blind to tilted heads), `classifier` (the attribute check's
+    model, if it has a label `one_face`), or another YuNet model: a .onnx file, or a repository on the Hub."""
     revision: Text = Field(default="main", examples=["main"])
     """Branch, tag or commit of a detector on the Hub."""
     smallest: Annotated[float, Between(0.02, 1)] = 0.25

@@ -10,6 +10,7 @@ from builder.checks import loading
 from builder.checks.attribute import LOOKS_MINOR, MINOR, OF_AGE, AttributeCheck, by_light, descriptions
 from builder.checks.suite import Checks, Outcome
 from builder.models.identity import Source
+from builder.models.source import resolve_detector
 from builder.spec import table
 from builder.spec.criteria import Attribute
 from builder.spec.spec import SEXES
@@ -112,13 +113,14 @@ def test_a_feature_of_light_does_not_hide_a_minor(light):
 def test_a_model_that_cannot_tell_minors_is_named(monkeypatch, caplog):
     """One whose own labels are neither child nor teenager: nothing is read, and the run says so."""
     sources = {"attribute": Source("folder", "mine", "/somewhere/mine", "sha256:1")}
+    sources["face"] = resolve_detector("yunet", "main")
     for labels, said in (({"smile": 1}, 1), ({"smile": 1, "teenager": 1}, 0), ({LOOKS_MINOR: 1}, 0), ({"child": 1}, 0)):
         caplog.clear()
         monkeypatch.setattr(loading, "_reader", lambda *_, labels=labels: Reads(**labels))
         loading.build(SPEC, sources, None)
         assert len(caplog.messages) == said
         assert all("mine has no label child or teenager: no picture is judged" in line for line in caplog.messages)
-    loading.build(SPEC.changed(checks=SPEC.checks.without(["attribute"])), {}, None)
+    loading.build(SPEC.changed(checks=SPEC.checks.without(["attribute", "face"])), {}, None)
     assert "attribute check: there is none: no picture is judged for whether" in caplog.messages[-1]
 
 

@@ -78,7 +78,7 @@ def test_a_missing_attribute_model_ends_the_run_at_the_start(offline, model, cap
 
 def test_a_missing_face_detector_ends_the_run_at_the_start(offline, model, capsys, tmp_path):
     """So does YuNet, whether its repository is unknown here or only its file is not in the cache."""
-    yunet = spec_file(tmp_path, ('detector = "haar"', 'detector = "opencv/face_detection_yunet"'))
+    yunet = spec_file(tmp_path, ('detector = "yunet"', 'detector = "opencv/face_detection_yunet"'))
     assert build(*model, *yunet, "--without", "attribute") == 2
     said = one_line(capsys)
     assert "face check opencv/face_detection_yunet: the Hub cannot be reached" in said and "--without face" in said
@@ -92,7 +92,7 @@ def test_a_missing_face_detector_ends_the_run_at_the_start(offline, model, capsy
             "attribute check model: holds no model.safetensors with its config.json",
         ),
         (('"openai/clip-vit-large-patch14"', '"no such folder"'), "attribute check no such folder: no such folder"),
-        (('detector = "haar"', 'detector = "gone.onnx"'), "face check gone.onnx: there is no such file"),
+        (('detector = "yunet"', 'detector = "gone.onnx"'), "face check gone.onnx: there is no such file"),
     ],
 )
 def test_a_local_model_that_is_not_there_is_told(offline, model, capsys, tmp_path, change, message):
