@@ -120,6 +120,7 @@ NOTES = [
 ]
 CHECKED = """
 [checks.face]
+detector = "haar"
 smallest = 0.3
 
 [checks.attribute]
