@@ -19,7 +19,7 @@ from builder.checks.attribute import MOST_MINOR
 from builder.dataset.contents import Contents
 from builder.dataset.markdown import Markdown, cell, code, literal, shown, tex, text, visible
 from builder.dataset.parquet import Config, default_config
-from builder.dataset.statistics import Prompts, Statistics
+from builder.dataset.statistics import Statistics
 from builder.models.identity import CheckVersion, ModelId
 from builder.raw.recipe import BuildRecipe
 from builder.spec.criteria import CLASSIFIER, HAAR, Attribute, Duplicates, Face, Integrity
@@ -62,7 +62,7 @@ def render(contents: Contents, configs: dict[str, Config], sheets: list[str], na
             versions={library: ", ".join(sorted(some)) for library, some in sorted(statistics.versions.items())},
             minors=[group for group in spec.age_groups if statistics.minors[group]],
             wanted=sum(feature.male + feature.female for feature in spec.features),
-            shared=_shared(statistics.prompts),
+            shared=statistics.prompts.shared(),
             build_info=contents.info,
             citation=citation(recipe),
             name=name,
@@ -114,12 +114,6 @@ def _metadata(recipe: BuildRecipe, configs: dict[str, Config], statistics: Stati
         configs=[_config(name, config, name == default) for name, config in configs.items()],
         dataset_info=[_info(name, config, name == default) for name, config in configs.items()],
     )
-
-
-def _shared(prompts: Prompts) -> list[tuple[str, int, int]]:
-    """Return for each split but train: its name, how many of its pictures have a prompt of train, how many it has."""
-    others = [split for split in SPLITS if split != "train" and prompts.total(split)]
-    return [(split, prompts.repeated(split), prompts.total(split)) for split in others if prompts.total("train")]
 
 
 def _composition(spec: Spec, statistics: Statistics) -> Iterator[dict[str, Any]]:

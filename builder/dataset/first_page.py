@@ -41,7 +41,8 @@ class Candidates:
         for split in SPLITS if len({attribute for attribute, _, _ in made}) > 1 else ():
             counts: Counter = Counter()
             for (_, feature, place), count in made.items():
-                counts.update({feature: count} if place == split else {})
+                if place == split:
+                    counts[feature] += count
             if counts.total() > PAGE:
                 fair = shares(counts, PAGE)
                 rows = [row for feature in counts for row in sorted(self.of[split, feature])[: fair[feature]]]

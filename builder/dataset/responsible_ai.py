@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from agfd30k import SPLITS
 from builder.dataset.card import SAYS
 from builder.dataset.contents import Contents
 from builder.dataset.statistics import FeatureCounts, Prompts
@@ -109,9 +108,8 @@ def _processing(contents: Contents, features: list[FeatureCounts]) -> Texts:
 
 def _shared(prompts: Prompts) -> str:
     """Return how many pictures of the other splits have a prompt of train, as a sentence; nothing without a train."""
-    others = [split for split in SPLITS if split != "train" and prompts.total(split) and prompts.total("train")]
-    counts = (f"{prompts.repeated(split):,} of {prompts.total(split):,} in {split}" for split in others)
-    return f" Pictures whose prompt occurs word for word in train: {', '.join(counts)}." if others else ""
+    counts = [f"{repeated:,} of {total:,} in {split}" for split, repeated, total in prompts.shared()]
+    return f" Pictures whose prompt occurs word for word in train: {', '.join(counts)}." if counts else ""
 
 
 def _annotation(contents: Contents, features: list[FeatureCounts]) -> Texts:

@@ -83,6 +83,13 @@ class Prompts:
         """Return how many pictures of a split have a prompt that occurs word for word in train."""
         return sum(pictures for prompt, pictures in self.of[split].items() if prompt in self.of["train"])
 
+    def shared(self) -> list[tuple[str, int, int]]:
+        """Return for each split but train: its name, how many of its pictures have a prompt of train, and how many it
+        has; nothing where there is no train.
+        """
+        others = [split for split in SPLITS if split != "train" and self.total(split) and self.total("train")]
+        return [(split, self.repeated(split), self.total(split)) for split in others]
+
 
 @dataclass
 class Statistics:

@@ -22,7 +22,9 @@ CERTAIN = {"one": 0.8, "profile": 0.6, "covered": 0.5}
 """YuNet's bar: the least score of a face."""
 
 SIDE = 320
-"""YuNet looks at pictures of at most so many pixels a side: a third of the time of 512, and no face less."""
+"""YuNet looks at pictures of at most so many pixels a side, which takes less time; what it finds so, and what at 512,
+`tests/experiments/photographs.py` says.
+"""
 
 SAME = 0.3
 """Boxes that share more of their area than this are one face."""
@@ -138,7 +140,7 @@ def _box(row: np.ndarray, scale: float) -> Box:
 
 
 def _is_plausible(box: Box) -> bool:
-    """YuNet takes a face whose parts were shuffled for one; its points tell."""
+    """YuNet takes many a face whose parts were shuffled for one; of some the points tell."""
     points = np.reshape(np.array(box.points), (5, 2))
     return landmarks.plausible(points, (box.left, box.top, box.width, box.height))
 

@@ -71,6 +71,7 @@ def steady(points: np.ndarray, height: float, looks: Iterable[tuple[np.ndarray, 
     Its points must stay where they were, and a face that looks at the camera must stay as certain. Shuffled pieces
     look like a face at one size, and less so, or elsewhere, at another. Tilted heads are not asked for it.
 
+    The face check does not ask it yet: it takes YuNet two more looks at a picture, and the first one at 512 pixels.
     Ask it of the only face in a picture: a second one, plausible or not, is a reason to reject that must not get lost.
     The limits are our own, taken from six shuffles of each of 123 portraits in `tests/experiments/photographs.json`:
     of 738 YuNet accepts 221, 154 with plausible points, and 26 that are steady too; no portrait is lost.

@@ -19,7 +19,9 @@ GUIDANCE = 3.5
 STEPS = 12
 """Steps of the sampler that are enough for drawings; a table with fewer keeps its own."""
 SHARPNESS = 6.0
-"""Least sharpness of a drawing, which has soft edges: of 64 those asked to be blurry had 4, others 9 or more."""
+"""Least sharpness of a drawing, which has soft edges: in the rows of `agfd30k generate --model preview --limit 64`
+those that were asked to be blurry had 4, others 9 or more.
+"""
 CHUNKS = 2
 """Chunks that a prompt is filled up to: the model has learnt from captions as long as the table's negative prompt, and
 obeys less where a prompt has but one."""

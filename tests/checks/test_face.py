@@ -1,6 +1,7 @@
 """One face, several or none: told by real detectors on real photographs, by the rule of the feature."""
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,9 +10,11 @@ from PIL import Image
 from builder.checks.face import FaceCheck, ReadFaceCheck
 from builder.checks.loading import build, resolve
 from builder.common.errors import UserError
+from builder.models import landmarks
 from builder.models.face_detectors import Box, Haar, YuNet, _distinct
+from builder.models.source import resolve_detector
 from builder.spec import table
-from builder.spec.criteria import Face
+from builder.spec.criteria import YUNET, Face
 from drawn_faces.drawing.draw import Labels, draw
 from tests.fixtures import yunet
 from tests.fixtures.photos import FACE, crowd, landscape, portrait, sample
@@ -143,6 +146,39 @@ def test_yunet_counts_faces_that_are_apart_and_large_enough(model):
     assert verdict(squares((4, 5, 0.9)), 0.6, detector).reason == "no face"
     wide = squares((4, 5, 0.9)).crop((0, 0, 300, 310))
     assert verdict(wide, detector=detector).observed["face_box"] == pytest.approx([80, 96, 128, 160], abs=0.1)
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    """YuNet as it comes along, by the table's own words."""
+    source = resolve_detector(YUNET, "main")
+    assert source.revision == "sha256:8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
+    return YuNet(Path(source.location))
+
+
+@pytest.mark.parametrize("side", [256, 512, 1024])
+def test_yunet_finds_the_face_of_a_photograph_where_it_is_at_any_size(shipped, side):
+    """It looks at a smaller copy; box and points are those of the picture itself, the eyes above nose and mouth."""
+    (box,) = shipped.find(np.asarray(portrait().resize((side, side))), "one", 0.25)
+    centre = np.array([box.left + box.width / 2, box.top + box.height / 2]) * 512 / side
+    assert np.all((centre > FACE[:2]) & (centre < FACE[2:])) and 0.3 < box.height / side < 0.7
+    points = np.reshape(box.points, (5, 2))
+    assert points[0, 0] < points[2, 0] < points[1, 0] and points[:2, 1].max() < points[2, 1] < points[3:, 1].min()
+
+
+def test_yunet_sees_two_faces_none_and_one_that_is_tilted(shipped):
+    """Of two neither is left out, and a tilt that Haar is blind to is no hindrance."""
+    assert verdict(crowd(), 0.1, shipped).reason == "several faces"
+    assert verdict(landscape(), 0.1, shipped).reason == "no face"
+    tilted = portrait().rotate(25, Image.Resampling.BICUBIC, fillcolor=(120, 120, 120))
+    assert verdict(tilted, detector=shipped).passed is True and verdict(tilted).passed is False
+
+
+def test_the_only_face_must_have_plausible_points(shipped, monkeypatch):
+    """Where there are two, none is left out for its points: one would pass then."""
+    monkeypatch.setattr(landmarks, "plausible", lambda points, box: False)
+    assert verdict(portrait(), detector=shipped).reason == "no face"
+    assert verdict(crowd(), 0.1, shipped).reason == "several faces"
 
 
 def test_several_threads_share_yunet(model):
