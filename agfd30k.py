@@ -40,6 +40,8 @@ from PIL import Image
 
 RELEASE = "agfd30k"
 RAW = "agfd30k-raw"
+DETECTOR = "yunet"
+"""The folder in `annotations/` of what the checks' own face detector saw: the config `annotations`."""
 SPLITS = ("train", "validation", "test")
 ROWS_A_TABLE = 1000
 
@@ -286,7 +288,28 @@ def _sources(folder: Path, config: str) -> list[Path]:
         return [shard for shard in wanted if next(read_rows(shard), None)]
     if config == "all":
         return [*sorted(folder.glob("first_page/*.parquet")), *sorted(folder.glob("data/*/*-of-*.parquet"))]
-    return sorted(folder.glob("metadata/*.parquet" if config == "metadata" else f"data/{config}/*.parquet"))
+    place = config if config == "metadata" else f"data/{config}"
+    if _is_annotations(config):
+        place = f"annotations/{config.partition('_')[2] or DETECTOR}"
+    return sorted(folder.glob(f"{place}/*.parquet"))
+
+
+def _configs(folder: Path, labels: dict[str, list[str]]) -> list[str]:
+    """The configs that a folder may have: those of its table, and in a release those that were added to it."""
+    places = [] if is_raw(folder) else sorted(folder.glob("annotations/*"))
+    added = ("annotations" if place.name == DETECTOR else f"annotations_{place.name}" for place in places)
+    return [*config_names(labels), *added]
+
+
+def _is_annotations(config: str) -> bool:
+    """True for a config of what a model saw on the pictures."""
+    return config.partition("_")[0] == "annotations"
+
+
+def _noted(folder: Path, config: str) -> datasets.Features:
+    """The columns of a config that has some of its own, as its files say."""
+    notes = json.loads(pq.read_schema(_sources(folder, config)[0]).metadata[b"huggingface"])
+    return datasets.Features.from_dict(notes["info"]["features"])
 
 
 def _digest(sources: Iterable[Path]) -> str:
@@ -324,7 +347,7 @@ class AGFD30K(datasets.ArrowBasedBuilder):
         self.folder = _find(data_dir, base_path)
         self.labels = _labels(self.folder)
         config_name = config_name or self.DEFAULT_CONFIG_NAME
-        names = [name for name in config_names(self.labels) if _sources(self.folder, name)]
+        names = [name for name in _configs(self.folder, self.labels) if _sources(self.folder, name)]
         if not names:
             raise ValueError(f"no picture is committed in {self.folder} yet: let the build go on for a while")
         if config_name not in names:
@@ -334,9 +357,10 @@ class AGFD30K(datasets.ArrowBasedBuilder):
         super().__init__(*args, config_name=config_name, data_dir=str(self.folder), base_path=base_path, **kwargs)
 
     def _info(self) -> datasets.DatasetInfo:
+        name = self.config.name
         return datasets.DatasetInfo(
             description="AGFD-30K: generated faces for special cases, labelled by attribute.",
-            features=features(self.labels, self.config.name),
+            features=_noted(self.folder, name) if _is_annotations(name) else features(self.labels, name),
         )
 
     def _split_generators(self, dl_manager: object) -> list[datasets.SplitGenerator]:

@@ -111,7 +111,7 @@ def _metadata(recipe: BuildRecipe, configs: dict[str, Config], statistics: Stati
         size_categories=[size],
         tags=[*TAGS, *(["preview"] if recipe.is_preview else [])],
         configs=[_config(name, config, name == default) for name, config in configs.items()],
-        dataset_info=[_info(name, config, name == default) for name, config in configs.items()],
+        dataset_info=[info(name, config, name == default) for name, config in configs.items()],
     )
 
 
@@ -229,17 +229,17 @@ def _config(name: str, config: Config, is_default: bool) -> dict[str, Any]:
     return {"config_name": name, **({"default": True} if is_default else {}), "data_files": files}
 
 
-def _info(name: str, config: Config, is_default: bool) -> dict[str, Any]:
+def info(name: str, config: Config, has_columns: bool) -> dict[str, Any]:
     """dataset_info of a config; split sizes are what keeps `datasets` from serving stale rows out of its cache.
 
-    The columns are said once, of the default config: they stand in every Parquet file too.
+    The columns that most configs have are said once, of the default config: they stand in every Parquet file too.
     """
     splits = [
         {"name": split, "num_bytes": size.bytes, "num_examples": size.rows} for split, size in config.splits.items()
     ]
     info = DatasetInfo(
         config_name=name,
-        features=config.features if is_default else None,
+        features=config.features if has_columns else None,
         splits=splits,
         download_size=config.download,
         dataset_size=sum(size.bytes for size in config.splits.values()),

@@ -18,14 +18,14 @@ from builder.dataset import card, charts, contact_sheets, croissant, folder
 from builder.dataset.build_info import BuildInfo, recipe_toml
 from builder.dataset.contents import Contents, build_info
 from builder.dataset.folder import IGNORED
-from builder.dataset.parquet import FIRST_PAGE, METADATA, Config, ReleaseWriter, default_config
+from builder.dataset.parquet import ALIGNED, ANNOTATIONS, FIRST_PAGE, METADATA, Config, ReleaseWriter, default_config
 from builder.dataset.statistics import CHECKS_FILE, Statistics
 from builder.plan.plan import Plan
 from builder.raw import calibration_file
 from builder.raw.build import RawBuild
 from builder.raw.recipe import BuildRecipe
 
-OURS = {"README.md", "recipe.toml", "croissant.json", "data", METADATA, FIRST_PAGE, "assets"}
+OURS = {"README.md", "recipe.toml", "croissant.json", "data", METADATA, FIRST_PAGE, ANNOTATIONS, ALIGNED, "assets"}
 Parts = dict[str, list[Path]]
 """The shards of each attribute."""
 THREADS = 4

@@ -31,6 +31,8 @@ FILES, ROWS_A_FILE = 8, 16
 would have less rows than that."""
 ALL, METADATA, FIRST_PAGE = "all", "metadata", "first_page"
 """The config of all pictures, the config of labels without them, and where the first rows of `all` lie."""
+ANNOTATIONS, ALIGNED = "annotations", "aligned"
+"""Configs beside those: what models saw on the pictures, and the faces aligned."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,16 @@ class Config:
     patterns: dict[str, list[str]]
     splits: dict[str, SplitSize]
     download: int
+
+
+def is_beside(config: str) -> bool:
+    """Return True for a config that has no picture of the build: labels, annotations, and faces aligned."""
+    return config in (METADATA, ALIGNED) or is_annotations(config)
+
+
+def is_annotations(config: str) -> bool:
+    """Return True for a config of what a model saw."""
+    return config == ANNOTATIONS or config.startswith(f"{ANNOTATIONS}_")
 
 
 def default_config(configs: dict[str, Config]) -> str:
@@ -257,7 +269,7 @@ class _Files:
             self.writer = pq.ParquetWriter(
                 self.file,
                 self.schema,
-                compression=_compression(self.schema),
+                compression=compression(self.schema),
                 write_page_index=True,
                 use_content_defined_chunking=True,
             )
@@ -273,7 +285,14 @@ class _Files:
             self.writer = None
 
 
-def _compression(schema: pa.Schema) -> dict[str, str]:
+def portable(features: Features) -> pa.Schema:
+    """Return the Arrow schema of columns as every version of `datasets` reads it: lists have the name of before."""
+    schema = features.arrow_schema
+    notes = schema.metadata[b"huggingface"].replace(b'"_type": "List"', b'"_type": "Sequence"')
+    return schema.with_metadata({b"huggingface": notes})
+
+
+def compression(schema: pa.Schema) -> dict[str, str]:
     """Codec of every leaf: pictures are compressed already, all else is not."""
     return {leaf: "none" if leaf.startswith("image.") else "zstd" for field in schema for leaf in _leaves(field)}
 
