@@ -16,15 +16,12 @@ from builder.common.errors import UserError
 
 
 def annotate(
+    annotator: Annotated[
+        str, typer.Option("--with", metavar="NAME", help="what annotates: mediapipe, or module:function of yours")
+    ],
     release: Annotated[
         str, typer.Argument(help="a release folder, or a dataset on the Hub: owner/name or owner/name@revision")
     ] = "agfd30k",
-    annotator: Annotated[
-        str,
-        typer.Option(
-            "--with", metavar="NAME", help="what annotates: mediapipe, or module:function of yours", show_default=False
-        ),
-    ] = "",
     model: Annotated[
         Path | None, typer.Option(metavar="FILE", help="the model's file; mediapipe needs its face_landmarker.task")
     ] = None,
@@ -46,8 +43,6 @@ def annotate(
     from builder.annotation import annotate as annotation
     from builder.annotation.annotator import load
 
-    if not annotator:
-        raise UserError("--with is missing: mediapipe, or module:function")
     loaded = load(annotator, model)
     with cli.terminable():
         print(annotation.annotate(_folder(release, out), loaded, batch_size))

@@ -197,7 +197,7 @@ for loaded in (ours, plain, script):
         ),
         (["--with", f"{FIXTURES}:Wordy"], "what its columns do not take"),
         (["--with", f"{FIXTURES}:Raising"], "RuntimeError: no memory left"),
-        ([], "--with is missing"),
+        ([], "--with"),
     ],
 )
 def test_every_mistake_is_one_line_and_leaves_the_release_as_it_was(faces, capsys, flags, says):
