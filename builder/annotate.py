@@ -43,8 +43,7 @@ def annotate(
     from builder.annotation import annotate as annotation
     from builder.annotation.annotator import load
 
-    loaded = load(annotator, model)
-    with cli.terminable():
+    with cli.terminable(), load(annotator, model) as loaded:
         print(annotation.annotate(_folder(release, out), loaded, batch_size))
 
 

@@ -6,7 +6,8 @@ import importlib
 import inspect
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -40,8 +41,10 @@ class Annotator(Protocol):
         ...
 
 
-def load(name: str, model: Path | None = None) -> Annotator:
-    """Return the annotator of a name: a built-in one, or what `module:function` returns.
+@contextmanager
+def load(name: str, model: Path | None = None) -> Iterator[Annotator]:
+    """Give the annotator of a name: a built-in one, or what `module:function` returns; at the end it is closed, where
+    it has a method `close`.
 
     The function is called with the path of the `model` where one is given, else without arguments. A module is found
     in this folder too. Raises UserError where there is none, or where it is no annotator.
@@ -53,7 +56,10 @@ def load(name: str, model: Path | None = None) -> Annotator:
     annotator = _call(name, _function(name, module, attribute), model)
     if fault := _fault(annotator):
         raise UserError(f"--with {name}: {fault}")
-    return annotator
+    try:
+        yield annotator
+    finally:
+        getattr(annotator, "close", bool)()
 
 
 def _function(name: str, module: str, attribute: str) -> Callable[..., Any]:

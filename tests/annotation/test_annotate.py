@@ -269,8 +269,11 @@ def test_a_module_of_the_working_folder_is_found(tmp_path, monkeypatch):
     (tmp_path / "mine_of_this_test.py").write_text(f"from {FIXTURES} import Brightness as bright")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
-    assert load("mine_of_this_test:bright").name == "brightness"
-    assert load(f"{FIXTURES}:OfModel", Path("m.onnx")).digest == "m.onnx"
+    with load("mine_of_this_test:bright") as annotator:
+        assert annotator.name == "brightness"
+    with load(f"{FIXTURES}:OfModel", Path("m.onnx")) as annotator:
+        assert annotator.digest == "m.onnx" and not annotator.is_closed
+    assert annotator.is_closed
 
 
 def test_lint_sees_rows_that_are_not_the_pictures(faces):
