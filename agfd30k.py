@@ -127,6 +127,8 @@ def features(labels: dict[str, list[str]] = LABELS, config: str = "all") -> data
     columns["image"] = datasets.Image()
     if config == "metadata":
         del columns["image"]
+    if config == "aligned":
+        columns["source_sha256"] = datasets.Value("string")
     return datasets.Features(columns)
 
 
@@ -288,7 +290,7 @@ def _sources(folder: Path, config: str) -> list[Path]:
         return [shard for shard in wanted if next(read_rows(shard), None)]
     if config == "all":
         return [*sorted(folder.glob("first_page/*.parquet")), *sorted(folder.glob("data/*/*-of-*.parquet"))]
-    place = config if config == "metadata" else f"data/{config}"
+    place = config if config in ("metadata", "aligned") else f"data/{config}"
     if _is_annotations(config):
         place = f"annotations/{config.partition('_')[2] or DETECTOR}"
     return sorted(folder.glob(f"{place}/*.parquet"))
@@ -298,7 +300,7 @@ def _configs(folder: Path, labels: dict[str, list[str]]) -> list[str]:
     """The configs that a folder may have: those of its table, and in a release those that were added to it."""
     places = [] if is_raw(folder) else sorted(folder.glob("annotations/*"))
     added = ("annotations" if place.name == DETECTOR else f"annotations_{place.name}" for place in places)
-    return [*config_names(labels), *added]
+    return [*config_names(labels), *added, *([] if is_raw(folder) else ["aligned"])]
 
 
 def _is_annotations(config: str) -> bool:
@@ -350,6 +352,8 @@ class AGFD30K(datasets.ArrowBasedBuilder):
         names = [name for name in _configs(self.folder, self.labels) if _sources(self.folder, name)]
         if not names:
             raise ValueError(f"no picture is committed in {self.folder} yet: let the build go on for a while")
+        if is_raw(self.folder) and config_name == "aligned":
+            raise ValueError("a raw build has no config 'aligned': agfd30k.aligned(...) aligns the faces of any other")
         if config_name not in names:
             raise ValueError(f"no config {config_name!r} in {self.folder}: choose one of {', '.join(names)}")
         self.BUILDER_CONFIGS = []

@@ -5,41 +5,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image, ImageDraw
+from PIL import Image
 
 import agfd30k
 from agfd30k import ARCFACE, WHOLE_FACE, align, aligned
-
-COLOURS = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (0, 255, 255)]
-"""Of the five points, in their order."""
-
-
-def drawn(points, radius, side=512):
-    """A grey picture with a coloured disc on each point, drawn four times as large and made smaller."""
-    picture = Image.new("RGB", (side * 4, side * 4), (128, 128, 128))
-    draw = ImageDraw.Draw(picture)
-    for (x, y), colour in zip(points, COLOURS):
-        draw.circle((x * 4 - 0.5, y * 4 - 0.5), radius * 4, fill=colour)
-    return picture.reduce(4)
-
-
-def centres(picture):
-    """Where the discs are: the middle of each one's colour, in pixels from the picture's edges."""
-    pixels = np.asarray(picture, dtype=float)
-    places = []
-    for colour in COLOURS:
-        weight = np.clip(1 - np.abs(pixels - colour).sum(axis=2) / 255, 0, 1)
-        rows, columns = np.indices(weight.shape) + 0.5
-        places.append([(weight * columns).sum() / weight.sum(), (weight * rows).sum() / weight.sum()])
-    return np.array(places)
-
-
-def moved(degrees, scale, shift, size=1.0):
-    """The template's points, turned about their middle, scaled and shifted: where a face's points are in a picture."""
-    turn = scale * np.exp(1j * np.radians(degrees))
-    place = WHOLE_FACE @ [1, 1j]
-    place = turn * (place - place.mean()) * size + complex(*shift)
-    return np.stack([place.real, place.imag], axis=1)
+from tests.fixtures.faces import centres, drawn, moved
 
 
 @given(st.floats(-180, 180), st.floats(100, 480), st.tuples(st.floats(250, 260), st.floats(250, 260)))

@@ -17,17 +17,17 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from datasets import Features, Value
+from datasets import Features
 from filelock import Timeout
 from PIL import Image
 
-from builder.annotation.annotator import KEYS, Annotator
+from builder.annotation.annotator import Annotator
 from builder.common.errors import UserError
 from builder.common.files import sync
 from builder.common.progress import counted, duration, heartbeat, progress_bar
 from builder.dataset import additions, folder
 from builder.dataset.folder import Release
-from builder.dataset.parquet import ANNOTATIONS, METADATA, Config, SplitSize, compression, portable
+from builder.dataset.parquet import ANNOTATIONS, METADATA, Config, SplitSize, annotation_schema, compression, portable
 
 ROWS_A_GROUP = 1000
 READ = ("id", "sha256", "image")
@@ -65,8 +65,7 @@ def annotate(place: Path, annotator: Annotator, batch: int = 32) -> Annotated:
         done = Annotated(place, f"{ANNOTATIONS}_{annotator.name}")
         with additions.staged(place) as stage:
             config = _write(stage, release, annotator, sources, done, batch)
-            found = sum(done.found.values())
-            additions.describe(release, stage, done.config, config, annotator.name, annotator.digest, found)
+            additions.describe(release, stage, done.config, config, annotator.name, annotator.digest)
     return done
 
 
@@ -90,12 +89,6 @@ def _sources(release: Release) -> dict[str, list[Path]]:
     return sources
 
 
-def schema(columns: Features) -> Features:
-    """Return the columns of a config of annotations: which picture, what was seen on it, by which model."""
-    keys = {name: Value("string") for name in KEYS}
-    return Features({"id": keys.pop("id"), **columns, **keys})
-
-
 def _write(
     stage: Path,
     release: Release,
@@ -105,7 +98,7 @@ def _write(
     batch: int,
 ) -> Config:
     """Write the files of all splits; returns what the card says of them."""
-    columns, started = schema(annotator.columns), time.monotonic()
+    columns, started = annotation_schema(annotator.columns), time.monotonic()
     place = stage / ANNOTATIONS / annotator.name
     place.mkdir(parents=True)
     total = sum(pq.read_metadata(path).num_rows for files in sources.values() for path in files)
@@ -125,7 +118,8 @@ def _write(
                 bar.update(len(rows))
             splits[split] = SplitSize(done.rows[split], writer.close())
     patterns = {split: [f"{ANNOTATIONS}/{annotator.name}/{split}-*.parquet"] for split in sources}
-    return Config(columns, patterns, splits, sum(path.stat().st_size for path in place.iterdir()))
+    download = sum(path.stat().st_size for path in place.iterdir())
+    return Config(columns, patterns, splits, download, sum(done.found.values()))
 
 
 def _line(name: str, rows: int, total: int, seconds: float) -> str:

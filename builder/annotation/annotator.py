@@ -17,10 +17,9 @@ from PIL import Image
 from agfd30k import DETECTOR, LABELS
 from builder.common.errors import UserError
 from builder.dataset.croissant import column_field
+from builder.dataset.parquet import KEYS
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
-KEYS = ("id", "sha256", "model", "model_digest")
-"""Columns that every annotation has: which picture it is of, and which model saw it."""
 BUILT_IN = {"mediapipe": "builder.annotation.mediapipe:FaceLandmarker"}
 PARTS = ("name", "digest", "columns", "annotate")
 
@@ -102,7 +101,7 @@ def _fault(annotator: Any) -> str | None:
     if not (isinstance(annotator.columns, Features) and annotator.columns):
         return f"its columns must be datasets.Features, got {type(annotator.columns).__name__}"
     for column, kind in annotator.columns.items():
-        if not NAME.fullmatch(column) or column in (*KEYS, *LABELS, "image"):
+        if not NAME.fullmatch(column) or column in ("id", "image", *KEYS, *LABELS):
             return f"a column cannot be called {column!r}"
         try:
             column_field(annotator.name, column, kind, "")

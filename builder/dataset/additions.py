@@ -19,21 +19,11 @@ from huggingface_hub.repocard import yaml_dump
 from agfd30k import SPLITS
 from builder.common.errors import UserError
 from builder.common.files import atomic, sync_folder
-from builder.dataset import croissant
+from builder.dataset import annotations_section, croissant
 from builder.dataset.card import info
 from builder.dataset.folder import CARD, Release, addition, bring_in
-from builder.dataset.markdown import cell, code
 from builder.dataset.parquet import METADATA, Config
 
-HEADING = "## Annotations"
-TABLE = """
-What models saw on the pictures, as they said it: pseudo-labels, which nobody has looked at. A config of annotations
-has every picture's row, joined to the others by `id` and `sha256`, and no pictures; where a model found nothing, its
-columns are null. `model` and `model_digest` say in every row which model it was.
-
-| config | model | digest | found |
-| --- | --- | --- | --- |
-"""
 NEXT = ("\n## Uses\n", "\n<!-- built from ")
 """Before which part of the card the annotations' section stands; the second one is in every card, and its end."""
 
@@ -58,33 +48,22 @@ def staged(release: Path) -> Iterator[Path]:
     bring_in(release)
 
 
-def describe(release: Release, stage: Path, name: str, config: Config, model: str, digest: str, found: int) -> None:
+def describe(release: Release, stage: Path, name: str, config: Config, model: str, digest: str) -> None:
     """Write card and croissant.json as they are with a config of annotations, in the place of one of that name.
 
     Raises UserError for a card that cannot be read.
     """
-    rows = sum(size.rows for size in config.splits.values())
     with atomic(stage / "README.md") as file:
         text = (release.folder / "README.md").read_text(encoding="utf-8")
         parts = CARD.fullmatch(text)
         if not parts or not release.card[0] or release.info is None:
             raise UserError(f"{release.folder / 'README.md'}: is none that the builder made; `agfd30k lint` says more")
-        body = _with_rows(parts[2], name, config, row(name, model, digest, rows, found))
+        body = _with_rows(parts[2], name, config, annotations_section.row(name, config, model, digest))
         file.write(f"---\n{_with_config(release.card[0], name, config)}\n---\n{body}".encode())
     if (release.folder / croissant.NAME).exists():
         with atomic(stage / croissant.NAME) as file:
             document = json.loads((release.folder / croissant.NAME).read_bytes())
             file.write(croissant.text(_with_records(document, name, config)).encode())
-
-
-def row(name: str, model: str, digest: str, rows: int, found: int) -> str:
-    """Return what the card's table of annotations says of a config."""
-    return f"| {cell(code(name))} | {cell(code(model))} | {cell(code(digest))} | {found:,} of {rows:,} |"
-
-
-def section(rows: list[str]) -> str:
-    """Return the card's section of annotations."""
-    return "\n".join([HEADING + "\n" + TABLE.rstrip("\n"), *rows])
 
 
 def _with_config(metadata: dict[str, Any], name: str, config: Config) -> str:
@@ -107,11 +86,11 @@ def _with_rows(body: str, name: str, config: Config, line: str) -> str:
     lines = [each for each in body.split("\n") if not each.startswith(f"| `{name}` |")]
     counts = [f"{config.splits[split].rows if split in config.splits else 0:,}" for split in SPLITS]
     _after(lines, f"| `{METADATA}` |", f"| `{name}` | {' | '.join(counts)} |")
-    if HEADING not in lines:
+    if annotations_section.HEADING not in lines:
         text = "\n".join(lines)
         place = next(place for start in NEXT if (place := text.rfind(start)) >= 0)
-        return f"{text[:place]}\n{section([line])}\n{text[place:]}"
-    _after(lines, "| ", line, lines.index(HEADING))
+        return f"{text[:place]}\n{annotations_section.section([line])}\n{text[place:]}"
+    _after(lines, "| ", line, lines.index(annotations_section.HEADING))
     return "\n".join(lines)
 
 

@@ -68,6 +68,7 @@ TYPES = {
 """Types of values as the Hub's own Croissant names them. Source: dataset-viewer, libcommon croissant_utils."""
 
 OF_ANNOTATIONS = {"model": "the model that saw it", "model_digest": "which exact model it is"}
+SOURCE = "digest of the file of the picture that the face was aligned of"
 """What columns of annotations hold that are called as others are in pictures' rows, or as none."""
 
 
@@ -186,7 +187,7 @@ def record_set(
     description: str,
 ) -> dict[str, Any]:
     """Return a config: the split of every row, and its columns."""
-    says = {**COLUMNS, **(OF_ANNOTATIONS if is_annotations(config) else {})}
+    says = {**COLUMNS, **(OF_ANNOTATIONS if is_annotations(config) else {}), "source_sha256": SOURCE}
     columns = [column_field(config, name, kind, says.get(name, name)) for name, kind in features.items()]
     split = {
         **_plain(f"{config}/split", ["sc:Text", "cr:Split"]),

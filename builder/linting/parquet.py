@@ -15,14 +15,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from datasets import DatasetInfo, Features
+from datasets import DatasetInfo, Features, Value
 from PIL import Image
 
 from agfd30k import SPLITS
 from builder import preview
 from builder.common.progress import progress_bar
 from builder.dataset.folder import DATA, Release
-from builder.dataset.parquet import ANNOTATIONS, FIRST_PAGE, METADATA, is_annotations
+from builder.dataset.parquet import ALIGNED, ANNOTATIONS, FIRST_PAGE, METADATA, is_annotations
 from builder.linting.secrets import ANCHORS, DIGEST, kind_of
 from builder.raw.provenance import SOURCE_TYPE
 from builder.raw.shard_writer import FORMATS
@@ -92,6 +92,8 @@ def stated(release: Release, name: str) -> Features:
     usual = dict(next(iter(features.values()), {}))
     if name == METADATA:
         usual.pop("image", None)
+    if name == ALIGNED:
+        usual["source_sha256"] = Value("string")
     return Features(usual)
 
 
@@ -134,6 +136,20 @@ def annotated(release: Release) -> Iterator[str]:
                 if row != other:
                     yield f"{config}/{split}: row {number} is not that of the picture {(row or other)['id']}"
                     break
+
+
+def aligned(release: Release) -> Iterator[str]:
+    """Every aligned face has the labels of its picture, and names that picture's digest; they follow in one order."""
+    configs = release.configs()
+    columns = list(stated(release, METADATA))
+    for split, globs in configs.get(ALIGNED, {}).items():
+        labels = _of(release, configs[METADATA].get(split, []), columns)
+        for row in _of(release, globs, [*columns, "source_sha256"]):
+            face = {**row, "sha256": row.pop("source_sha256")}
+            label = next((label for label in labels if label["id"] == face["id"]), None)
+            if label != {name: face[name] for name in columns}:
+                yield f"{ALIGNED}/{split}: {face['id']} has not the labels of its picture in metadata, or their order"
+                break
 
 
 def _of(release: Release, globs: list[str], columns: list[str]) -> Iterator[dict]:

@@ -20,6 +20,7 @@ from builder.common.errors import UserError
 from builder.common.files import sha256
 from builder.dataset import packing
 from builder.dataset.folder import Release, addition, sweep
+from builder.dataset.parquet import annotation_schema
 from builder.linting import lint
 from builder.raw.build import RawBuild
 from tests.fixtures import annotators
@@ -153,7 +154,7 @@ def test_the_loader_and_an_older_datasets_read_it(faces):
     annotation.annotate(faces, Brightness())
     loaded = agfd30k.load_dataset("annotations_brightness", data_dir=faces, cache_dir=faces.parent / "cache")
     assert {split: list(rows) for split, rows in loaded.items()} == annotated(faces)
-    assert loaded["train"].features == annotation.schema(Brightness.columns)
+    assert loaded["train"].features == annotation_schema(Brightness.columns)
     with pytest.raises(ValueError, match=r"choose one of .*annotations_brightness"):
         agfd30k.load_dataset("annotations", data_dir=faces)
     if not OLD_DATASETS.exists():
