@@ -1,10 +1,12 @@
 """`agfd30k annotate`: what a model sees becomes a config, and nothing else of a release changes, whatever happens."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import mlcroissant
@@ -56,6 +58,7 @@ annotate(Path(sys.argv[1]), Brightness())
 """
 WITHOUT_HEAVY_LIBRARIES = """
 import sys
+import weakref
 for name in ("torch", "cv2", "diffusers", "transformers", "accelerate", "scipy", "matplotlib", "imagehash"):
     sys.modules[name] = None
 from builder import annotate
@@ -292,3 +295,29 @@ def test_croissant_reads_the_annotations(faces):
     assert [row["annotations_brightness/id"].decode() for row in rows] == [
         row["id"] for row in annotated(faces)["test"]
     ]
+
+
+def test_the_annotator_of_the_documentation_works(faces, monkeypatch):
+    page = (ROOT / "docs/annotations.md").read_text(encoding="utf-8")
+    (block,) = (block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "class Brightness" in block)
+    (faces.parent / "of_the_documentation.py").write_text(block)
+    monkeypatch.chdir(faces.parent)
+    monkeypatch.setattr(sys, "path", [*sys.path, str(faces.parent)])
+    with load("of_the_documentation:Brightness") as annotator:
+        done = annotation.annotate(faces, annotator)
+    assert sum(done.found.values()) == sum(done.rows.values()) > 0
+
+
+def test_memory_does_not_grow_with_the_pictures(faces):
+    """No more pictures are alive than two batches have."""
+    alive, most = [], 0
+
+    class Counting(Brightness):
+        def annotate(self, images):
+            nonlocal most
+            alive.extend(map(weakref.ref, images))
+            most = max(most, sum(each() is not None for each in alive))
+            return super().annotate(images)
+
+    annotation.annotate(faces, Counting(), batch=8)
+    assert len(alive) > 500 and most <= 16
