@@ -22,20 +22,26 @@ Configs: one per attribute, `all` (every picture) and `metadata` (every label, n
 of their columns, and COLUMNS says what each holds.
 """
 
+import functools
 import hashlib
 import json
+import math
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import datasets
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from PIL import Image
 
 RELEASE = "agfd30k"
 RAW = "agfd30k-raw"
+DETECTOR = "yunet"
+"""The folder in `annotations/` of what the checks' own face detector saw: the config `annotations`."""
 SPLITS = ("train", "validation", "test")
 ROWS_A_TABLE = 1000
 
@@ -121,6 +127,8 @@ def features(labels: dict[str, list[str]] = LABELS, config: str = "all") -> data
     columns["image"] = datasets.Image()
     if config == "metadata":
         del columns["image"]
+    if config == "aligned":
+        columns["source_sha256"] = datasets.Value("string")
     return datasets.Features(columns)
 
 
@@ -291,7 +299,28 @@ def _sources(folder: Path, config: str) -> list[Path]:
         return [shard for shard in wanted if next(read_rows(shard), None)]
     if config == "all":
         return [*sorted(folder.glob("first_page/*.parquet")), *sorted(folder.glob("data/*/*-of-*.parquet"))]
-    return sorted(folder.glob("metadata/*.parquet" if config == "metadata" else f"data/{config}/*.parquet"))
+    place = config if config in ("metadata", "aligned") else f"data/{config}"
+    if _is_annotations(config):
+        place = f"annotations/{config.partition('_')[2] or DETECTOR}"
+    return sorted(folder.glob(f"{place}/*.parquet"))
+
+
+def _configs(folder: Path, labels: dict[str, list[str]]) -> list[str]:
+    """The configs that a folder may have: those of its table, and in a release those that were added to it."""
+    places = [] if is_raw(folder) else sorted(folder.glob("annotations/*"))
+    added = ("annotations" if place.name == DETECTOR else f"annotations_{place.name}" for place in places)
+    return [*config_names(labels), *added, *([] if is_raw(folder) else ["aligned"])]
+
+
+def _is_annotations(config: str) -> bool:
+    """True for a config of what a model saw on the pictures."""
+    return config.partition("_")[0] == "annotations"
+
+
+def _noted(folder: Path, config: str) -> datasets.Features:
+    """The columns of a config that has some of its own, as its files say."""
+    notes = json.loads(pq.read_schema(_sources(folder, config)[0]).metadata[b"huggingface"])
+    return datasets.Features.from_dict(notes["info"]["features"])
 
 
 def _digest(sources: Iterable[Path]) -> str:
@@ -329,9 +358,11 @@ class AGFD30K(datasets.ArrowBasedBuilder):
         self.folder = _find(data_dir, base_path)
         self.labels = _labels(self.folder)
         config_name = config_name or self.DEFAULT_CONFIG_NAME
-        names = [name for name in config_names(self.labels) if _sources(self.folder, name)]
+        names = [name for name in _configs(self.folder, self.labels) if _sources(self.folder, name)]
         if not names:
             raise ValueError(f"no picture is committed in {self.folder} yet: let the build go on for a while")
+        if is_raw(self.folder) and config_name == "aligned":
+            raise ValueError("a raw build has no config 'aligned': agfd30k.aligned(...) aligns the faces of any other")
         if config_name not in names:
             raise ValueError(f"no config {config_name!r} in {self.folder}: choose one of {', '.join(names)}")
         self.BUILDER_CONFIGS = []
@@ -339,9 +370,10 @@ class AGFD30K(datasets.ArrowBasedBuilder):
         super().__init__(*args, config_name=config_name, data_dir=str(self.folder), base_path=base_path, **kwargs)
 
     def _info(self) -> datasets.DatasetInfo:
+        name = self.config.name
         return datasets.DatasetInfo(
             description="AGFD-30K: generated faces for special cases, labelled by attribute.",
-            features=features(self.labels, self.config.name),
+            features=_noted(self.folder, name) if _is_annotations(name) else features(self.labels, name),
         )
 
     def _split_generators(self, dl_manager: object) -> list[datasets.SplitGenerator]:
@@ -444,3 +476,109 @@ def is_chosen(id: str, share: float, seed: int = 0) -> bool:
     """Return True for a `share` of all ids: those whose SHA-256, taken with the seed, is a fraction below it."""
     digest = hashlib.sha256(f"{seed}/{id}".encode()).digest()
     return int.from_bytes(digest[:8], "big") < share * 2**64
+
+
+POINTS = tuple(
+    f"{place}_{axis}" for place in ("right_eye", "left_eye", "nose", "mouth_right", "mouth_left") for axis in "xy"
+)
+"""The columns of a face's five points, which are the person's own right and left: in a picture the right eye is to the
+left. In pixels, from the picture's left and top edges."""
+
+ARCFACE = np.array(
+    [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
+) * (1 / 112)
+"""Where face recognition models want the five points, as shares of a picture's side; the chin is mostly cut off.
+Source: InsightFace, `arcface_dst` in face_align.py, for 112 pixels (Deng et al., ArcFace, 2019)."""
+
+
+def _with_room(template: np.ndarray) -> np.ndarray:
+    """The template in a larger picture: that of FFHQ, made of the eyes' and the mouth's middles."""
+    eyes, mouth = template[:2].mean(axis=0), template[3:].mean(axis=0)
+    half = max(2.0 * np.linalg.norm(template[1] - template[0]), 1.8 * np.linalg.norm(mouth - eyes))
+    return (template - (eyes + 0.1 * (mouth - eyes))) / (2 * half) + 0.5
+
+
+WHOLE_FACE = _with_room(ARCFACE)
+"""The same places with room around them, so that chin, ears and most of the hair are in the picture: 3.6 times the way
+from the eyes to the mouth, a third wider than ARCFACE. Source of the frame: Karras et al., A style-based generator
+architecture, 2019, the crop of FFHQ."""
+
+
+def align(image: Image.Image, points: Any, size: int = 256, template: Any = WHOLE_FACE) -> Image.Image:
+    """Return the face of a picture upright, centred and of one size, as an RGB picture of `size` × `size` pixels.
+
+    `points` are the right eye, the left eye, the nose and the right and left corner of the mouth, five pairs or ten
+    numbers, as in the columns POINTS. The picture is turned, scaled and shifted, no more, so that they come as near as
+    can be, by least squares, to `template`: WHOLE_FACE, or ARCFACE for a recognition model. What lies outside of the
+    picture is black: nothing is made up. A face that is larger than the target is averaged, not sampled.
+
+    Raises ValueError for points that are none: too few, not finite, all in one place, or those of a mirrored face.
+    """
+    turn, shift = _similarity(_pairs(points), _pairs(template) * size)
+    pixels = image.convert("RGB")
+    shrunk = max(1, int(1 / abs(turn) / 2))  # twice as fine as the target is still
+    if shrunk > 1:
+        pixels = pixels.reduce(shrunk)
+    finer = max(1, math.ceil(1 / abs(turn) / shrunk - 0.01))
+    back = 1 / turn / shrunk / finer
+    start = -shift / turn / shrunk
+    exact = (back.real, -back.imag, start.real, back.imag, back.real, start.imag)
+    affine = tuple(round(value, 9) for value in exact)  # a face that is aligned already keeps its very pixels
+    side = (size * finer, size * finer)
+    turned = pixels.transform(side, Image.Transform.AFFINE, affine, Image.Resampling.BICUBIC)
+    return turned if finer == 1 else turned.resize((size, size), Image.Resampling.LANCZOS)
+
+
+def _pairs(points: Any) -> np.ndarray:
+    """Five points as an array (5, 2)."""
+    array = np.asarray(points, dtype=float)
+    if array.size != 10 or not np.isfinite(array).all():
+        raise ValueError(f"a face has five points, each of two numbers, got {points!r}")
+    return array.reshape(5, 2)
+
+
+def _similarity(points: np.ndarray, target: np.ndarray) -> tuple[complex, complex]:
+    """The turn with its scale, and the shift, that bring points nearest to their targets: `turn * point + shift`.
+
+    As complex numbers the least squares are one division. It is the solution of Umeyama, 1991, without a mirror.
+    """
+    place, goal = (pairs @ [1, 1j] for pairs in (points, target))
+    apart, away = place - place.mean(), goal - goal.mean()
+    spread = (abs(apart) ** 2).sum()
+    turn = (apart.conj() * away).sum() / spread if spread > 1e-6 else 0
+    if abs(turn) ** 2 * spread < 0.1 * (abs(away) ** 2).sum():
+        raise ValueError(f"these five points are no face: {points.tolist()}")
+    return turn, goal.mean() - turn * place.mean()
+
+
+def aligned(dataset: Any, size: int = 256) -> Any:
+    """Return a dataset whose pictures are aligned when they are read: those of its rows that have the five points.
+
+    `dataset` is a Dataset, an IterableDataset, or a dict of them by split, with the columns `image` and POINTS. Rows in
+    which no face was found are left out, as in the config `aligned`: a picture that is not aligned among those that are
+    would be a wrong one. All other columns stay as they are, so that boxes and points are those of the whole picture.
+
+    Raises ValueError for a dataset without these columns.
+    """
+    if isinstance(dataset, dict):
+        return type(dataset)({split: aligned(rows, size) for split, rows in dataset.items()})
+    if dataset.column_names is not None and (lost := {"image", *POINTS} - {*dataset.column_names}):
+        raise ValueError(f"pictures are aligned by the columns image and POINTS; this dataset lacks {sorted(lost)[0]}")
+    if isinstance(dataset, datasets.Dataset):
+        there = dataset.select_columns("nose_x").with_format(None)["nose_x"]
+        rows = dataset.select([place for place, value in enumerate(there) if value is not None])
+        return rows.with_transform(functools.partial(_align_batch, size=size))
+    rows = dataset.filter(_is_found, input_columns=["nose_x"])
+    return rows.map(_align_batch, batched=True, batch_size=16, fn_kwargs={"size": size}, features=dataset.features)
+
+
+def _is_found(value: float | None) -> bool:
+    return value is not None
+
+
+def _align_batch(rows: dict[str, list[Any]], size: int) -> dict[str, list[Any]]:
+    """Columns of some rows with their pictures aligned; what does not read pictures or points gets what it reads."""
+    if "image" not in rows:
+        return rows
+    points = zip(*(rows[name] for name in POINTS))
+    return {**rows, "image": [align(image, some, size) for image, some in zip(rows["image"], points)]}

@@ -1,7 +1,7 @@
 """AGFD-30K's builder: from a table of attributes to labelled, generated faces; docs/api.md walks through it.
 
 A `.py` directly in this folder is a command, a folder is a stage of the data's way. A stage imports only stages before
-it: common, spec, plan, preview, models, checks, raw, generation, dataset, linting, reporting, judging, hub.
+it: common, spec, plan, preview, models, checks, raw, generation, dataset, annotation, linting, reporting, judging, hub.
 
     from builder import generate, lint, pack
 

@@ -18,6 +18,7 @@ VERBS = (
     "verify",
     "lint",
     "report",
+    "annotate",
     "export",
     "judge",
     "calibrate",

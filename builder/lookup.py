@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,7 +14,6 @@ from builder.common.errors import UserError
 if TYPE_CHECKING:
     from builder.dataset.lookup import Picture, Rows
 
-HUB_ID = re.compile(r"([A-Za-z0-9][\w.-]*/[\w.-]+)(?:@([\w./-]+))?")
 MOST = 20
 """Candidates that are shown."""
 
@@ -90,7 +88,7 @@ def _rows(release: str) -> Rows:
     from builder.dataset.lookup import Rows
 
     folder = Path(release)
-    if not folder.exists() and (dataset := HUB_ID.fullmatch(release)):
+    if not folder.exists() and (dataset := cli.HUB_ID.fullmatch(release)):
         from builder.hub import metadata
 
         folder = metadata.download(*dataset.groups())

@@ -21,6 +21,14 @@ def release(
     partial: Annotated[
         bool, typer.Option("--partial", help="release what is done of a build that is not complete")
     ] = False,
+    aligned: Annotated[
+        int | None,
+        typer.Option(
+            metavar="PIXELS",
+            parser=cli.whole(32, 1024),
+            help="also a config `aligned`: faces upright and centred, of that size; those without five points are not",
+        ),
+    ] = None,
 ) -> None:
     """Make the release folder from a raw build."""
     from builder.dataset import packing
@@ -31,11 +39,11 @@ def release(
     sweep(out)
     if not partial:
         build.require_complete()
-    statistics, _ = packing.pack(build, out, anew=True, plan=None if partial else build.asked)
+    statistics, _ = packing.pack(build, out, anew=True, plan=None if partial else build.asked, aligned=aligned)
     print(packing.summary(statistics, build.recipe, out))
 
 
-COMMAND = cli.Command(release, ["agfd30k release --raw agfd30k-raw --out agfd30k"])
+COMMAND = cli.Command(release, ["agfd30k release --raw agfd30k-raw --out agfd30k", "agfd30k release --aligned 256"])
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import re
 import signal
 import sys
 import threading
@@ -24,6 +25,8 @@ from builder.common.errors import Terminated, UserError, shortened
 
 NAME = "agfd30k"
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+HUB_ID = re.compile(r"([A-Za-z0-9][\w.-]*/[\w.-]+)(?:@([\w./-]+))?")
+"""A dataset on the Hub, and its revision."""
 RawFolder = Annotated[Path, typer.Option("--raw", metavar="FOLDER", help="folder of the raw build, pictures and rows")]
 ReleaseFolder = Annotated[Path, typer.Option("--out", metavar="FOLDER", help="the release folder, replaced as a whole")]
 Table = Annotated[

@@ -16,9 +16,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from agfd30k import COLUMNS, SPLITS
 from builder.checks.attribute import MOST_MINOR
+from builder.dataset import annotations_section
 from builder.dataset.contents import Contents
 from builder.dataset.markdown import Markdown, cell, code, literal, shown, tex, text, visible
-from builder.dataset.parquet import Config, default_config
+from builder.dataset.parquet import ANNOTATIONS, Config, default_config, is_annotations
 from builder.dataset.statistics import Statistics
 from builder.models.identity import CheckVersion, ModelId
 from builder.raw.recipe import BuildRecipe
@@ -65,6 +66,7 @@ def render(contents: Contents, configs: dict[str, Config], sheets: list[str], na
             shared=statistics.prompts.shared(),
             build_info=contents.info,
             citation=citation(recipe),
+            annotations=_annotations(recipe, configs),
             name=name,
             preview=recipe.is_preview,
             checker=recipe.made_by["safety_checker"],
@@ -112,7 +114,7 @@ def _metadata(recipe: BuildRecipe, configs: dict[str, Config], statistics: Stati
         size_categories=[size],
         tags=[*TAGS, *(["preview"] if recipe.is_preview else [])],
         configs=[_config(name, config, name == default) for name, config in configs.items()],
-        dataset_info=[_info(name, config, name == default) for name, config in configs.items()],
+        dataset_info=[info(name, config, name == default or is_annotations(name)) for name, config in configs.items()],
     )
 
 
@@ -217,6 +219,15 @@ SAYS: dict[str, Callable[[Any, Sequence[Feature]], str]] = {
 }
 
 
+def _annotations(recipe: BuildRecipe, configs: dict[str, Config]) -> str:
+    """Return the section of what the face detector saw, where the release has it as a config."""
+    model = next((check.model for check in recipe.checks if check.name == "face"), None)
+    if ANNOTATIONS not in configs or not model:
+        return Markdown("")
+    row = annotations_section.row(ANNOTATIONS, configs[ANNOTATIONS], model.name, model.sha256 or model.revision)
+    return annotations_section.section([row])
+
+
 def _config(name: str, config: Config, is_default: bool) -> dict[str, Any]:
     files = []
     for split, patterns in config.patterns.items():
@@ -224,17 +235,17 @@ def _config(name: str, config: Config, is_default: bool) -> dict[str, Any]:
     return {"config_name": name, **({"default": True} if is_default else {}), "data_files": files}
 
 
-def _info(name: str, config: Config, is_default: bool) -> dict[str, Any]:
+def info(name: str, config: Config, has_columns: bool) -> dict[str, Any]:
     """dataset_info of a config; split sizes are what keeps `datasets` from serving stale rows out of its cache.
 
-    The columns are said once, of the default config: they stand in every Parquet file too.
+    The columns that most configs have are said once, of the default config: they stand in every Parquet file too.
     """
     splits = [
         {"name": split, "num_bytes": size.bytes, "num_examples": size.rows} for split, size in config.splits.items()
     ]
     info = DatasetInfo(
         config_name=name,
-        features=config.features if is_default else None,
+        features=config.features if has_columns else None,
         splits=splits,
         download_size=config.download,
         dataset_size=sum(size.bytes for size in config.splits.values()),

@@ -31,7 +31,7 @@ from builder.dataset import responsible_ai
 from builder.dataset.build_info import BuildInfo
 from builder.dataset.card import TAGS, YEAR, citation
 from builder.dataset.contents import Contents
-from builder.dataset.parquet import Config
+from builder.dataset.parquet import Config, is_annotations
 
 NAME = "croissant.json"
 CONFORMS_TO = ["http://mlcommons.org/croissant/1.1", "http://mlcommons.org/croissant/RAI/1.0"]
@@ -67,12 +67,20 @@ TYPES = {
 }
 """Types of values as the Hub's own Croissant names them. Source: dataset-viewer, libcommon croissant_utils."""
 
+OF_ANNOTATIONS = {"model": "the model that saw it", "model_digest": "which exact model it is"}
+SOURCE = "digest of the file of the picture that the face was aligned of"
+"""What columns of annotations hold that are called as others are in pictures' rows, or as none."""
+
 
 def write(place: Path, contents: Contents, configs: dict[str, Config]) -> None:
     """Write the release's croissant.json."""
-    text = json.dumps(document(contents, configs), indent=1, ensure_ascii=False)
     with atomic(place / NAME) as file:
-        file.write(text.replace("<", r"\u003c").encode())  # within a page no word of it ends the script it stands in
+        file.write(text(document(contents, configs)).encode())
+
+
+def text(document: dict[str, Any]) -> str:
+    """Return the document as JSON; within a page no word of it ends the script that it stands in."""
+    return json.dumps(document, indent=1, ensure_ascii=False).replace("<", r"\u003c")
 
 
 def document(contents: Contents, configs: dict[str, Config]) -> dict[str, Any]:
@@ -105,7 +113,7 @@ def document(contents: Contents, configs: dict[str, Config]) -> dict[str, Any]:
         "recordSet": [
             split_names(split for some in patterns.values() for split in some),
             *enumerations(columns.values()),
-            *(record_set(name, columns[name], patterns[name], _rows(configs[name])) for name in configs),
+            *(record_set(name, columns[name], patterns[name], rows(configs[name])) for name in configs),
         ],
     }
 
@@ -179,7 +187,8 @@ def record_set(
     description: str,
 ) -> dict[str, Any]:
     """Return a config: the split of every row, and its columns."""
-    columns = [column_field(config, name, kind, COLUMNS.get(name, name)) for name, kind in features.items()]
+    says = {**COLUMNS, **(OF_ANNOTATIONS if is_annotations(config) else {}), "source_sha256": SOURCE}
+    columns = [column_field(config, name, kind, says.get(name, name)) for name, kind in features.items()]
     split = {
         **_plain(f"{config}/split", ["sc:Text", "cr:Split"]),
         "description": "The split that the row belongs to, as its file is named; see split-names.",
@@ -268,7 +277,7 @@ def _plain(id: str, type: str | list[str]) -> dict[str, Any]:
     return {"@type": "cr:Field", "@id": id, "name": id.rpartition("/")[2], "dataType": type}
 
 
-def _rows(config: Config) -> str:
+def rows(config: Config) -> str:
     """Return how many rows a config has."""
     counts = ", ".join(f"{size.rows:,} in {split}" for split, size in config.splits.items())
     return f"{sum(size.rows for size in config.splits.values()):,} rows: {counts}."

@@ -13,15 +13,16 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
+from builder.common.files import sync_folder
 from builder.dataset.build_info import BuildInfo
 
-DATA = re.compile(r"(data/\w+|metadata)/(\w+)-(\d{5})-of-(\d{5})\.parquet")
+DATA = re.compile(r"(data/\w+|metadata|annotations/\w+|aligned)/(\w+)-(\d{5})-of-(\d{5})\.parquet")
 FIRST = re.compile(r"first_page/\w+\.parquet|data/\w+/\w+-first\.parquet")
 """The rows of the first page: mixed, and those of each attribute."""
 TEXTS = ("README.md", "recipe.toml", "croissant.json")
 IGNORED = {".gitattributes", ".cache", ".DS_Store"}
 """What Git, the Hub's client and a desktop leave behind."""
-_CARD = re.compile(r"---\n(.*?\n)---\n(.*)", re.DOTALL)
+CARD = re.compile(r"---\n(.*?\n)---\n(.*)", re.DOTALL)
 """A card: its YAML between two lines of dashes, and its text."""
 ASSET = re.compile(r"assets/(\w+\.(webp|png)|(checks|calibration)\.json)")
 
@@ -49,7 +50,7 @@ class Release:
     def card(self) -> tuple[dict[str, Any], str]:
         """The card's YAML and its text; nothing where there is no sound card, which `readme` reports."""
         try:
-            parts = _CARD.fullmatch((self.folder / "README.md").read_text(encoding="utf-8"))
+            parts = CARD.fullmatch((self.folder / "README.md").read_text(encoding="utf-8"))
             metadata = yaml.safe_load(parts[1]) if parts else None
             return (metadata, parts[2]) if parts and isinstance(metadata, dict) else ({}, "")
         except (OSError, ValueError, RecursionError, yaml.YAMLError):
@@ -111,13 +112,38 @@ def beside(folder: Path) -> tuple[Path, Path]:
     return folder.parent / f".{folder.name}.tmp", folder.parent / f".{folder.name}.old"
 
 
+def addition(folder: Path) -> tuple[Path, Path]:
+    """Return where what is added to a release is written, and where it lies once it is whole."""
+    return folder.parent / f".{folder.name}.adding", folder.parent / f".{folder.name}.added"
+
+
+def bring_in(folder: Path) -> None:
+    """Move an addition that is whole into its release: Parquet first, then the texts. A crash in between is made good
+    by doing it again.
+    """
+    _, ready = addition(folder)
+    if not folder.is_dir() or not ready.is_dir():
+        return
+    for place in sorted(path for path in ready.glob("*/*") if path.is_dir()):
+        new = folder / place.relative_to(ready)
+        shutil.rmtree(new, ignore_errors=True)
+        new.parent.mkdir(exist_ok=True)
+        place.rename(new)
+    for text in TEXTS:
+        if (ready / text).exists():
+            (ready / text).replace(folder / text)
+    sync_folder(folder)
+    shutil.rmtree(ready)
+
+
 def sweep(folder: Path) -> None:
     """Remove what a run that was killed has left beside a release, unless a process is making one at this moment.
 
-    Where it was killed while the new release took the old one's place, the old one comes back.
+    Where it was killed while the new release took the old one's place, the old one comes back; what was to be added to
+    a release, and is whole, is.
     """
     folder = folder.resolve()
-    if any(path.exists() for path in beside(folder)):
+    if any(path.exists() for path in (*beside(folder), *addition(folder))):
         with suppress(OSError, Timeout), lock(folder, patience=0):
             remove_leftovers(folder)
 
@@ -127,5 +153,6 @@ def remove_leftovers(folder: Path) -> None:
     new, old = beside(folder)
     if old.exists() and not folder.exists():
         old.rename(folder)
-    for path in (new, old):
+    bring_in(folder)
+    for path in (new, old, *addition(folder)):
         shutil.rmtree(path, ignore_errors=True)

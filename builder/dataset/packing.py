@@ -11,21 +11,24 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import agfd30k
 from builder.common.errors import UserError
 from builder.common.files import atomic, sync_folder
 from builder.common.progress import progress_bar
 from builder.dataset import card, charts, contact_sheets, croissant, folder
+from builder.dataset.alignment import Aligner
 from builder.dataset.build_info import BuildInfo, recipe_toml
 from builder.dataset.contents import Contents, build_info
-from builder.dataset.folder import IGNORED
-from builder.dataset.parquet import FIRST_PAGE, METADATA, Config, ReleaseWriter, default_config
+from builder.dataset.folder import IGNORED, Release
+from builder.dataset.parquet import ALIGNED, ANNOTATIONS, FIRST_PAGE, METADATA, Config, ReleaseWriter, default_config
 from builder.dataset.statistics import CHECKS_FILE, Statistics
+from builder.models.identity import ModelId
 from builder.plan.plan import Plan
 from builder.raw import calibration_file
 from builder.raw.build import RawBuild
 from builder.raw.recipe import BuildRecipe
 
-OURS = {"README.md", "recipe.toml", "croissant.json", "data", METADATA, FIRST_PAGE, "assets"}
+OURS = {"README.md", "recipe.toml", "croissant.json", "data", METADATA, FIRST_PAGE, ANNOTATIONS, ALIGNED, "assets"}
 Parts = dict[str, list[Path]]
 """The shards of each attribute."""
 THREADS = 4
@@ -36,16 +39,33 @@ def summary(statistics: Statistics, recipe: BuildRecipe, out: Path) -> str:
     """Return what was made and rejected and what a release holds, as tables, and how to load it."""
     config = next(iter(statistics.made))[0]
     look = f"pictures of every feature: {out / 'assets' / 'all.webp'}"
-    checked = "\n".join(statistics.lines(recipe.spec))
+    checked = "\n".join([*statistics.lines(recipe.spec), *_aligned_line(out)])
     return f'{checked}\n\n{statistics}\n\n{look}\n{out} is ready: load_dataset("{out.as_posix()}", "{config}")'
 
 
-def pack(raw: RawBuild, out: Path, anew: bool = False, plan: Plan | None = None) -> tuple[Statistics, bool]:
+def _aligned_line(out: Path) -> list[str]:
+    """Return how many faces of a release are aligned, where it has such a config."""
+    infos = {info.get("config_name"): info for info in Release(out).card[0].get("dataset_info") or []}
+    counts = {
+        name: sum(split["num_examples"] for split in infos[name]["splits"])
+        for name in (ALIGNED, METADATA)
+        if name in infos
+    }
+    if ALIGNED not in counts:
+        return []
+    left = counts[METADATA] - counts[ALIGNED]
+    return [f"aligned: {counts[ALIGNED]:,} of {counts[METADATA]:,} faces; {left:,} without five points are left out"]
+
+
+def pack(
+    raw: RawBuild, out: Path, anew: bool = False, plan: Plan | None = None, aligned: int | None = None
+) -> tuple[Statistics, bool]:
     """Make the release of every shard that has its receipt; returns what it holds, and whether it was made now.
 
-    A release that is already that of these shards is left as it is, unless it shall be made `anew`. Raises UserError
-    where `out` holds anything else than a release of this recipe, or where a picture or row is damaged; Reopened where
-    something of `plan` is not done at this moment.
+    A release that is already that of these shards is left as it is, unless it shall be made `anew`; a new one has the
+    faces aligned as well, where `aligned` is the side in pixels that they shall have. Raises UserError where `out`
+    holds anything else than a release of this recipe, or where a picture or row is damaged; Reopened where something of
+    `plan` is not done at this moment.
     """
     out = out.resolve()
     with raw.reading():
@@ -54,7 +74,7 @@ def pack(raw: RawBuild, out: Path, anew: bool = False, plan: Plan | None = None)
         require_free(out, raw.recipe)
         stale = anew or not _is_current(out, contents.info, raw.recipe)
         if stale:
-            _make(out, contents)
+            _make(out, contents, aligned)
     return contents.statistics, stale
 
 
@@ -76,14 +96,14 @@ def pack_stale(raw: RawBuild, out: Path, plan: Plan | None = None) -> Statistics
     return contents.statistics
 
 
-def _make(out: Path, contents: Contents) -> None:
+def _make(out: Path, contents: Contents, aligned: int | None = None) -> None:
     """Write the release and put it in its place; an error leaves nothing behind."""
     out.parent.mkdir(parents=True, exist_ok=True)
     with folder.lock(out):
         folder.remove_leftovers(out)
         temporary, _ = folder.beside(out)
         try:
-            _write(temporary, out.name, contents)
+            _write(temporary, out.name, contents, aligned)
             _swap(temporary, out)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -109,7 +129,7 @@ def require_free(out: Path, recipe: BuildRecipe) -> None:
         raise UserError(f"{out}: is the release of another recipe, so it is not replaced; move it away or use --out")
 
 
-def _write(place: Path, name: str, contents: Contents) -> None:
+def _write(place: Path, name: str, contents: Contents, aligned: int | None) -> None:
     """Write a whole release into a new folder; `name` is what it will be called."""
     assets, recipe, statistics = place / "assets", contents.recipe, contents.statistics
     assets.mkdir(parents=True)
@@ -118,9 +138,12 @@ def _write(place: Path, name: str, contents: Contents) -> None:
         in_order = [shard for part in parts.values() for shard in part]
         sheets = beside.submit(contact_sheets.write_sheets, assets, in_order)
         drawn = beside.submit(charts.write, assets, recipe.spec, statistics)
-        configs = write_parquet(place, recipe.spec.labels, statistics, parts)
+        detector = _detector(contents)
+        configs = write_parquet(place, recipe.spec.labels, statistics, parts, detector, aligned)
         drawn.result()
     _require_unchanged(configs, contents)
+    if aligned and ALIGNED not in configs:
+        raise UserError("--aligned: no row of this build has a face's five points, which the detector YuNet notes")
     with atomic(assets / CHECKS_FILE) as file:
         file.write(str(statistics.checks(recipe)).encode())
     if contents.calibration:
@@ -132,6 +155,13 @@ def _write(place: Path, name: str, contents: Contents) -> None:
     with atomic(place / "README.md") as file:
         file.write(card.render(contents, configs, sheets.result(), name).encode())
     sync_folder(place)
+
+
+def _detector(contents: Contents) -> ModelId | None:
+    """Return the face detector that has noted five points in the rows, of older builds none."""
+    model = next((check.model for check in contents.recipe.checks if check.name == "face"), None)
+    first = (next(agfd30k.read_rows(shard), None) for shard in contents.shards)
+    return model if any("points" in row["checks"] for row in first if row) else None
 
 
 def _by_attribute(contents: Contents) -> Parts:
@@ -157,17 +187,27 @@ def _is_current(out: Path, info: BuildInfo, recipe: BuildRecipe) -> bool:
     return (out / "recipe.toml").read_text(encoding="utf-8") == recipe_toml(recipe)
 
 
-def write_parquet(place: Path, labels: dict[str, list[str]], statistics: Statistics, parts: Parts) -> dict[str, Config]:
+def write_parquet(
+    place: Path,
+    labels: dict[str, list[str]],
+    statistics: Statistics,
+    parts: Parts,
+    detector: ModelId | None = None,
+    aligned: int | None = None,
+) -> dict[str, Config]:
     """Write the Parquet files, several attributes at a time; returns what the card says of every config.
 
-    `parts` are the shards of each attribute, which `statistics` has counted.
+    `parts` are the shards of each attribute, which `statistics` has counted; `detector` is what has noted five points
+    in their rows, `aligned` the side of the faces that are aligned by them, in pixels.
     """
     rows: Counter = Counter()
     for (attribute, _, split), count in statistics.made.items():
         rows[attribute, split] += count
-    files = ReleaseWriter(place, labels, rows, statistics.first_page)
+    aligner = Aligner(aligned) if aligned else None
+    files = ReleaseWriter(place, labels, rows, statistics.first_page, detector, aligner)
+    in_order = [shard for attribute in sorted(parts) for shard in parts[attribute]]  # as the files are sorted
     with (
-        progress_bar(total=sum(map(len, parts.values())), desc="release", unit="shard") as bar,
+        progress_bar(total=len(in_order) * (2 if aligner else 1), desc="release", unit="shard") as bar,
         ThreadPoolExecutor(THREADS) as pool,
     ):
         files.add_first_page()
@@ -178,10 +218,16 @@ def write_parquet(place: Path, labels: dict[str, list[str]], statistics: Statist
                 bar.update()
             files.close(attribute)
 
-        work = [pool.submit(write, attribute) for attribute in sorted(parts, key=lambda name: -len(parts[name]))]
-        for attribute in sorted(parts):  # as the files of all pictures are sorted
-            for shard in parts[attribute]:
-                files.add_labels(shard)
+        def align() -> None:
+            for shard in in_order:
+                files.add_aligned(shard)
+                bar.update()
+            files.close(ALIGNED)
+
+        work = [pool.submit(align)] if aligner else []
+        work += [pool.submit(write, attribute) for attribute in sorted(parts, key=lambda name: -len(parts[name]))]
+        for shard in in_order:
+            files.add_labels(shard)
         files.close(METADATA)
         for done in work:
             done.result()

@@ -5,19 +5,21 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from datasets import Features
+from datasets import Features, Value
 
 import agfd30k
 from agfd30k import SPLITS
 from builder.common.files import sync
+from builder.dataset.alignment import Aligner, points_of
 from builder.dataset.first_page import FirstPage
+from builder.models.identity import ModelId
 from builder.raw.layout import is_file
 from builder.raw.receipts import Damaged
 
@@ -31,6 +33,20 @@ FILES, ROWS_A_FILE = 8, 16
 would have less rows than that."""
 ALL, METADATA, FIRST_PAGE = "all", "metadata", "first_page"
 """The config of all pictures, the config of labels without them, and where the first rows of `all` lie."""
+ANNOTATIONS, ALIGNED = "annotations", "aligned"
+SEEN = f"{ANNOTATIONS}/{agfd30k.DETECTOR}"
+"""Configs beside those: what models saw on the pictures, that which the checks' own saw, and the faces aligned."""
+
+
+KEYS = ("sha256", "model", "model_digest")
+"""What every row of annotations has beside its id: which picture it is of, and which model saw it."""
+DETECTED = (*agfd30k.FACE_BOX, "face_score", *agfd30k.POINTS, "roll", "yaw", "pitch")
+"""What the checks' face detector tells of a picture."""
+
+
+def annotation_schema(columns: Features) -> Features:
+    """Return the columns of a config of annotations: which picture, what was seen on it, by which model."""
+    return Features({"id": Value("string"), **columns, **{name: Value("string") for name in KEYS}})
 
 
 @dataclass(frozen=True)
@@ -43,12 +59,25 @@ class SplitSize:
 
 @dataclass(frozen=True)
 class Config:
-    """A config of a release: its schema, its files as globs by split, the splits' sizes, and bytes to download."""
+    """A config of a release: its schema, its files as globs by split, the splits' sizes, and bytes to download; of
+    annotations also on how many pictures something was found.
+    """
 
     features: Features
     patterns: dict[str, list[str]]
     splits: dict[str, SplitSize]
     download: int
+    found: int | None = None
+
+
+def is_beside(config: str) -> bool:
+    """Return True for a config that has no picture of the build: labels, annotations, and faces aligned."""
+    return config in (METADATA, ALIGNED) or is_annotations(config)
+
+
+def is_annotations(config: str) -> bool:
+    """Return True for a config of what a model saw."""
+    return config == ANNOTATIONS or config.startswith(f"{ANNOTATIONS}_")
 
 
 def default_config(configs: dict[str, Config]) -> str:
@@ -72,10 +101,24 @@ class ReleaseWriter:
     """The Parquet files of a release: per attribute and split, and the labels of all of them per split.
 
     `rows` says how many rows each (attribute, split) has, `first_page` which of them `all` begins with: these stand in
-    files of their own, once mixed, and once with their attribute.
+    files of their own, once mixed, and once with their attribute. Where there is a `detector`, what it saw is written
+    beside the labels; where there is an `aligner`, `add_aligned` writes the faces that it makes.
     """
 
-    def __init__(self, folder: Path, labels: dict[str, list[str]], rows: Counter, first_page: FirstPage):
+    def __init__(
+        self,
+        folder: Path,
+        labels: dict[str, list[str]],
+        rows: Counter,
+        first_page: FirstPage,
+        detector: ModelId | None = None,
+        aligner: Aligner | None = None,
+    ):
+        self.detector = detector
+        self.found = 0
+        self.aligner = aligner
+        self.seen_schema = annotation_schema(Features({name: Value("float32") for name in DETECTED}))
+        self.aligned_schema = agfd30k.features(labels, ALIGNED)
         self.folder = folder
         self.labels = labels
         self.schema = agfd30k.features(labels)
@@ -97,7 +140,10 @@ class ReleaseWriter:
                     first[place].add(shard, row)
             for place, files in first.items():
                 self._end(place, split, files)
-            self._labels(split).write([row for _, row in rows], None)
+            self._write_labels(split, [row for _, row in rows])
+            if self.aligner:
+                for shard, row in rows:
+                    self._aligned(split).add(shard, row)
 
     def add_pictures(self, attribute: str, shard: Path) -> None:
         """Append a shard's rows, in their order, each to its split's files of its attribute.
@@ -112,14 +158,21 @@ class ReleaseWriter:
     def add_labels(self, shard: Path) -> None:
         """Append a shard's rows, in their order and without pictures, each to its split's file of all attributes."""
         for split, rows in self._by_split(shard).items():
-            self._labels(split).write(rows, None)
+            self._write_labels(split, rows)
+
+    def add_aligned(self, shard: Path) -> None:
+        """Append the faces of a shard's rows, aligned, in their order, each to its split's file of all attributes."""
+        for split, rows in self._by_split(shard).items():
+            for row in rows:
+                self._aligned(split).add(shard, row)
 
     def close(self, name: str) -> None:
-        """Finish the files of an attribute, or of `metadata`."""
+        """Finish the files of an attribute, or of `metadata` with the annotations, or of `aligned`."""
         for split in SPLITS:
-            files = self.open.pop((name, split), None)
-            if files is not None:
-                self._end(METADATA if name == METADATA else f"data/{name}", split, files)
+            for place in (name, SEEN) if name == METADATA else (name,):
+                files = self.open.pop((place, split), None)
+                if files is not None:
+                    self._end(place if place in (METADATA, SEEN, ALIGNED) else f"data/{place}", split, files)
 
     def configs(self) -> dict[str, Config]:
         """Return what the card says of every config; attributes without a picture have none, and one alone no `all`."""
@@ -138,7 +191,13 @@ class ReleaseWriter:
             configs[ALL] = _config(self.schema, [*first, *numbered], patterns)
         labels = [part for part in self.parts if part.place == METADATA]
         patterns = {split: [f"{METADATA}/{split}-*.parquet"] for split in SPLITS}
-        return configs | {METADATA: _config(self.label_schema, labels, patterns)}
+        configs[METADATA] = _config(self.label_schema, labels, patterns)
+        for name, place, schema in ((ANNOTATIONS, SEEN, self.seen_schema), (ALIGNED, ALIGNED, self.aligned_schema)):
+            if own := [part for part in self.parts if part.place == place and part.rows]:
+                patterns = {split: [f"{place}/{split}-*.parquet"] for split in SPLITS}
+                found = self.found if name == ANNOTATIONS else None
+                configs[name] = replace(_config(schema, own, patterns), found=found)
+        return configs
 
     def _by_split(self, shard: Path) -> dict[str, list[dict]]:
         """Return a shard's rows by split, without those of the first page; splits without a row are not there."""
@@ -163,12 +222,39 @@ class ReleaseWriter:
             self.open[METADATA, split] = _Files(place, split, schema, LABEL_ROWS_A_GROUP, sys.maxsize)
         return self.open[METADATA, split]
 
+    def _write_labels(self, split: str, rows: list[dict]) -> None:
+        self._labels(split).write(rows, None)
+        if self.detector:
+            if (SEEN, split) not in self.open:
+                place = self.folder / SEEN
+                self.open[SEEN, split] = _Files(place, split, self.seen_schema, LABEL_ROWS_A_GROUP, sys.maxsize)
+            self.found += sum(points_of(row) is not None for row in rows)
+            self.open[SEEN, split].write([_seen(row, self.detector) for row in rows], None)
+
+    def _aligned(self, split: str) -> _Files:
+        if (ALIGNED, split) not in self.open:
+            assert self.aligner
+            rows = sum(count for (_, place), count in self.rows.items() if place == split)
+            rows_a_file = -(-rows // max(1, min(FILES, rows // ROWS_A_FILE)))
+            place, schema, make = self.folder / ALIGNED, self.aligned_schema, self.aligner.align
+            self.open[ALIGNED, split] = _Files(place, split, schema, ROWS_A_GROUP, rows_a_file, make)
+        return self.open[ALIGNED, split]
+
     def _files(self, place: str, name: str, rows_a_file: int | None = None) -> _Files:
         return _Files(self.folder / place, name, self.schema, ROWS_A_GROUP, rows_a_file)
 
     def _end(self, place: str, split: str, files: _Files) -> None:
         download = files.close()
         self.parts.append(_Part(place, split, files.is_alone, files.rows, files.bytes, download))
+
+
+def _seen(row: dict, detector: ModelId) -> dict:
+    """Return a raw row with what the face detector saw on its picture, and which one it was."""
+    checks = row["checks"]
+    points: Sequence[float | None] = points_of(row) or [None] * len(agfd30k.POINTS)
+    pose = {name: checks.get(name) for name in ("roll", "yaw", "pitch")}
+    which = {"model": detector.name, "model_digest": detector.sha256 or detector.revision}
+    return {**row, **dict(zip(agfd30k.POINTS, points)), **pose, **which}
 
 
 def _config(schema: Features, parts: list[_Part], patterns: dict[str, list[str]]) -> Config:
@@ -184,10 +270,20 @@ def _config(schema: Features, parts: list[_Part], patterns: dict[str, list[str]]
 class _Files:
     """Parquet files of a split: rows are buffered to full row groups, files are cut at `rows_a_file` and FILE_BYTES.
 
-    Without `rows_a_file` it is one file, which has no number.
+    Without `rows_a_file` it is one file, which has no number. `make` makes other rows with other pictures of them, of
+    which there may be fewer.
     """
 
-    def __init__(self, folder: Path, name: str, features: Features, group: int, rows_a_file: int | None):
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        features: Features,
+        group: int,
+        rows_a_file: int | None,
+        make: Callable[[list[dict], pa.StructArray], tuple[list[dict], pa.StructArray]] | None = None,
+    ):
+        self.make = make
         self.folder = folder
         self.name = name
         self.features = features
@@ -195,7 +291,7 @@ class _Files:
         self.group = group
         self.is_alone = rows_a_file is None
         self.rows_a_file = rows_a_file or sys.maxsize
-        self.rows = self.bytes = self.waiting = self.size = 0
+        self.given = self.rows = self.bytes = self.waiting = self.size = 0
         self.pictures: list[tuple[Path, dict]] = []
         self.buffer: list[pa.Table] = []
         self.paths: list[Path] = []
@@ -204,8 +300,9 @@ class _Files:
     def add(self, shard: Path, row: dict) -> None:
         """A shard's row with its picture; pictures are read a whole row group at a time, and not copied again."""
         self.pictures.append((shard, row))
+        self.given += 1
         self.size += _path(shard, row).stat().st_size
-        is_last = (self.rows + len(self.pictures)) % self.rows_a_file == 0
+        is_last = self.given % self.rows_a_file == 0
         if is_last or len(self.pictures) == self.group or self.size > BYTES_A_GROUP:
             self._write_pictures()
         if is_last:
@@ -236,6 +333,8 @@ class _Files:
     def _write_pictures(self) -> None:
         rows, images = [row for _, row in self.pictures], _images(self.pictures)
         self.pictures, self.size = [], 0
+        if self.make:
+            rows, images = self.make(rows, images)
         self.write(rows, images)
         self._flush(whole_groups=False)
 
@@ -257,7 +356,7 @@ class _Files:
             self.writer = pq.ParquetWriter(
                 self.file,
                 self.schema,
-                compression=_compression(self.schema),
+                compression=compression(self.schema),
                 write_page_index=True,
                 use_content_defined_chunking=True,
             )
@@ -273,7 +372,14 @@ class _Files:
             self.writer = None
 
 
-def _compression(schema: pa.Schema) -> dict[str, str]:
+def portable(features: Features) -> pa.Schema:
+    """Return the Arrow schema of columns as every version of `datasets` reads it: lists have the name of before."""
+    schema = features.arrow_schema
+    notes = schema.metadata[b"huggingface"].replace(b'"_type": "List"', b'"_type": "Sequence"')
+    return schema.with_metadata({b"huggingface": notes})
+
+
+def compression(schema: pa.Schema) -> dict[str, str]:
     """Codec of every leaf: pictures are compressed already, all else is not."""
     return {leaf: "none" if leaf.startswith("image.") else "zstd" for field in schema for leaf in _leaves(field)}
 

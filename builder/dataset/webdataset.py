@@ -34,7 +34,7 @@ from builder.common.files import atomic, sync, sync_folder
 from builder.common.progress import counted, heartbeat, progress_bar
 from builder.dataset import folder
 from builder.dataset.folder import Release
-from builder.dataset.parquet import METADATA
+from builder.dataset.parquet import METADATA, is_annotations
 from builder.raw.signatures import ending_of
 
 WORKERS = 8
@@ -188,7 +188,9 @@ def _sources(release: Release, config: str) -> dict[str, list[Path]]:
 
 def require_configs(release: Release) -> dict[str, dict[str, list[str]]]:
     """Return the files of every config with pictures. Raises UserError where there is no release."""
-    configs = {name: splits for name, splits in release.configs().items() if name != METADATA}
+    configs = {
+        name: splits for name, splits in release.configs().items() if name != METADATA and not is_annotations(name)
+    }
     if not configs:
         raise UserError(f"{release.folder}: no release; name its folder, or make one with `agfd30k release`")
     return configs

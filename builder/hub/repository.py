@@ -105,12 +105,16 @@ class Repository:
         return bool(BuildInfo.parse(card) or (not card and OWN_RECIPE.match(recipe)))
 
     def require_unedited(self, tree: dict[str, RepoFile], card: CommitOperationAdd) -> None:
-        """Raise UserError where the repository's card is of the same release, but was edited there."""
+        """Raise UserError where the repository's card is of the same release, but was edited there.
+
+        A card here that has all of its lines, and more, such as those of annotations, loses nothing of it.
+        """
         if is_same(card, tree.get("README.md")):
             return
-        remote = BuildInfo.parse(self._text("README.md", tree))
-        local = BuildInfo.parse(Path(str(card.path_or_fileobj)).read_text(encoding="utf-8", errors="replace"))
-        if remote and remote == local:
+        there = self._text("README.md", tree)
+        here = Path(str(card.path_or_fileobj)).read_text(encoding="utf-8", errors="replace")
+        remote, lines = BuildInfo.parse(there), iter(here.splitlines())
+        if remote and remote == BuildInfo.parse(here) and not all(line in lines for line in there.splitlines()):
             raise UserError(
                 f"{self.repo_id}: the card there has another text, of the same release: bring what was edited there "
                 "into README.md here, or replace it with --force"

@@ -25,7 +25,7 @@ DATA_RULES = (
     *[card.configs, parquet.counts, parquet.schema],
     *[viewer.row_groups, parquet.secrets],
 )
-OF_ROWS = {"rows", "pictures"}
+OF_ROWS = {"rows", "pictures", "annotated", "aligned"}
 """Rules that name rows by their ids, in which a secret may stand too."""
 NOTES = (viewer.pages, viewer.first_rows, viewer.statistics)
 """Rules that a release of large pictures, long prompts or few rows may break: the viewer shows less of it, and all
@@ -78,6 +78,9 @@ def _of_data(release: Release, thorough: bool, incomplete: bool) -> Iterator[Fau
     if not odd:  # it is compared with the card
         yield from _found("croissant", croissant.croissant, release)
     yield from _found("rows", parquet.rows, release, made)
+    if not {"configs", "schema"} & {fault.rule for fault in odd}:
+        yield from _found("annotated", parquet.annotated, release)
+        yield from _found("aligned", parquet.aligned, release)
     yield from _found("checked", parquet.checked, release)
     if made:
         yield from _found("listed", card.listed, release, made)

@@ -15,22 +15,25 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from datasets import DatasetInfo, Features
+from datasets import DatasetInfo, Features, Value
 from PIL import Image
 
 from agfd30k import SPLITS
 from builder import preview
 from builder.common.progress import progress_bar
 from builder.dataset.folder import DATA, Release
-from builder.dataset.parquet import FIRST_PAGE, METADATA
+from builder.dataset.parquet import ALIGNED, ANNOTATIONS, FIRST_PAGE, METADATA, is_annotations
 from builder.linting.secrets import ANCHORS, DIGEST, kind_of
 from builder.raw.provenance import SOURCE_TYPE
 from builder.raw.shard_writer import FORMATS
 
 MOST_COLUMNS, MOST_NAME = 1000, 500
 """Source: dataset-viewer, FIRST_ROWS_COLUMNS_MAX_NUMBER; libcommon constants, MAX_COLUMN_NAME_LENGTH."""
-DIGESTS = {f"the column {name}" for name in ("sha256", "model_revision", "safety_checker", "perceptual_hash")}
-DIGESTS.add("the column checks.hash")  # of older releases
+_DIGESTS = (
+    *["sha256", "source_sha256", "model_revision", "model_digest", "safety_checker", "perceptual_hash"],
+    *["checks.hash"],  # of older releases
+)
+DIGESTS = {f"the column {name}" for name in _DIGESTS}
 """Where digests and commits belong."""
 GROUPS_SAMPLED, PICTURES_SAMPLED, PICTURES_AT_ONCE = 16, 4, 10
 
@@ -71,8 +74,13 @@ def schema(release: Release) -> Iterator[str]:
             for path in release.matching(patterns):
                 schema = pq.read_schema(path)
                 stored = json.loads((schema.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features")
-                if not schema.equals(features.arrow_schema) or stored != features.to_dict():
+                if not schema.equals(features.arrow_schema) or not _is_same(stored, features):
                     yield f"{path.relative_to(release.folder)}: its columns are not those that the card says of {name}"
+
+
+def _is_same(stored: Any, features: Features) -> bool:
+    """Return True where a file's notes say these columns; lists have two names."""
+    return stored is not None and Features.from_dict(stored).to_dict() == features.to_dict()
 
 
 def stated(release: Release, name: str) -> Features:
@@ -84,6 +92,8 @@ def stated(release: Release, name: str) -> Features:
     usual = dict(next(iter(features.values()), {}))
     if name == METADATA:
         usual.pop("image", None)
+    if name == ALIGNED:
+        usual["source_sha256"] = Value("string")
     return Features(usual)
 
 
@@ -112,6 +122,40 @@ def rows(release: Release, made: Counter) -> Iterator[str]:
                 seen.add(digest)
                 counted[row["feature"]] += 1
     made.update({features["feature"].int2str(number): count for number, count in counted.items()})
+
+
+def annotated(release: Release) -> Iterator[str]:
+    """Every config of annotations has the rows of `metadata`, by their ids and digests, in the same order."""
+    keys, configs = ["id", "sha256"], release.configs()
+    for config, splits in configs.items():
+        if not is_annotations(config):
+            continue
+        for split, labels in configs[METADATA].items():
+            there, own = (_of(release, globs, keys) for globs in (labels, splits.get(split, [])))
+            for number, (row, other) in enumerate(zip_longest(there, own)):
+                if row != other:
+                    yield f"{config}/{split}: row {number} is not that of the picture {(row or other)['id']}"
+                    break
+
+
+def aligned(release: Release) -> Iterator[str]:
+    """Every aligned face has the labels of its picture, and names that picture's digest; they follow in one order."""
+    configs = release.configs()
+    columns = list(stated(release, METADATA))
+    for split, globs in configs.get(ALIGNED, {}).items():
+        labels = _of(release, configs[METADATA].get(split, []), columns)
+        for row in _of(release, globs, [*columns, "source_sha256"]):
+            face = {**row, "sha256": row.pop("source_sha256")}
+            label = next((label for label in labels if label["id"] == face["id"]), None)
+            if label != {name: face[name] for name in columns}:
+                yield f"{ALIGNED}/{split}: {face['id']} has not the labels of its picture in metadata, or their order"
+                break
+
+
+def _of(release: Release, globs: list[str], columns: list[str]) -> Iterator[dict]:
+    """Yield some columns of the rows that globs stand for."""
+    names = [path.relative_to(release.folder).as_posix() for path in release.matching(globs)]
+    yield from _read(release, names, columns)
 
 
 def _rows(release: Release, features: Features, place: str, split: str) -> Iterator[dict]:
@@ -149,7 +193,7 @@ def checked(release: Release) -> Iterator[str]:
     """Every row names the safety checker that the card names, or none in a preview; the card names a preview as one."""
     if release.info is None:  # `readme` says so
         return
-    for name in release.parquet:
+    for name in (name for name in release.parquet if not name.startswith(f"{ANNOTATIONS}/")):
         named: set[Any] = set()
         models: set[Any] = set()
         with naming(name), pq.ParquetFile(release.folder / name) as file:
@@ -244,7 +288,9 @@ def _some(release: Release, path: Path, group: int, thorough: bool) -> Iterator[
 
 
 def _groups(release: Release, thorough: bool) -> list[tuple[Path, int]]:
-    files = [release.folder / name for name in release.parquet if not name.startswith("metadata/")]
+    files = [
+        release.folder / name for name in release.parquet if not name.startswith((f"{METADATA}/", f"{ANNOTATIONS}/"))
+    ]
     groups = [(path, number) for path in files for number in range(pq.read_metadata(path).num_row_groups)]
     return groups if thorough else groups[:: -(-len(groups) // GROUPS_SAMPLED) or 1]
 

@@ -33,6 +33,7 @@ class Measured(Document):
     faces: Count | None
     face_box: tuple[Size, Size, Size, Size] | None
     face_score: Size | None
+    points: Annotated[tuple[Size, ...], Field(min_length=10, max_length=10)] | None = None
     attribute_score: Share | None
     sex_score: Share | None
     age_score: Share | None
