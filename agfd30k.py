@@ -67,6 +67,12 @@ SHARD = re.compile(r"[a-z][a-z0-9_]*-\d{5,}")
 
 
 FACE_BOX = ("face_x", "face_y", "face_width", "face_height")
+POINTS = tuple(
+    f"{place}_{axis}" for place in ("right_eye", "left_eye", "nose", "mouth_right", "mouth_left") for axis in "xy"
+)
+"""The columns of a face's five points, which are the person's own right and left: in a picture the right eye is to the
+left. In pixels, from the picture's left and top edges."""
+POSE = ("roll", "yaw", "pitch")
 COLUMNS = {
     "image": "the picture",
     "id": "`<attribute>-<feature>-<sex>-<index>`, unique",
@@ -88,6 +94,10 @@ COLUMNS = {
     "faces": "number of faces found",
     **dict.fromkeys(FACE_BOX, "the largest face, from left and top, in pixels"),
     "face_score": "how sure the detector is of it, from 0 to 1",
+    **dict.fromkeys(POINTS, "its five points, in pixels; right and left are the person's own"),
+    "roll": "degrees by which the head leans, clockwise in the picture",
+    "yaw": "degrees by which it is turned, to the picture's right; negative: to the left",
+    "pitch": "degrees by which it looks down; negative: up",
     **dict.fromkeys(("attribute_score", "sex_score", "age_score"), "how much it shows what was asked for, from 0 to 1"),
     "minor_score": "how much it looks like a child or teenager, from 0 to 1",
     "luminance": "mean, from 0 to 1",
@@ -100,10 +110,13 @@ COLUMNS = {
 """What each column holds. What was not measured is null."""
 
 CHECKS = (
-    *["passed", "failed", "faces", "face_box", "face_score", "attribute_score", "sex_score", "age_score"],
-    *["minor_score", "luminance", "highlights", "sharpness", "noise", "hash"],
+    *["passed", "failed", "faces", "face_box", "face_score", "points", *POSE, "jaw_open", "eye_blink", "smile"],
+    *["attribute_score", "sex_score", "age_score", "minor_score", "luminance", "highlights", "sharpness", "noise"],
+    "hash",
 )
-"""The keys of `checks` in a raw row, which become columns of a release; `face_box` is left, top, width and height."""
+"""The keys of `checks` in a raw row. They become columns of a release, but for what a face does, which only MediaPipe
+tells; `face_box` is left, top, width and height, `points` are POINTS. Older rows have no points and no pose.
+"""
 
 MEASURES = COLUMNS.keys() & set(CHECKS)
 """Numbers that checks measure, called the same in raw rows and in columns."""
@@ -120,7 +133,7 @@ def features(labels: dict[str, list[str]] = LABELS, config: str = "all") -> data
     Counts and ages are floats, and `attempt` is a class whose number is its name: the Hub's viewer drops the statistics
     of a split in which a column of integers has two neighbouring values.
     """
-    kinds = dict.fromkeys((*MEASURES, *FACE_BOX, "age", "guidance_scale"), "float32")
+    kinds = dict.fromkeys((*MEASURES, *FACE_BOX, *POINTS, "age", "guidance_scale"), "float32")
     kinds |= {"seed": "int64", "verified": "bool"}
     columns: dict[str, Any] = {name: datasets.Value(kinds.get(name, "string")) for name in COLUMNS}
     columns |= {name: datasets.ClassLabel(names=labels[name]) for name in LABELS}
@@ -158,10 +171,12 @@ def flat(row: dict[str, Any]) -> dict[str, Any]:
     """The values of a raw row by the columns of a release, but for the picture."""
     checks = row["checks"]
     box = checks["face_box"] or (None,) * len(FACE_BOX)
+    points = checks.get("points") or (None,) * len(POINTS)
     return {
         **row,
-        **{name: checks[name] for name in MEASURES},
+        **{name: checks.get(name) if name in POSE else checks[name] for name in MEASURES},
         **dict(zip(FACE_BOX, box, strict=True)),
+        **dict(zip(POINTS, points, strict=True)),
         "phrase": row["phrase"] or None,
         "safety_checker": row["safety_checker"] or None,
         "checks_passed": " ".join(checks["passed"]) or None,
@@ -171,8 +186,11 @@ def flat(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def stored(columns: Iterable[str], schema: pa.Schema) -> list[str]:
-    """The columns of a release's file that hold these ones; older releases have those of the checks in one."""
-    return list(dict.fromkeys(name if name in schema.names else "checks" for name in columns))
+    """The columns of a release's file that hold these ones; older releases have those of the checks in one, or lack
+    some.
+    """
+    places = (name if name in schema.names else "checks" for name in columns)
+    return [name for name in dict.fromkeys(places) if name in schema.names]
 
 
 def flattened(table: pa.Table) -> pa.Table:
@@ -180,8 +198,8 @@ def flattened(table: pa.Table) -> pa.Table:
     if "checks" not in table.column_names:
         return table
     checks = table["checks"].combine_chunks()
-    parts = {name: pc.struct_field(checks, name) for name in CHECKS}
-    columns = {name: parts[name] for name in MEASURES}
+    parts = {kind.name: pc.struct_field(checks, kind.name) for kind in checks.type}
+    columns = {name: parts[name] for name in MEASURES & parts.keys()}
     columns |= {name: pc.list_element(parts["face_box"], place) for place, name in enumerate(FACE_BOX)}
     columns |= {f"checks_{name}": pc.binary_join(parts[name], " ") for name in ("passed", "failed")}
     columns["perceptual_hash"] = parts["hash"]
@@ -477,12 +495,6 @@ def is_chosen(id: str, share: float, seed: int = 0) -> bool:
     digest = hashlib.sha256(f"{seed}/{id}".encode()).digest()
     return int.from_bytes(digest[:8], "big") < share * 2**64
 
-
-POINTS = tuple(
-    f"{place}_{axis}" for place in ("right_eye", "left_eye", "nose", "mouth_right", "mouth_left") for axis in "xy"
-)
-"""The columns of a face's five points, which are the person's own right and left: in a picture the right eye is to the
-left. In pixels, from the picture's left and top edges."""
 
 ARCFACE = np.array(
     [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]

@@ -22,6 +22,7 @@ from tests.fixtures.photos import FACE, portrait
 
 VIEWS = {"frontal", "three-quarter", "profile"}
 TAGS = {"tilted", "down", "covered", "cut", "hat", "glasses", "sunglasses", "soft", "dark", "strong-light"}
+TAGS |= {"smile", "slight-smile", "open-mouth", "ajar", "closed-eyes", "narrow-eyes"}
 
 
 def picture():
@@ -173,9 +174,3 @@ def test_shares_have_wilsons_interval_and_aims_a_direction():
     assert not experiment.reached(hits, "<=", 0.04)
     assert experiment.reached(hits, ">=", 0.05)
     assert not experiment.reached(hits, ">=", 0.06)
-
-
-def test_of_each_look_the_nearest_face_counts():
-    """Another face beside the one that is meant says nothing of it."""
-    here, there = np.zeros((5, 2)), np.full((5, 2), 100.0)
-    assert experiment.nearest(here + 1, [[(there, 0.9), (here, 0.5)], []]) == [(here, 0.5)]

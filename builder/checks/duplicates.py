@@ -9,14 +9,14 @@ are longer, or sort each band on disk and compare within its groups, which needs
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import imagehash
 import numpy as np
 from PIL import Image
 
-from builder.checks.verdict import Verdict
+from builder.checks.verdict import Seen, Verdict
 from builder.plan.sample import Sample
 from builder.spec.criteria import Duplicates
 
@@ -117,6 +117,6 @@ class HashCheck:
     version = 1
     rejects = False
 
-    def judge(self, samples: list[Sample], images: list[Image.Image]) -> list[Verdict]:
+    def judge(self, samples: list[Sample], images: list[Image.Image], seen: Sequence[Seen] = ()) -> list[Verdict]:
         """For each picture its hash, and no verdict."""
         return [Verdict(None, {"hash": perceptual_hash(image)}) for image in images]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
-from builder.checks.verdict import Verdict
+from agfd30k import POSE
+from builder.checks.verdict import Seen, Verdict
 from builder.common.errors import UserError
-from builder.models.face_detectors import Haar, YuNet
+from builder.models.face_detectors import Box, Detector, YuNet
 from builder.plan.sample import Sample
 from builder.spec.criteria import Face
 
@@ -23,14 +25,14 @@ class FaceCheck:
     """One face, large enough. `detector` finds faces in a picture by a feature's rule, see criteria.Shown."""
 
     name = "face"
-    version = 2
+    version = 3
     rejects = True
 
-    def __init__(self, criteria: Face, detector: Haar | YuNet):
+    def __init__(self, criteria: Face, detector: Detector):
         self.criteria = criteria
         self.detector = detector
 
-    def judge(self, samples: list[Sample], images: list[Image.Image]) -> list[Verdict]:
+    def judge(self, samples: list[Sample], images: list[Image.Image], seen: Sequence[Seen] = ()) -> list[Verdict]:
         """Return a verdict for each picture, RGB, in order; None where the feature hides faces from a detector."""
         return [self._one(sample, image) for sample, image in zip(samples, images)]
 
@@ -43,9 +45,7 @@ class FaceCheck:
         boxes = self.detector.find(np.asarray(image), rule, least)
         seen: dict[str, Any] = {"faces": len(boxes)}
         if boxes:
-            largest = max(boxes, key=lambda box: box.height)
-            seen["face_box"] = [float(largest.left), float(largest.top), float(largest.width), float(largest.height)]
-            seen["face_score"] = largest.score
+            seen |= _observed(max(boxes, key=lambda box: box.height))
         if len(boxes) == 1:
             return Verdict(True, seen)
         if boxes:
@@ -56,26 +56,35 @@ class FaceCheck:
 
 
 class ReadFaceCheck:
-    """One whole face, as an image classifier with a label `one_face` reads it; it does not say where."""
+    """One whole face, as an image classifier with a label `one_face` reads it. It does not say where: YuNet does."""
 
     name = "face"
     version = 1
     rejects = True
 
-    def __init__(self, reader: Reader):
+    def __init__(self, reader: Reader, detector: YuNet):
         if ONE_FACE not in reader.labels:
             raise UserError(f"face check: the attribute check's model has no label {ONE_FACE}; use another detector")
         self.reader = reader
+        self.detector = detector
         self.place = reader.labels.index(ONE_FACE)
 
-    def judge(self, samples: list[Sample], images: list[Image.Image]) -> list[Verdict]:
+    def judge(self, samples: list[Sample], images: list[Image.Image], seen: Sequence[Seen] = ()) -> list[Verdict]:
         """A verdict for each picture, RGB, in order; None where the feature says that faces are not looked for."""
         scores = self.reader.read(images)[:, self.place]
-        return [self._one(sample, float(score)) for sample, score in zip(samples, scores)]
+        return [self._one(*each) for each in zip(samples, images, map(float, scores))]
 
-    def _one(self, sample: Sample, score: float) -> Verdict:
+    def _one(self, sample: Sample, image: Image.Image, score: float) -> Verdict:
         if sample.check.face == "any":
             return Verdict(None)
         if score < 0.5:
             return Verdict(False, {"face_score": score}, "no single face", f"{score:.2f}, at least 0.5")
-        return Verdict(True, {"faces": 1, "face_score": score})
+        largest = self.detector.largest(np.asarray(image))
+        return Verdict(True, {**(_observed(largest) if largest else {}), "faces": 1, "face_score": score})
+
+
+def _observed(box: Box) -> dict[str, Any]:
+    """Return what a face's row says of it."""
+    place = [float(box.left), float(box.top), float(box.width), float(box.height)]
+    points = box.points and [float(value) for value in box.points]
+    return {"face_box": place, "face_score": box.score, "points": points, **dict(zip(POSE, box.pose)), **box.shapes}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from PIL import Image
 
-from builder.checks.verdict import Verdict
+from builder.checks.verdict import Seen, Verdict
 from builder.plan.sample import Sample
 from builder.spec.criteria import Integrity
 
@@ -32,7 +34,7 @@ class IntegrityCheck:
         self.criteria = criteria
         self.size = size
 
-    def judge(self, samples: list[Sample], images: list[Image.Image]) -> list[Verdict]:
+    def judge(self, samples: list[Sample], images: list[Image.Image], seen: Sequence[Seen] = ()) -> list[Verdict]:
         """Return a verdict for each picture, RGB, in order; what was asked for may exempt it from being sharp."""
         return [self._one(sample, image) for sample, image in zip(samples, images)]
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,16 +16,17 @@ from builder.checks.suite import Checks
 from builder.checks.verdict import Check
 from builder.common.errors import UserError, one_line
 from builder.models import download
-from builder.models.face_detectors import Haar, YuNet
+from builder.models.face_detectors import Detector, Haar, YuNet
 from builder.models.identity import CheckVersion, ModelId, Source
 from builder.models.source import local_path, resolve_detector, resolve_reader
-from builder.spec.criteria import CLASSIFIER, HAAR
+from builder.spec.criteria import CLASSIFIER, HAAR, YUNET, Face
 from builder.spec.spec import Spec
 
 if TYPE_CHECKING:
     import torch
 
     from builder.models.classifiers import Reader
+    from builder.models.face_mesh import FaceMesh
 
 log = logging.getLogger("agfd30k")
 UNJUDGED = "no picture is judged for whether it looks like a minor"
@@ -41,8 +43,9 @@ def resolve(spec: Spec, recorded: Iterable[CheckVersion] = ()) -> dict[str, Sour
     if attribute := spec.checks.attribute:
         sources["attribute"] = resolve_reader(attribute.model, attribute.revision, kept.get("attribute"))
     face = spec.checks.face
-    if face and face.detector not in (HAAR, CLASSIFIER):
-        sources["face"] = resolve_detector(face.detector, face.revision, kept.get("face"))
+    if face and face.detector != HAAR:
+        name = YUNET if face.detector == CLASSIFIER else face.detector  # which does not say where the face is
+        sources["face"] = resolve_detector(name, face.revision, kept.get("face"))
     return sources
 
 
@@ -61,10 +64,9 @@ def build(spec: Spec, sources: dict[str, Source], device: torch.device) -> Check
     if criteria.face and criteria.face.detector == CLASSIFIER:
         if reader is None:
             raise ValueError('[checks.face] with detector = "classifier" needs [checks.attribute]')
-        batched.append(ReadFaceCheck(reader))
+        batched.append(ReadFaceCheck(reader, _yunet(sources["face"])))
     elif criteria.face:
-        detector = Haar() if criteria.face.detector == HAAR else _yunet(sources["face"])
-        single.append(FaceCheck(criteria.face, detector))
+        single.append(FaceCheck(criteria.face, _detector(criteria.face, sources)))
     if criteria.attribute:
         batched.append(AttributeCheck(criteria.attribute, reader))
     if criteria.duplicates:
@@ -108,8 +110,29 @@ def _reader(spec: Spec, source: Source, device: torch.device) -> Reader:
         return load(source.location, None, descriptions(spec), device)
 
 
+def _detector(criteria: Face, sources: dict[str, Source]) -> Detector:
+    """Return what finds faces, by the table's words."""
+    if criteria.detector == HAAR:
+        return Haar()
+    source = sources["face"]
+    return _mesh(source) if source.name.endswith(".task") else _yunet(source)
+
+
 def _yunet(source: Source) -> YuNet:
-    try:
+    with _one_line():
         return YuNet(Path(source.location, source.file))
+
+
+def _mesh(source: Source) -> FaceMesh:
+    from builder.models.face_mesh import FaceMesh  # whose mediapipe few have
+
+    with _one_line():
+        return FaceMesh(Path(source.location))
+
+
+@contextmanager
+def _one_line() -> Iterator[None]:
+    try:
+        yield
     except ValueError as error:
         raise UserError(f"face check: {error}") from None

@@ -51,7 +51,7 @@ class Checks:
         outcome = Outcome()
         for check in self.single:
             if not outcome.reason:
-                outcome.add(check, check.judge([sample], [image])[0])
+                outcome.add(check, check.judge([sample], [image], [outcome.checks])[0])
         return outcome
 
     def read(self, samples: list[Sample], images: list[Image.Image], outcomes: list[Outcome]) -> None:
@@ -59,6 +59,7 @@ class Checks:
         for check in self.batched:
             standing = [n for n, outcome in enumerate(outcomes) if not outcome.reason]
             if standing:
-                verdicts = check.judge([samples[n] for n in standing], [images[n] for n in standing])
+                seen = [outcomes[n].checks for n in standing]
+                verdicts = check.judge([samples[n] for n in standing], [images[n] for n in standing], seen)
                 for n, verdict in zip(standing, verdicts):
                     outcomes[n].add(check, verdict)

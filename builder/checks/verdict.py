@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from PIL import Image
 
 from builder.plan.sample import Sample
+
+Seen = Mapping[str, Any]
+"""What the checks before have measured on a picture, by the keys of the column `checks`."""
 
 
 @dataclass(frozen=True)
@@ -34,5 +38,5 @@ class Check(Protocol):
     rejects: bool
     """False where a picture that fails is kept, and said to be not verified."""
 
-    def judge(self, samples: list[Sample], images: list[Image.Image]) -> list[Verdict]:
-        """Return a verdict for each picture, RGB, in order."""
+    def judge(self, samples: list[Sample], images: list[Image.Image], seen: Sequence[Seen] = ()) -> list[Verdict]:
+        """Return a verdict for each picture, RGB, in order, of which `seen` says what was seen already."""

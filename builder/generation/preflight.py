@@ -139,8 +139,8 @@ class Preflight:
             yield "whether a picture shows its feature, or a minor who was not asked for (no attribute check)"
         elif self.models.checks["attribute"].kind != "preview":
             features = {cell.feature.name: cell.feature for cell in self.plan.cells if cell.chosen}
-            by_light = [f.name for f in features.values() if f.check.darker_than or f.check.highlights_over]
-            blind = [name for name, f in features.items() if not f.check.shows and name not in by_light]
+            mesh = criteria.face is not None and criteria.face.detector.endswith(".task")
+            blind = [name for name, f in features.items() if not (f.check.shows or f.check.is_measured(mesh))]
             if blind:
                 yield f"whether a picture shows {', '.join(blind)}"
         if criteria.face is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from datasets import ClassLabel, Features
 
 import agfd30k
 from builder import preview
+from builder.checks.verdict import Seen
 from builder.common.errors import UserError
 from builder.dataset.build_info import BuildInfo
 from builder.dataset.statistics import CHECKS_FILE, ChecksReport
@@ -24,7 +25,8 @@ from builder.spec import table
 from builder.spec.spec import Spec
 
 SAID = ("id", "feature", "sex", "ethnicity", "verified", "sha256")
-COLUMNS = (*SAID, "attribute_score")
+MEASURED = (*agfd30k.FACE_BOX, *agfd30k.POSE, "sharpness")
+COLUMNS = (*SAID, "attribute_score", *MEASURED)
 ROWS_AT_ONCE, PICTURES_AT_ONCE = 1000, 10
 
 
@@ -32,7 +34,8 @@ ROWS_AT_ONCE, PICTURES_AT_ONCE = 1000, 10
 class Entry:
     """What a row says of its picture, as far as people's judgement is held against it, and where the picture lies.
 
-    `place` is its file, or a Parquet file with row group and number. `score` is the verifier's, of its own feature.
+    `place` is its file, or a Parquet file with row group and number. `score` is the verifier's, of its own feature;
+    `seen` what else the checks have measured, by the keys of the column `checks`.
     """
 
     id: str
@@ -43,6 +46,7 @@ class Entry:
     sha256: str
     score: float | None
     place: tuple[Path, int, int]
+    seen: Seen = field(default_factory=dict)
 
 
 class RawAlbum:
@@ -67,7 +71,7 @@ class RawAlbum:
             for row in self.raw.lines(shard).made:
                 score = row["checks"]["attribute_score"]
                 said = {key: row[key] for key in SAID}
-                yield Entry(**said, score=score, place=(shard / row["file_name"], 0, 0))
+                yield Entry(**said, score=score, place=(shard / row["file_name"], 0, 0), seen=row["checks"])
 
     def picture(self, entry: Entry) -> bytes:
         """Return a picture's file."""
@@ -135,7 +139,9 @@ def _rows(file: pq.ParquetFile, group: int) -> Iterator[dict[str, Any]]:
 
 def _entry(row: dict[str, Any], labels: Features, place: tuple[Path, int, int]) -> Entry:
     said = {key: _named(labels[key], row[key]) for key in SAID}
-    return Entry(**said, score=row["attribute_score"], place=place)
+    box = [row[name] for name in agfd30k.FACE_BOX]
+    seen = {name: row[name] for name in MEASURED if name in row} | {"face_box": None if None in box else box}
+    return Entry(**said, score=row["attribute_score"], place=place, seen=seen)
 
 
 def _named(kind: Any, value: Any) -> Any:

@@ -115,7 +115,7 @@ def scores(pictures: Album, place: str, asked: Asked) -> Iterator[tuple[About, f
             for (entry, names), image, row in zip(batch, images, reader.read(images)):
                 read = {label: float(score) for label, score in zip(reader.labels, row)}
                 for name in names:
-                    yield (entry.id, name), feature_score(name, checks[name], image, read)
+                    yield (entry.id, name), feature_score(name, checks[name], image, entry.seen, read)
             bar.update(len(batch))
 
 

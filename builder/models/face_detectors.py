@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -29,11 +29,19 @@ SIDE = 320
 SAME = 0.3
 """Boxes that share more of their area than this are one face."""
 
+SECOND = 256
+"""Pixels a side of the mirrored picture in the second look, which takes half the time of the first."""
+
+MIRRORED = (1, 0, 2, 4, 3)
+"""Which point each of the five is in a mirror."""
+
 
 @dataclass(frozen=True)
 class Box:
     """A face that was found: left, top, width and height in pixels; and, but for Haar, how certain it is (0 to 1), and
     x and y of its right eye, left eye, nose, right and left corner of the mouth.
+
+    `pose` is roll, yaw and, if the detector tells, pitch in degrees; `shapes` are criteria.SHAPES, if it tells them.
     """
 
     left: float
@@ -42,6 +50,8 @@ class Box:
     height: float
     score: float | None = None
     points: tuple[float, ...] | None = None
+    pose: tuple[float | None, ...] = (None, None, None)
+    shapes: dict[str, float] = field(default_factory=dict)
 
 
 class Spare:
@@ -63,6 +73,13 @@ class Spare:
             taken = self.make()
         yield taken
         self.free.append(taken)
+
+
+class Detector(Protocol):
+    """Finds faces."""
+
+    def find(self, pixels: np.ndarray, rule: str, smallest: float) -> list[Box]:
+        """Faces in a picture, uint8 (height, width, 3), RGB, at least `smallest` of its height."""
 
 
 class Haar:
@@ -118,31 +135,54 @@ class YuNet:
     def find(self, pixels: np.ndarray, rule: str, smallest: float) -> list[Box]:
         """Faces in a picture, uint8 (height, width, 3), RGB, at least `smallest` of its height.
 
-        The only one must have plausible points; a second face is a reason to reject, plausible or not.
+        The only one must be believable; a second face is a reason to reject, whatever its points.
         """
-        scale = min(1, SIDE / max(pixels.shape[:2]))
+        boxes = _distinct(self._look(pixels, SIDE, CERTAIN[rule]))
+        faces = [box for box in boxes if box.height >= smallest * pixels.shape[0]]
+        return faces if len(faces) != 1 or self._is_believable(pixels, faces[0], rule) else []
+
+    def largest(self, pixels: np.ndarray) -> Box | None:
+        """The largest face of a picture, as find's, that YuNet is fairly certain of, believable or not."""
+        return max(_distinct(self._look(pixels, SIDE, CERTAIN["profile"])), key=lambda box: box.height, default=None)
+
+    def _look(self, pixels: np.ndarray, side: int, least: float) -> list[Box]:
+        """What YuNet finds in a copy of at most `side` pixels a side; in pixels of the picture itself."""
+        scale = min(1, side / max(pixels.shape[:2]))
         small = pixels if scale == 1 else cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         height, width = small.shape[:2]
         with self.networks.one() as network:
             network.setInputSize((width, height))
-            network.setScoreThreshold(CERTAIN[rule])
+            network.setScoreThreshold(least)
             rows = network.detect(cv2.cvtColor(small, cv2.COLOR_RGB2BGR))[1]
-        boxes = _distinct([_box(row, scale) for row in (() if rows is None else rows)])
-        faces = [box for box in boxes if box.height >= smallest * pixels.shape[0]]
-        return faces if len(faces) != 1 or _is_plausible(faces[0]) else []
+        return [_box(row, scale) for row in (() if rows is None else rows)]
+
+    def _is_believable(self, pixels: np.ndarray, box: Box, rule: str) -> bool:
+        """YuNet takes many a face whose parts were shuffled for one; of some the points tell, of others a second look,
+        where a whole face is asked for.
+        """
+        points = np.reshape(np.array(box.points), (5, 2))
+        if not landmarks.plausible(points, (box.left, box.top, box.width, box.height)):
+            return False
+        if rule != "one" or (box.score or 0) >= landmarks.SURE:
+            return True
+        looks = self._look(np.ascontiguousarray(pixels[:, ::-1]), SECOND, min(landmarks.AGAIN))
+        faces = [(_mirrored(look, pixels.shape[1]), look.score or 0) for look in looks]
+        nearest = min(faces, key=lambda face: np.abs(face[0] - points).max(), default=None)
+        return nearest is not None and landmarks.steady(points, box.height, *nearest)
 
 
 def _box(row: np.ndarray, scale: float) -> Box:
     """A row of YuNet's answer at the size of the whole picture: box, five points, score."""
     places = [float(place) / scale for place in row[:14]]
     left, top, width, height = places[:4]
-    return Box(left, top, width, height, float(row[14]), tuple(places[4:]))
+    roll, yaw = landmarks.pose(np.reshape(places[4:], (5, 2)))
+    return Box(left, top, width, height, float(row[14]), tuple(places[4:]), (roll, yaw, None))
 
 
-def _is_plausible(box: Box) -> bool:
-    """YuNet takes many a face whose parts were shuffled for one; of some the points tell."""
-    points = np.reshape(np.array(box.points), (5, 2))
-    return landmarks.plausible(points, (box.left, box.top, box.width, box.height))
+def _mirrored(box: Box, width: int) -> np.ndarray:
+    """The points (5, 2) of a face in the mirrored picture, mirrored back."""
+    points = np.reshape(np.array(box.points), (5, 2))[list(MIRRORED)]
+    return np.stack([width - points[:, 0], points[:, 1]], axis=1)
 
 
 def _distinct(boxes: list[Box]) -> list[Box]:

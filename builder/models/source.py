@@ -109,7 +109,7 @@ def resolve_reader(model: str, revision: str, recorded: ModelId | None = None) -
 
 
 def resolve_detector(model: str, revision: str, recorded: ModelId | None = None) -> Source:
-    """Return the exact YuNet model of the face check: the one that comes along, a .onnx file, or one from the Hub.
+    """Return the exact model of the face check: YuNet, which comes along, a .onnx or .task file, or one from the Hub.
 
     `recorded` is what an earlier run resolved the same words to. Raises a ModelError that says why it cannot be had.
     """
@@ -117,7 +117,7 @@ def resolve_detector(model: str, revision: str, recorded: ModelId | None = None)
         own = Path(__file__).parent / "yunet" / YUNET
         return Source("file", SHIPPED, str(own), f"sha256:{sha256(own)}")
     path = local_path(model)
-    if path.suffix == ".onnx":
+    if path.suffix in (".onnx", ".task"):
         if not path.is_file():
             raise NoModel(FACE_CHECK, model, "there is no such file")
         return Source("file", path.name, str(path), f"sha256:{sha256(path)}")

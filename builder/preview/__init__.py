@@ -29,9 +29,9 @@ obeys less where a prompt has but one."""
 
 def fitted(spec: Spec) -> Spec:
     """Return the table as the preview needs it: its own guidance scale in every row, few steps, its own verifier."""
-    plain = {"darker_than": None, "highlights_over": None, "threshold": None}
     features = tuple(
-        feature.changed(guidance_scale=GUIDANCE, check=feature.check.changed(**plain)) for feature in spec.features
+        feature.changed(guidance_scale=GUIDANCE, check=feature.check.unmeasured().changed(threshold=None))
+        for feature in spec.features
     )
     checks = spec.checks
     if checks.integrity:

@@ -10,6 +10,7 @@ from typing import Any
 
 from builder.common import documents
 from builder.models.identity import CheckVersion, ModelId, Source
+from builder.spec.criteria import CLASSIFIER, LATER
 from builder.spec.spec import Spec, fingerprint, spec_of
 
 
@@ -60,8 +61,9 @@ class BuildRecipe:
             if other and other.kind == "folder" and other.name != source.name:
                 table["recipe"][key] = other.name
         for check in checks:
-            if check.model and check.model.kind in ("folder", "file"):
-                table["checks"][check.name][check.model_key] = check.model.name
+            section = table["checks"][check.name]
+            if check.model and check.model.kind in ("folder", "file") and section[check.model_key] != CLASSIFIER:
+                section[check.model_key] = check.model.name
         content = _content(table, source.id, checks, settings, safety_checker, vae)
         digest = _fingerprint(content)
         return cls(spec_of(content), source.id, tuple(checks), settings, toml, digest, safety_checker, vae)
@@ -150,10 +152,14 @@ def _content(
 def _fingerprint(content: dict[str, Any]) -> str:
     """Return the digest of what changes pictures, which the licence and the questions to people do not."""
     pixels = {key: value for key, value in content["spec"].items() if key != "license"}
-    pixels["features"] = [
-        {key: value for key, value in feature.items() if key != "question"} for feature in pixels["features"]
-    ]
+    pixels["features"] = [_pixels(feature) for feature in pixels["features"]]
     return fingerprint({**content, "spec": pixels})
+
+
+def _pixels(feature: dict[str, Any]) -> dict[str, Any]:
+    """What of a feature changes pictures; keys that came later and are not given are not there, as in older recipes."""
+    check = {key: value for key, value in feature["check"].items() if value is not None or key not in LATER}
+    return {key: value for key, value in feature.items() if key != "question"} | {"check": check}
 
 
 def _model(document: dict[str, Any] | None) -> ModelId | None:

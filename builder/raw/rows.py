@@ -34,6 +34,12 @@ class Measured(Document):
     face_box: tuple[Size, Size, Size, Size] | None
     face_score: Size | None
     points: Annotated[tuple[Size, ...], Field(min_length=10, max_length=10)] | None = None
+    roll: Size | None = None
+    yaw: Size | None = None
+    pitch: Size | None = None
+    jaw_open: Share | None = None
+    eye_blink: Share | None = None
+    smile: Share | None = None
     attribute_score: Share | None
     sex_score: Share | None
     age_score: Share | None

@@ -8,10 +8,13 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 from builder.spec.faults import Fault, SpecError, nearest
-from builder.spec.field_types import AnyWords, Between, Flag, Label, OneOf, SexLabel, Share, Text, Words
+from builder.spec.field_types import AnyWords, Between, Degrees, Flag, Label, OneOf, SexLabel, Share, Text, Words
 from builder.spec.model import Model
 
 YUNET, HAAR, CLASSIFIER = "yunet", "haar", "classifier"
+
+SHAPES = ("jaw_open", "eye_blink", "smile")
+"""What a face does, from 0 to 1, as far as the face detector tells: MediaPipe's does."""
 
 
 class Integrity(Model):
@@ -28,7 +31,8 @@ class Face(Model):
 
     detector: Text = YUNET
     """`yunet` (comes along), `haar` (comes with OpenCV; blind to tilted heads), `classifier` (the attribute check's
-    model, if it has a label `one_face`), or another YuNet model: a .onnx file, or a repository on the Hub."""
+    model, if it has a label `one_face`), another YuNet model (a .onnx file, or a repository on the Hub), or MediaPipe's
+    Face Landmarker (a .task file; needs mediapipe)."""
     revision: Text = Field(default="main", examples=["main"])
     """Branch, tag or commit of a detector on the Hub."""
     smallest: Annotated[float, Between(0.02, 1)] = 0.25
@@ -86,9 +90,29 @@ class Shown(Model):
     opposite: AnyWords = ()
     """Descriptions of pictures without it; given together with `shows`."""
     darker_than: Share | None = None
-    """Judge by light: most mean luminance. Not together with `highlights_over`."""
+    """Judge by light: most mean luminance; of the face, five sixths of it. Not together with `highlights_over`."""
     highlights_over: Share | None = None
-    """Judge by light: least share of pixels that are nearly white."""
+    """Judge by light: least share of pixels that are nearly white, in the picture and in the face; a classifier with a
+    label of the feature's name must agree."""
+    yaw_over: Degrees | None = None
+    """Judge by the face: least degrees by which it is turned to either side. Like all of these up to `smile`, it takes
+    the place of `shows` where it can be measured."""
+    yaw_under: Degrees | None = Field(default=None, examples=[10])
+    """Judge by the face: most degrees by which it is turned to either side."""
+    pitch_under: Annotated[float, Between(-90, 90)] | None = None
+    """Judge by the face: most degrees by which it looks down; a negative number for one that looks up."""
+    tilt: Degrees | None = Field(default=None, examples=[20])
+    """Judge by the face: least degrees by which it leans to either side."""
+    face_height_under: Share | None = None
+    """Judge by the face: most height, as a share of the picture's."""
+    sharpness_under: Annotated[float, Between(0, 10_000)] | None = None
+    """Judge by sharpness, as [checks.integrity] measures it: the most."""
+    jaw_open: Share | None = None
+    """Judge by the face: least opening of the mouth, if the detector is MediaPipe's, as the next two."""
+    eye_blink: Share | None = None
+    """Judge by the face: least closing of the more closed eye."""
+    smile: Share | None = None
+    """Judge by the face: least smile."""
     threshold: Share | None = Field(default=None, examples=[0.4])
     """Least score of this feature, in place of that of [checks.attribute]."""
     face: Annotated[Literal["one", "covered", "profile", "any"], OneOf()] = "one"
@@ -99,6 +123,14 @@ class Shown(Model):
     sharp: Flag = True
     """`false` exempts what is blurred by intent from the check of sharpness."""
 
+    def is_measured(self, mesh: bool = False) -> bool:
+        """Whether the feature is judged by what can be measured; `mesh`: with MediaPipe as the face detector."""
+        return any(getattr(self, key) is not None for key in (*MEASURES, *(MESH_MEASURES if mesh else ())))
+
+    def unmeasured(self) -> Shown:
+        """Return the same but for whatever is measured: a model alone judges the feature."""
+        return self.changed(**dict.fromkeys((*MEASURES, *MESH_MEASURES)))
+
     def faults(self) -> Iterator[Fault]:
         if bool(self.shows) != bool(self.opposite):
             rule = "`check.shows` and `check.opposite` must be given together"
@@ -106,6 +138,18 @@ class Shown(Model):
         light = [self.darker_than, self.highlights_over]
         if None not in light:
             yield Fault("give `check.darker_than` or `check.highlights_over`, not both", light, ("darker_than",))
+
+
+MEASURES = (
+    *["darker_than", "highlights_over", "yaw_over", "yaw_under", "tilt", "face_height_under", "sharpness_under"],
+)
+"""Keys of `Shown` by which a feature is judged without the attribute check's model."""
+MESH_MEASURES = ("pitch_under", *SHAPES)
+"""The same, where MediaPipe is the face detector."""
+
+
+LATER = (*MEASURES[2:], *MESH_MEASURES)
+"""Those that tables of before do not have: not given, they change nothing."""
 
 
 class Criteria(Model):

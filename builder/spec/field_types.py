@@ -18,7 +18,7 @@ FIELDS = ("age", "subject", "ethnicity", "phrase")
 CONTROLS = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
 """Every character that controls a terminal or ends a line somewhere, as a regular expression's range."""
 MOST = 10**9
-RESERVED = frozenset({"all", "metadata", "default", "train", "validation", "test"})
+RESERVED = frozenset({"all", "metadata", "aligned", "annotations", "default", "train", "validation", "test"})
 WINDOWS = frozenset({"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))})
 """What no folder and no file may be called there."""
 Sex = Literal["male", "female"]
@@ -226,6 +226,7 @@ Number = Annotated[int, Between(1, MOST)]
 Share = Annotated[float, Between(0, 1)]
 Guidance = Annotated[float, Between(1, 100)]
 Ages = Annotated[tuple[Annotated[int, Between(0, 120)], ...], Distinct()]
+Degrees = Annotated[float, Between(0, 90)]
 Flag = Annotated[bool, OneOf()]
 
 Words = Annotated[tuple[Annotated[str, PromptText()], ...], Distinct()]

