@@ -416,7 +416,16 @@ class AGFD30K(datasets.ArrowBasedBuilder):
         schema = self.info.features.arrow_schema.remove_metadata()
         with pq.ParquetFile(path) as file:
             for group in range(file.num_row_groups):
-                yield flattened(file.read_row_group(group)).cast(schema)
+                yield _completed(flattened(file.read_row_group(group)), schema)
+
+
+def _completed(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """A table with the schema's columns; those that an older release has not noted are null."""
+    columns = {name: table[name] if name in table.column_names else None for name in schema.names}
+    if strange := set(table.column_names) - columns.keys():
+        raise ValueError(f"column {sorted(strange)[0]!r} is none of this version's")
+    arrays = [pa.nulls(len(table), kind.type) if columns[kind.name] is None else columns[kind.name] for kind in schema]
+    return pa.table(arrays, names=schema.names).cast(schema)
 
 
 def _splits_in(source: Path) -> set[str]:

@@ -190,7 +190,7 @@ def test_rows_hold_points_and_pose(shipped):
     assert np.all((points > FACE[:2]) & (points < FACE[2:])) and here["pitch"] is None
     assert here["yaw"] == pytest.approx(-there["yaw"], abs=6) and here["roll"] == pytest.approx(-there["roll"], abs=6)
     clockwise = portrait().rotate(-20, Image.Resampling.BICUBIC, fillcolor=(120, 120, 120))
-    assert verdict(clockwise, detector=shipped).observed["roll"] - here["roll"] == pytest.approx(20, abs=8)
+    assert 8 < verdict(clockwise, detector=shipped).observed["roll"] - here["roll"] < 25
 
 
 class Unsure(YuNet):
