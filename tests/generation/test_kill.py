@@ -26,7 +26,10 @@ def undisturbed(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
-    return content(shared(tmp_path_factory, "small", lambda folder: launch(folder, 0)))
+    def make(folder):
+        assert launch(folder, 0) == 0
+
+    return content(shared(tmp_path_factory, "small", make))
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
