@@ -8,9 +8,14 @@ LAUNCH := $(VENV)/bin/accelerate launch --num_processes 1 --num_machines 1 --mix
 # A worker more than there are cores, since tests that start processes wait for them; who has nothing left takes tests
 # from another.
 WORKERS = $$(($$(getconf _NPROCESSORS_ONLN) + 1))
-TEST = OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -q -n $(WORKERS) --dist worksteal
+SPREAD = -m pytest -q -n $(WORKERS) --dist worksteal
+TEST = OMP_NUM_THREADS=1 $(VENV)/bin/python $(SPREAD)
 
-.PHONY: demo test quick slow network bench quality style docs
+# What Python compiles is kept, even where the shell says that it shall not be, as in many a container: the models' code
+# takes 12 s to import from source, each time, and 5 s compiled.
+export PYTHONDONTWRITEBYTECODE :=
+
+.PHONY: demo environments test quick slow network bench quality style docs
 
 demo: $(VENV)/ready
 	$(LAUNCH) builder/generate.py --model preview --scale 0.005 --raw agfd30k-preview-raw
@@ -18,9 +23,12 @@ demo: $(VENV)/ready
 	$(VENV)/bin/agfd30k upload agfd30k --repo-id you/AGFD-30K --allow-preview --allow-incomplete --dry-run
 	@echo "drawn faces, to show the tool: look at agfd30k-report.html; the real model: accelerate launch builder/generate.py"
 
-test: $(VENV)/ready $(OLD)/ready
+# `make -j 2 environments` makes both at once.
+environments: $(VENV)/ready $(OLD)/ready
+
+test: environments
 	$(TEST)
-	OMP_NUM_THREADS=1 $(OLD)/bin/python -m pytest -q tests/test_loader.py tests/dataset/test_packing.py
+	OMP_NUM_THREADS=1 $(OLD)/bin/python $(SPREAD) tests/test_loader.py tests/dataset/test_packing.py
 
 # Without the tests that start processes.
 quick: $(VENV)/ready
@@ -67,8 +75,12 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	@touch $@
 
 # The last datasets that runs loading scripts, with what the loader and the release need.
-$(OLD)/ready: pyproject.toml constraints-datasets3.txt
+$(OLD)/datasets: constraints-datasets3.txt
 	$(call quietly,making the environment $(OLD),$(PYTHON) -m venv $(OLD))
 	$(call quietly,installing the older datasets into $(OLD),$(OLD)/bin/$(PIP) -r constraints-datasets3.txt)
+	@touch $@
+
+# After the other one, since both write what setuptools says of this project into its folder.
+$(OLD)/ready: pyproject.toml $(OLD)/datasets | $(VENV)/ready
 	$(call quietly,installing this project into $(OLD),$(OLD)/bin/$(PIP) --no-deps -e .)
 	@touch $@

@@ -70,17 +70,18 @@ def schema(release: Release) -> Iterator[str]:
         features = stated(release, name)
         if len(features) > MOST_COLUMNS or any(len(column) > MOST_NAME for column in features):
             yield f"{name}: more than {MOST_COLUMNS} columns, or a column's name is longer than {MOST_NAME}"
+        columns, noted = features.arrow_schema, features.to_dict()
         for patterns in splits.values():
             for path in release.matching(patterns):
                 schema = pq.read_schema(path)
                 stored = json.loads((schema.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features")
-                if not schema.equals(features.arrow_schema) or not _is_same(stored, features):
+                if not schema.equals(columns) or not _is_same(stored, noted):
                     yield f"{path.relative_to(release.folder)}: its columns are not those that the card says of {name}"
 
 
-def _is_same(stored: Any, features: Features) -> bool:
+def _is_same(stored: Any, features: dict[str, Any]) -> bool:
     """Return True where a file's notes say these columns; lists have two names."""
-    return stored is not None and Features.from_dict(stored).to_dict() == features.to_dict()
+    return stored == features or (stored is not None and Features.from_dict(stored).to_dict() == features)
 
 
 def stated(release: Release, name: str) -> Features:

@@ -6,6 +6,7 @@ import json
 import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any
 
 from builder.common import documents
@@ -69,6 +70,7 @@ class BuildRecipe:
         return cls(spec_of(content), source.id, tuple(checks), settings, toml, digest, safety_checker, vae)
 
     @classmethod
+    @lru_cache(maxsize=8)  # a run reads the same one several times, and checking a table takes a while
     def parse(cls, text: str) -> BuildRecipe:
         """Return the recipe that a recipe.json holds.
 

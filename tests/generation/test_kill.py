@@ -5,6 +5,7 @@ import random
 import pytest
 
 from tests.experiments.kill import BUILD, SMALL, content, run_here, startup, trial
+from tests.fixtures.shared import shared
 
 pytestmark = pytest.mark.process
 
@@ -20,16 +21,15 @@ def finish(folder, ranks=0):
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("undisturbed")
-    finish(folder)
-    return content(folder)
+    return content(shared(tmp_path_factory, "undisturbed", finish))
 
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("small")
-    assert launch(folder, 0) == 0
-    return content(folder)
+    def make(folder):
+        assert launch(folder, 0) == 0
+
+    return content(shared(tmp_path_factory, "small", make))
 
 
 @pytest.mark.parametrize("ranks", [1, 2])

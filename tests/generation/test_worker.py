@@ -36,6 +36,7 @@ from tests.experiments.kill import (
 )
 from tests.fixtures import builds, standin
 from tests.fixtures.inside import build
+from tests.fixtures.shared import shared
 
 pytestmark = pytest.mark.process
 PLAIN = [sys.executable, str(STANDIN)]
@@ -63,9 +64,11 @@ def one_line(done):
 @pytest.fixture(scope="module")
 def calm(tmp_path_factory):
     """A build that nobody disturbed, by plain `python`."""
-    folder = tmp_path_factory.mktemp("calm")
-    assert run(folder, *SMALL).returncode == 0
-    return folder
+
+    def make(folder):
+        assert run(folder, *SMALL).returncode == 0
+
+    return shutil.copytree(shared(tmp_path_factory, "calm", make), tmp_path_factory.mktemp("calm") / "build")
 
 
 def test_a_build_makes_exactly_what_was_asked_and_releases_it(calm):
@@ -283,12 +286,12 @@ def test_a_finished_shard_without_its_pictures_is_not_done(calm, tmp_path):
     shutil.copytree(calm, tmp_path, dirs_exist_ok=True)
     shard = tmp_path / "agfd30k-raw/shards/occlusion-00001"
     shutil.rmtree(shard / "images")
-    assert "its picture" in one_line(run(tmp_path, *SMALL))
+    assert "its picture" in one_line(run_here(tmp_path, *SMALL))
     raw, out = str(tmp_path / "agfd30k-raw"), str(tmp_path / "agfd30k")
     assert release.main(["--raw", raw, "--out", out]) == 2
     assert verify.main([raw]) == 1
     assert verify.main([raw, "--repair"]) == 0
-    assert run(tmp_path, *SMALL).returncode == 0
+    assert run_here(tmp_path, *SMALL).returncode == 0
     shutil.rmtree(shard / "faulty")
     assert content(tmp_path) == content(calm)
 
