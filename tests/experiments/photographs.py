@@ -91,7 +91,7 @@ class Own:
         check = self.features[feature]
         seen = {}
         for name in ("integrity", "face"):
-            seen |= self.passes(name, pixels, face=check.face, smallest_face=0.0).observed
+            seen |= self.passes(name, pixels, face=check.face, smallest_face=check.smallest_face).observed
         return feature_score(feature, check, Image.fromarray(pixels), seen, {})
 
     def shows(self, feature, pixels):
@@ -396,6 +396,14 @@ def measured(folder, mesh=None):
     return all(reached(*result[1:]) for result in results)
 
 
+def write(name, lines):
+    """Put lines into docs/labels.md, in the place of those that were measured before."""
+    begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
+    part = "\n\n".join([begin, "\n".join(lines), end])
+    page = re.sub(f"{begin}.*{end}", lambda _: part, PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
+    PAGE.write_text(page, encoding="utf-8")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
@@ -413,10 +421,7 @@ def main():
             print(told[-1], flush=True)
     except StopIteration as end:
         if arguments.write:
-            page = PAGE.read_text(encoding="utf-8")
-            part = "<!-- photographs -->\n\n" + "\n".join(told) + "\n\n<!-- end of photographs -->"
-            page = re.sub("<!-- photographs -->.*<!-- end of photographs -->", lambda _: part, page, flags=re.DOTALL)
-            PAGE.write_text(page, encoding="utf-8")
+            write("photographs", told)
         return 0 if end.value else 1
     except photographs.Unavailable as error:
         print(f"photographs: {error}", file=sys.stderr)
