@@ -189,8 +189,9 @@ def test_a_thumbnail_is_its_picture_and_what_is_told_of_it_its_row(made, page):
         assert np.abs(difference).mean() < 25
         codes = {axis["name"]: axis["values"][data["codes"][place][n]] for place, axis in enumerate(data["axes"])}
         assert {key: codes[key] for key in reporting_data.CLASSES} == {key: row[key] for key in reporting_data.CLASSES}
-        told = [data["phrases"][data["phrase"][n]], data["age"][n], data["attempt"][n]]
-        assert told == [row["phrase"] or "", row["age"], row["attempt"]]
+        told = [data["phrases"][data["phrase"][n]], data["age"][n], data["attempt"][n], data["seed"][n]]
+        assert told == [row["phrase"] or "", row["age"], row["attempt"], row["seed"]]
+        assert "".join(data["words"][word] for word in data["prompt"][n]) == row["prompt"]
         passed, failed, unknown = data["outcomes"][data["outcome"][n]]
         assert [passed, failed] == [(row[name] or "").split() for name in ("checks_passed", "checks_failed")]
         assert sorted(passed + failed + unknown) == ["attribute", "face", "integrity"]
@@ -203,7 +204,8 @@ def test_a_thumbnail_is_its_picture_and_what_is_told_of_it_its_row(made, page):
 def test_a_thumbnail_fits_into_its_side(size, fits):
     buffer = io.BytesIO()
     Image.new("RGBA", size).save(buffer, "PNG")
-    uri = thumbnails._thumbnail({"id": "x", "image": {"bytes": buffer.getvalue()}}, 64)
+    uri, real = thumbnails._thumbnail({"id": "x", "image": {"bytes": buffer.getvalue()}}, 64)
+    assert real == size
     assert Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1]))).size == fits
 
 
