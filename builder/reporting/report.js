@@ -235,7 +235,7 @@
       facts.push([what, checks.join(", ") || "–"]);
     }
     data.measured[shown].forEach((value, n) => {
-      if (value !== null) facts.push([words(data.measures[n]), `${value}${UNITS[data.measures[n]] || ""}`]);
+      if (value !== null) facts.push([words(data.measures[n]), `${value}${UNITS[data.measures[n]] || ""}`.replace("-", "−")]);
     });
     byId("details-prompt").textContent = data.prompt[shown].map((word) => data.words[word]).join("");
     byId("details-title").textContent = data.id[shown];

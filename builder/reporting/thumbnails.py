@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -119,10 +119,14 @@ def _face(row: dict[str, Any]) -> list[float] | None:
     """Left, top, width and height of a row's face, then x and y of its points, in pixels; None where there is no box,
     without points where these are not known.
     """
-    box, points = ([_rounded(row.get(name)) for name in names] for names in (FACE_BOX, POINTS))
-    if None in box:
-        return None
-    return box if None in points else box + points
+    box, points = (_places(row, names) for names in (FACE_BOX, POINTS))
+    return box + points if box else None
+
+
+def _places(row: dict[str, Any], names: Sequence[str]) -> list[float]:
+    """Return these numbers of a row; none where one of them is not known."""
+    places = [place for name in names if (place := _rounded(row.get(name))) is not None]
+    return places if len(places) == len(names) else []
 
 
 def _rounded(value: float | None) -> float | None:
