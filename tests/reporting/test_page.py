@@ -103,7 +103,7 @@ def test_reasons_stand_with_the_most_frequent_first(out, tmp_path):
 
 def test_rejected_tries_are_counted_by_reason_and_feature(out, tmp_path):
     """The most frequent reason first, over all features; and how many pictures were made beside them."""
-    reasons = [{"no face": 2, "noise": 1_300}, {"no face": 2_000}]
+    reasons = [{"noise": 1_300, "no face": 2}, {"no face": 2_000}]
     change_tally(out, lambda tally: [row.update(reasons=why) for row, why in zip(tally["features"], reasons)])
     reporting_page.make(out, tmp_path / "page.html")
     rejected = reports.Html(tmp_path / "page.html").data["rejected"]
