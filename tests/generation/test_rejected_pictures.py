@@ -29,7 +29,7 @@ from builder.plan.sample import Result
 from builder.raw import provenance, rejected_pictures
 from builder.raw.rejected_pictures import RejectedPictures
 from builder.spec.spec import Recipe
-from tests.experiments.kill import SMALL, content, finish, lines, start, wait_for_tries
+from tests.experiments.kill import SMALL, content, finish, lines, run_here, start, wait_for_tries
 from tests.fixtures import builds, checkers, inside, random_weights, standin
 
 RAW = "agfd30k-raw"
@@ -143,8 +143,10 @@ for number in range(20):
 
 @pytest.mark.process
 def test_processes_that_keep_at_the_same_moment_do_not_exceed_the_number(tmp_path):
-    workers = [subprocess.Popen([sys.executable, "-c", KEEP, str(number)], cwd=tmp_path) for number in range(3)]
-    assert [worker.wait(120) for worker in workers] == [0] * 3
+    """And none of them takes away what another is writing."""
+    line, pipes = [sys.executable, "-c", KEEP], {"cwd": tmp_path, "stderr": subprocess.PIPE}
+    workers = [subprocess.Popen([*line, str(number)], **pipes) for number in range(3)]
+    assert [worker.communicate(timeout=240)[1] for worker in workers] == [b""] * 3
     assert len(list((tmp_path / "rejected/no-face").glob("*.png"))) == 7
 
 
