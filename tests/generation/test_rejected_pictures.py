@@ -185,7 +185,7 @@ class Barring:
 
     name, version, rejects = "attribute", 2, True
 
-    def judge(self, samples, images):
+    def judge(self, samples, images, seen=()):
         men = (sample.sex == "male" and not sample.minor for sample in samples)
         return [Verdict(False, {}, "looks like a minor", "", barred=True) if man else Verdict(True) for man in men]
 
