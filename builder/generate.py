@@ -99,6 +99,15 @@ def generate(
     sign_key: Annotated[
         Path | None, typer.Option(metavar="FILE", help="the certificate's private key, PEM, not encrypted; read once")
     ] = None,
+    keep_rejected: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            parser=cli.whole(0),
+            help="rejected pictures of each reason to keep in the raw folder's rejected/, for a look; never one that "
+            "the safety checker flagged or that looks like a minor",
+        ),
+    ] = 0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print what would be made, and exit")] = False,
 ) -> int:
     """Make labelled faces from a table of attributes, and the release folder that load_dataset reads.
@@ -125,6 +134,7 @@ def generate(
         safety_checker=safety_checker,
         without=cli.words(without),
         cpu=cpu,
+        keep_rejected=keep_rejected,
         signer=_signer(sign_certificate, sign_key),
     )
     with cli.terminable():

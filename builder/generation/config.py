@@ -24,7 +24,8 @@ class GenerateConfig:
     "attribute/feature" words, `scale` multiplies every quota, `limit` caps the whole, `without` names checks that are
     left out. `batch_size` pictures are made at once on each process; None: as many as suit the device. `safety_checker`
     takes the place of the model's own. `cpu` makes pictures on the CPU, whatever the machine has. `signer` signs every
-    picture that is written; it is no part of the recipe.
+    picture that is written; it is no part of the recipe. `keep_rejected` is how many rejected pictures of each reason
+    are kept for a look, beside the build.
     """
 
     raw: Path = Path("agfd30k-raw")
@@ -40,6 +41,7 @@ class GenerateConfig:
     safety_checker: str | None = None
     cpu: bool = False
     without: tuple[str, ...] = ()
+    keep_rejected: int = 0
     signer: Signer | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -48,6 +50,8 @@ class GenerateConfig:
         for name, value in whole.items():
             if value is not None and value < 1:
                 raise UserError(f"{name} must be a whole number, 1 or more, got {value}")
+        if self.keep_rejected < 0:
+            raise UserError(f"keep_rejected must be a whole number, 0 or more, got {self.keep_rejected}")
         if not 0 < self.scale <= 1:
             raise UserError(f"scale must be a number above 0 and at most 1, got {self.scale}")
         if self.image_format not in FORMATS:

@@ -19,6 +19,7 @@ from builder.raw.build import Finished, RawBuild
 from builder.raw.layout import DECIDED, SEARCHED
 from builder.raw.notes import Loser
 from builder.raw.receipts import Damaged
+from builder.raw.rejected_pictures import RejectedPictures
 from builder.raw.rows import DUPLICATE, NEAR_DUPLICATE, rejection
 from builder.spec.criteria import Duplicates
 
@@ -26,13 +27,13 @@ PATIENCE = 10
 """Seconds to wait for the lock of a shard: who has just written its receipt lets it go a moment later."""
 
 
-def take_back(raw: RawBuild, plan: Plan) -> int | None:
+def take_back(raw: RawBuild, plan: Plan, rejects: RejectedPictures | None = None) -> int | None:
     """Take back every duplicate among the pictures of a finished plan; returns how many there were.
 
     None where the plan is not finished: another process is making pictures, and will look by itself. A crash at any
     moment leaves each picture either as it was or taken back, and the next run, see `resume`, goes on with the rest.
     Nothing is done where the table has no check for duplicates, or they were looked for since the last picture was
-    made. Memory: some 400 bytes a picture.
+    made. A few of the pictures go to `rejects`. Memory: some 400 bytes a picture.
     """
     criteria = plan.spec.checks.duplicates
     if criteria is None:
@@ -49,16 +50,16 @@ def take_back(raw: RawBuild, plan: Plan) -> int | None:
                 return 0
             notes.write(raw.folder / DECIDED, losers=losers)
             sync_folder(raw.folder)
-        return _carry_out(raw, plan)
+        return _carry_out(raw, plan, rejects)
 
 
-def resume(raw: RawBuild, plan: Plan) -> None:
+def resume(raw: RawBuild, plan: Plan, rejects: RejectedPictures | None = None) -> None:
     """Finish what a killed process has left half done; to be called before anything is made."""
     with raw.lock():
         for name in (DECIDED, SEARCHED):
             for torn in raw.folder.glob(f".{name}.*.tmp"):
                 torn.unlink(missing_ok=True)
-        _carry_out(raw, plan)
+        _carry_out(raw, plan, rejects)
 
 
 class _Picture(NamedTuple):
@@ -118,19 +119,21 @@ def _pictures(raw: RawBuild, plan: Plan, finished: Finished) -> tuple[list[_Pict
     return others + own, len(others)
 
 
-def _carry_out(raw: RawBuild, plan: Plan) -> int:
+def _carry_out(raw: RawBuild, plan: Plan, rejects: RejectedPictures | None) -> int:
     """Take back what was decided, if there is anything; returns how many pictures that was."""
     decided = raw.decided
     if decided is None:
         return 0
     for name, losers in decided.losers.items():
-        _take_back(raw, plan, raw.shards[name], losers)
+        _take_back(raw, plan, raw.shards[name], losers, rejects)
     (raw.folder / DECIDED).unlink()
     sync_folder(raw.folder)
     return sum(len(losers) for losers in decided.losers.values())
 
 
-def _take_back(raw: RawBuild, plan: Plan, shard: Shard, losers: dict[str, Loser]) -> None:
+def _take_back(
+    raw: RawBuild, plan: Plan, shard: Shard, losers: dict[str, Loser], rejects: RejectedPictures | None
+) -> None:
     """Take back some pictures of one shard, by id; those already gone stay gone."""
     with raw.writer(plan, shard, PATIENCE) as writer:
         gone = []
@@ -139,4 +142,7 @@ def _take_back(raw: RawBuild, plan: Plan, shard: Shard, losers: dict[str, Loser]
             if loser and row["attempt"] == loser.attempt:
                 attempt = plan.attempt(writer.rules.whole[row["id"]], loser.attempt)
                 gone.append(rejection(attempt, loser.reason, loser.detail, row["checks"]))
+                if rejects:
+                    name, path = writer.rules.rejected_name(row["id"], loser.attempt), writer.folder / row["file_name"]
+                    rejects.keep(loser.reason, name, path.read_bytes)
         writer.take_back(gone)

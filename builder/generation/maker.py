@@ -17,6 +17,7 @@ from builder.generation.settling import settle
 from builder.models import acceleration
 from builder.models.acceleration import Accelerator
 from builder.plan.sample import Result
+from builder.raw.rejected_pictures import RejectedPictures
 from builder.spec.spec import Spec
 
 if TYPE_CHECKING:
@@ -82,10 +83,10 @@ class Maker:
         self.batches, self.tries = self.batches + 1, self.tries + len(tries)
         return results
 
-    def settle(self, tries: list[Try], results: Iterable[Result]) -> None:
+    def settle(self, tries: list[Try], results: Iterable[Result], rejects: RejectedPictures) -> None:
         """Check what was made, write what is kept, and commit, shard by shard, while the next batch is being made."""
         with self.accelerator.aside():
-            settle(self.checks, tries, list(results))
+            settle(self.checks, tries, list(results), rejects)
 
     def _compiling(self, pipeline: Pipeline, progress: Progress) -> AbstractContextManager[None]:
         """Have the model compiled with the batch that is next, where so much is left that it pays."""

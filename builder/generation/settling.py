@@ -9,13 +9,16 @@ from typing import Any
 from builder.checks.suite import Checks, Outcome
 from builder.generation.batches import Try
 from builder.plan.sample import Result
+from builder.raw.rejected_pictures import RejectedPictures
 from builder.raw.rows import rejection
 
 THREADS = min(8, os.cpu_count() or 1)
 
 
-def settle(checks: Checks, tries: list[Try], results: list[Result]) -> None:
-    """Check what was made, write the pictures that are kept, and commit every try's line, shard by shard."""
+def settle(checks: Checks, tries: list[Try], results: list[Result], rejects: RejectedPictures) -> None:
+    """Check what was made, write the pictures that are kept, and commit every try's line, shard by shard; then a few of
+    the rejected ones go to `rejects`.
+    """
     with ThreadPoolExecutor(THREADS) as pool:
         outcomes = _outcomes(checks, pool, results)
         lines = list(pool.map(_line, tries, results, outcomes))
@@ -23,6 +26,24 @@ def settle(checks: Checks, tries: list[Try], results: list[Result]) -> None:
         own = [(line, outcome) for each, line, outcome in zip(tries, lines, outcomes) if each.opened is opened]
         kept = [line for line, outcome in own if not outcome.reason]
         opened.writer.commit(kept, [line for line, outcome in own if outcome.reason])
+
+    for each, result, outcome in zip(tries, results, outcomes):
+        if outcome.reason and rejects.wants(outcome.reason):
+            _keep_rejected(checks, each, result, outcome.reason, rejects)
+
+
+def _keep_rejected(checks: Checks, each: Try, result: Result, reason: str, rejects: RejectedPictures) -> None:
+    """Keep a rejected picture for a look: never one that was flagged, of which there is none here, and never one that
+    any check bars, those included that it was not shown to since an earlier one had rejected it.
+    """
+    attempt, image = each.attempt, result.image
+    if image is None or result.reason:
+        return
+    if any(check.judge([attempt.sample], [image])[0].barred for check in (*checks.single, *checks.batched)):
+        return
+    writer = each.opened.writer
+    name = writer.rules.rejected_name(attempt.sample.id, attempt.number)
+    rejects.keep(reason, name, lambda: writer.encoded(attempt, image))
 
 
 def _outcomes(checks: Checks, pool: ThreadPoolExecutor, results: list[Result]) -> list[Outcome]:

@@ -33,6 +33,7 @@ from builder.raw.layout import REJECTED
 from builder.raw.ownership import read_recipe
 from builder.raw.receipts import Reopened
 from builder.raw.recipe import BuildRecipe, Settings
+from builder.raw.rejected_pictures import RejectedPictures
 from builder.raw.row_count import RowCount
 from builder.raw.shard_writer import Locked, ShardWriter, is_locked
 
@@ -88,6 +89,7 @@ class Run:
         self.recorded = read_recipe(config.raw)
         self.raw = RawBuild(config.raw, self._finished_recipe() or self._recipe())
         self.raw.require_free()
+        self.rejects = RejectedPictures(config.raw, config.keep_rejected)
 
     @cached_property
     def models(self) -> BuildModels:
@@ -167,7 +169,7 @@ class Run:
         while not self.stop:
             try:
                 with self.stop.at_once(), self.progress.during("looking for duplicates"):
-                    deduplication.resume(self.raw, self.plan)
+                    deduplication.resume(self.raw, self.plan, self.rejects)
                 self._build(itertools.chain(mine, reversed(others)))
                 if self._wait() and self._take_back() == 0:
                     return
@@ -186,7 +188,7 @@ class Run:
 
     def _take_back(self) -> int | None:
         with self.stop.at_once(), self.progress.during("looking for duplicates"):
-            return deduplication.take_back(self.raw, self.plan)
+            return deduplication.take_back(self.raw, self.plan, self.rejects)
 
     def _left(self) -> list[Shard]:
         return [shard for shard in self.plan.shards if not self._is_done(shard)]
@@ -238,7 +240,7 @@ class Run:
 
     def _settle(self, work: Work, tries: list[Try], results: Iterable[Result]) -> None:
         """The rest of a batch."""
-        self.maker.settle(tries, results)
+        self.maker.settle(tries, results, self.rejects)
         work.settled(tries)
         self.progress.batch()
 

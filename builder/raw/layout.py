@@ -29,6 +29,9 @@ RECEIPT = "receipt.json"
 
 IMAGES = "images"
 
+REJECTS = "rejected"
+"""Where `--keep-rejected` puts a few rejected pictures, for a look."""
+
 SET_ASIDE = "faulty"
 """Where --repair puts what is faulty, in a shard and in the raw folder."""
 

@@ -134,6 +134,10 @@ class Rules:
         """Return where a picture lies in its shard."""
         return f"{IMAGES}/{id}.{self.ending}"
 
+    def rejected_name(self, id: str, attempt: int) -> str:
+        """Return what the picture of a rejected try is called where it is kept for a look."""
+        return f"{id}-{attempt}.{self.ending}"
+
     def row(self, line: bytes) -> dict[str, Any]:
         """Return a committed row. Raises Malformed for a line that says anything but what the plan and recipe say."""
         row = self._line(line, Row, "a row")

@@ -138,14 +138,16 @@ class ShardWriter:
 
         `verified` and `checks` are what the checks say of it.
         """
-        name, made_by = self.rules.file_name(attempt.sample.id), self.rules.made_by
-        data = encode(image, self.rules.ending, "{model} {model_revision}".format(**made_by))
-        if self.signer:
-            data = self.signer.sign(data, self.rules.ending, self._manifest(attempt))
+        name, data = self.rules.file_name(attempt.sample.id), self.encoded(attempt, image)
         with atomic(self.folder / name) as file:
             file.write(data)
         seen = {"verified": verified, "checks": measured(checks), "sha256": hashlib.sha256(data).hexdigest()}
-        return sealed({"file_name": name, **planned(attempt), **made_by, **seen})
+        return sealed({"file_name": name, **planned(attempt), **self.rules.made_by, **seen})
+
+    def encoded(self, attempt: Attempt, image: Image.Image) -> bytes:
+        """Return a picture's file, marked as made by the model, and signed where there is a signer."""
+        data = encode(image, self.rules.ending, "{model} {model_revision}".format(**self.rules.made_by))
+        return self.signer.sign(data, self.rules.ending, self._manifest(attempt)) if self.signer else data
 
     def _manifest(self, attempt: Attempt) -> dict[str, Any]:
         """Return what is signed of a picture."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,18 +16,20 @@ import pyarrow.parquet as pq
 from datasets import Features
 
 import agfd30k
-from agfd30k import SPLITS
+from agfd30k import POINTS, SPLITS
 from builder.checks.duplicates import numbers, pairs
 from builder.common import documents
 from builder.common.errors import UserError
 from builder.dataset.build_info import BuildInfo
 from builder.dataset.folder import Release
-from builder.dataset.statistics import CHECKS_FILE, SCORES, ChecksReport
+from builder.dataset.statistics import CHECKS_FILE, SCORES, ChecksReport, FeatureCounts
 
 CLASSES = ("attribute", "feature", "sex", "ethnicity", "age_group")
 AXES = (*CLASSES, "verified", "split")
 """What rows are filtered and counted by."""
 VERIFIED = ("yes", "no", "not judged")
+TURNS = ("yaw", "pitch", "roll")
+"""Which way a face looks, in degrees: to the picture's right, down, and clockwise."""
 RADIUS, MOST_PAIRS = 8, 30
 ANEW = "make the release again with `agfd30k release`"
 UNREADABLE = (OSError, pa.ArrowException, ValueError, ArithmeticError, LookupError, TypeError, AttributeError)
@@ -41,6 +44,18 @@ def naming(path: Path) -> Iterator[None]:
     except UNREADABLE as error:
         reason = " ".join(str(error).split())[:70] or type(error).__name__
         raise UserError(f"{path}: is not as the builder writes it ({reason}); {ANEW}") from None
+
+
+def readable(names: Iterable[str], schema: pa.Schema) -> list[str]:
+    """Return the columns of a release's file that hold these ones; points and turns where it has them, older releases
+    have not.
+    """
+    return agfd30k.stored([name for name in names if name in schema.names or name not in (*POINTS, *TURNS)], schema)
+
+
+def columns_of(file: pq.ParquetFile, names: Iterable[str]) -> pa.Table:
+    """Return these columns of a release's file; points and turns where it has them."""
+    return agfd30k.flattened(file.read(columns=readable(names, file.schema_arrow)))
 
 
 @dataclass(frozen=True)
@@ -118,7 +133,7 @@ def _part(path: Path, split: str, names: dict[str, list[str]]) -> tuple:
     """Return what `Labels` has of one file's rows, without the names."""
     with pq.ParquetFile(path) as file:
         columns = ("id", *CLASSES, "verified", "attribute_score", "perceptual_hash")
-        read = agfd30k.flattened(file.read(columns=agfd30k.stored(columns, file.schema_arrow)))
+        read = columns_of(file, columns)
     classes = [pc.fill_null(read[name], -1).to_numpy() for name in CLASSES]
     for name, codes in zip(CLASSES, classes):
         if len(codes) and not (codes.min() >= 0 and codes.max() < len(names[name])):
@@ -162,6 +177,19 @@ def calibration(folder: Path) -> dict[str, dict[str, Any]]:
     with naming(path):
         rows = documents.read(path)["features"]
         return {str(row["feature"]): _precision(row) for row in rows if row["precision"] is not None}
+
+
+def rejected_tries(features: Iterable[FeatureCounts]) -> dict[str, Any]:
+    """Return why tries were rejected, the most frequent reason first: by feature, so many for each reason."""
+    features = list(features)
+    counts: Counter[str] = Counter()
+    for row in features:
+        counts.update(row.reasons)
+    reasons = [reason for reason, _ in counts.most_common()]
+    rows = [
+        [row.attribute, row.feature, row.made, [row.reasons.get(reason, 0) for reason in reasons]] for row in features
+    ]
+    return {"reasons": reasons, "rows": rows}
 
 
 def _precision(row: dict[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ from builder.checks.duplicates import HashCheck
 from builder.common.errors import UserError
 from builder.common.files import atomic
 from builder.dataset.statistics import FeatureCounts
-from builder.reporting.data import AXES, RADIUS, Labels, calibration, checks_report, headline
+from builder.reporting.data import AXES, RADIUS, Labels, calibration, checks_report, headline, rejected_tries
+from builder.reporting.geometry import BINS, TALL, Faces
 from builder.reporting.thumbnails import MEASURED, choose, pictures
 
 HERE = Path(__file__).resolve().parent
@@ -64,6 +66,7 @@ def render(folder: Path, labels: Labels, thumbnails: int, side: int) -> bytes:
     """Return the whole page."""
     title, preview = headline(folder)
     checks, precision, near = checks_report(folder), calibration(folder), labels.near()
+    faces = Faces.of(folder)
     chosen = choose(labels, thumbnails)
     wanted = dict.fromkeys([*chosen, *(place for *two, _ in near for place in two)])
     shown = pictures(folder, labels, [*wanted], side)
@@ -77,13 +80,18 @@ def render(folder: Path, labels: Labels, thumbnails: int, side: int) -> bytes:
         rows=len(labels.codes),
         features=[_feature(row, labels, precision) for row in checks.features],
         calibrated=bool(precision),
+        kinds=faces.measured,
+        charts=faces.charts(labels),
+        unfound=faces.unfound(labels, checks.features),
+        unseen=faces.unseen(labels),
+        size_of_chart=(5 * BINS - 1, TALL),
         pairs=[([shown[place] for place in places], bits) for *places, bits in near],
         hashed=bool(labels.hashed.any()),
         radius=RADIUS,
         side=side,
         images=[shown[place]["image"] for place in chosen],
         data=_data(labels, chosen, [shown[place] for place in chosen], [check.name for check in checks.checks])
-        | {"side": side},
+        | {"side": side, "rejected": rejected_tries(checks.features)},
         script=script,
         style=style,
         policy=f"default-src 'none'; img-src data:; script-src '{_digest(script)}'; style-src '{_digest(style)}'",
@@ -103,6 +111,8 @@ def _data(labels: Labels, chosen: list[int], rows: list[dict[str, Any]], checks:
     cells, counts = labels.cells()
     phrases, phrase = _numbered(row["phrase"] for row in rows)
     outcomes, outcome = _numbered(row["outcome"] for row in rows)
+    sizes, size = _numbered(row["size"] for row in rows)
+    words, prompts = _words(row["prompt"] for row in rows)
     judging = [name for name in checks if name != HashCheck.name]  # duplicates are looked for over all pictures
     return {
         "axes": [{"name": axis, "values": labels.names[axis]} for axis in AXES],
@@ -112,6 +122,12 @@ def _data(labels: Labels, chosen: list[int], rows: list[dict[str, Any]], checks:
         "id": [row["id"] for row in rows],
         "age": [row["age"] for row in rows],
         "attempt": [row["attempt"] for row in rows],
+        "seed": [row["seed"] for row in rows],
+        "words": words,
+        "prompt": prompts,
+        "sizes": sizes,
+        "size": size,
+        "face": [row["face"] for row in rows],
         "phrases": phrases,
         "phrase": phrase,
         "outcomes": [[*known, [name for name in judging if name not in known[0] + known[1]]] for known in outcomes],
@@ -125,6 +141,16 @@ def _numbered(values: Iterable[Any]) -> tuple[list[Any], list[int]]:
     """Return the distinct values, and which of them each one is."""
     places: dict[Any, int] = {}
     numbers = [places.setdefault(value, len(places)) for value in values]
+    return list(places), numbers
+
+
+def _words(prompts: Iterable[str | None]) -> tuple[list[str], list[list[int]]]:
+    """Return the distinct parts of prompts, each up to and with a comma, and which of them follow each other in each
+    prompt: whole they would take five times the room, since they differ in a part or two.
+    """
+    parts = [re.split(r"(?<=, )", prompt or "") for prompt in prompts]
+    places: dict[str, int] = {}
+    numbers = [[places.setdefault(part, len(places)) for part in prompt] for prompt in parts]
     return list(places), numbers
 
 

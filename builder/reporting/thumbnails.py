@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,26 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 import agfd30k
-from agfd30k import COLUMNS, MEASURES
+from agfd30k import COLUMNS, FACE_BOX, MEASURES, POINTS
 from builder.common.errors import UserError
 from builder.common.progress import progress_bar
-from builder.reporting.data import ANEW, Labels, naming
+from builder.reporting.data import ANEW, TURNS, Labels, naming, readable
 
-MEASURED = [name for name in COLUMNS if name in MEASURES]
-SHOWN = ["id", "age", "phrase", "attempt", "checks_passed", "checks_failed", *MEASURED, "image"]
+MEASURED = [*(name for name in COLUMNS if name in MEASURES and name not in TURNS), *TURNS]
+FACE = (*FACE_BOX, *POINTS)
+SHOWN = [
+    "id",
+    "age",
+    "phrase",
+    "prompt",
+    "seed",
+    "attempt",
+    "checks_passed",
+    "checks_failed",
+    *MEASURED,
+    *FACE,
+    "image",
+]
 AT_ONCE = 10
 QUALITY = 75
 """Of WebP: 3,000 drawn faces of 96 pixels take 3 MB, one file each 7% more than a sheet for every feature."""
@@ -82,31 +95,53 @@ def _rows(path: Path, wanted: pa.Array) -> Iterator[dict[str, Any]]:
         for group in range(file.num_row_groups):
             ids = file.read_row_group(group, columns=["id"])["id"]
             if pc.any(pc.is_in(ids, wanted)).as_py():
-                stored = agfd30k.stored(SHOWN, file.schema_arrow)
+                stored = readable(SHOWN, file.schema_arrow)
                 for batch in file.iter_batches(AT_ONCE, row_groups=[group], columns=stored):
                     some = pa.table(batch.filter(pc.is_in(batch["id"], wanted)))
                     yield from agfd30k.flattened(some).to_pylist()
 
 
 def _shown(row: dict[str, Any], side: int) -> dict[str, Any]:
+    image, size = _thumbnail(row, side)
     return {
-        **{key: row[key] for key in ("id", "attempt")},
+        **{key: row[key] for key in ("id", "attempt", "seed", "prompt")},
         "age": int(row["age"]),
         "phrase": row["phrase"] or "",
         "outcome": tuple(tuple((row[name] or "").split()) for name in ("checks_passed", "checks_failed")),
-        "measured": [_rounded(row[name]) for name in MEASURED],
-        "image": _thumbnail(row, side),
+        "measured": [_rounded(row.get(name)) for name in MEASURED],
+        "face": _face(row),
+        "image": image,
+        "size": size,
     }
+
+
+def _face(row: dict[str, Any]) -> list[float] | None:
+    """Left, top, width and height of a row's face, then x and y of its points, in pixels; None where there is no box,
+    without points where these are not known.
+    """
+    box, points = (_places(row, names) for names in (FACE_BOX, POINTS))
+    return box + points if box else None
+
+
+def _places(row: dict[str, Any], names: Sequence[str]) -> list[float]:
+    """Return these numbers of a row; none where one of them is not known."""
+    places = [place for name in names if (place := _rounded(row.get(name))) is not None]
+    return places if len(places) == len(names) else []
 
 
 def _rounded(value: float | None) -> float | None:
     """Three digits; None for what JSON has no number for."""
-    return float(f"{value:.3g}") if value is not None and math.isfinite(value) else None
+    if value is None or not math.isfinite(value):
+        return None
+    number = float(f"{value:.3g}")
+    return int(number) if number.is_integer() else number
 
 
-def _thumbnail(row: dict[str, Any], side: int) -> str:
+def _thumbnail(row: dict[str, Any], side: int) -> tuple[str, tuple[int, int]]:
+    """Return a row's picture as a small copy, a data URI; and the size of the picture itself."""
     try:
         with Image.open(io.BytesIO(row["image"]["bytes"])) as image:
+            size = image.size
             image.thumbnail((side, side), Image.Resampling.LANCZOS)
             small = image.convert("RGB")
     except Exception as error:  # decoders raise anything
@@ -114,4 +149,4 @@ def _thumbnail(row: dict[str, Any], side: int) -> str:
         raise ValueError(f"the picture of {row['id']} cannot be decoded: {reason}") from None
     buffer = io.BytesIO()
     small.save(buffer, "WEBP", quality=QUALITY, method=4)
-    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}", size

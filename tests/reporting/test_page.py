@@ -101,6 +101,16 @@ def test_reasons_stand_with_the_most_frequent_first(out, tmp_path):
     assert reports.Html(tmp_path / "page.html").rows[1][-1] == "1,300 noise, 2 no face"
 
 
+def test_rejected_tries_are_counted_by_reason_and_feature(out, tmp_path):
+    """The most frequent reason first, over all features; and how many pictures were made beside them."""
+    reasons = [{"noise": 1_300, "no face": 2}, {"no face": 2_000}]
+    change_tally(out, lambda tally: [row.update(reasons=why) for row, why in zip(tally["features"], reasons)])
+    reporting_page.make(out, tmp_path / "page.html")
+    rejected = reports.Html(tmp_path / "page.html").data["rejected"]
+    assert rejected["reasons"] == ["no face", "noise"]
+    assert rejected["rows"] == [["fruit", "banana", 20, [2, 1_300]], ["drink", "tea", 20, [2_000, 0]]]
+
+
 def test_scores_fall_into_the_bins_that_the_census_puts_rejected_ones_in(made):
     labels = Labels.of(made)
     for feature in ("banana", "tea"):
@@ -189,8 +199,9 @@ def test_a_thumbnail_is_its_picture_and_what_is_told_of_it_its_row(made, page):
         assert np.abs(difference).mean() < 25
         codes = {axis["name"]: axis["values"][data["codes"][place][n]] for place, axis in enumerate(data["axes"])}
         assert {key: codes[key] for key in reporting_data.CLASSES} == {key: row[key] for key in reporting_data.CLASSES}
-        told = [data["phrases"][data["phrase"][n]], data["age"][n], data["attempt"][n]]
-        assert told == [row["phrase"] or "", row["age"], row["attempt"]]
+        told = [data["phrases"][data["phrase"][n]], data["age"][n], data["attempt"][n], data["seed"][n]]
+        assert told == [row["phrase"] or "", row["age"], row["attempt"], row["seed"]]
+        assert "".join(data["words"][word] for word in data["prompt"][n]) == row["prompt"]
         passed, failed, unknown = data["outcomes"][data["outcome"][n]]
         assert [passed, failed] == [(row[name] or "").split() for name in ("checks_passed", "checks_failed")]
         assert sorted(passed + failed + unknown) == ["attribute", "face", "integrity"]
@@ -203,7 +214,8 @@ def test_a_thumbnail_is_its_picture_and_what_is_told_of_it_its_row(made, page):
 def test_a_thumbnail_fits_into_its_side(size, fits):
     buffer = io.BytesIO()
     Image.new("RGBA", size).save(buffer, "PNG")
-    uri = thumbnails._thumbnail({"id": "x", "image": {"bytes": buffer.getvalue()}}, 64)
+    uri, real = thumbnails._thumbnail({"id": "x", "image": {"bytes": buffer.getvalue()}}, 64)
+    assert real == size
     assert Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1]))).size == fits
 
 
@@ -434,6 +446,8 @@ FAULTS = {
     "a tally of another shape": lambda out: (out / "assets" / CHECKS_FILE).write_text("[]"),
     "a count that is none": lambda out: change_tally(out, lambda found: found["features"][0].update(made="many")),
     "too few bins": lambda out: change_tally(out, lambda found: found["features"][0].update(rejected_scores=[1])),
+    "no table": lambda out: (out / "recipe.toml").unlink(),
+    "a table that is none": lambda out: (out / "recipe.toml").write_text("[recipe"),
     "calibration of another shape": lambda out: (out / "assets/calibration.json").write_text('{"features": [1]}'),
     "an interval of three": lambda out: (out / "assets/calibration.json").write_text(
         '{"features": [{"feature": "tea", "judged": 1, "precision": 1, "precision_interval": [0, 1, 2]}]}'

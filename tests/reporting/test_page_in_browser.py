@@ -4,46 +4,10 @@ from collections import Counter
 
 import pytest
 
-from builder.reporting import page as reporting_page
-from tests.fixtures import browser, builds, reports
+from tests.fixtures import browser, reports
+from tests.fixtures.browser import found, reach
 
 pytestmark = pytest.mark.skipif(browser.find() is None, reason="no Chromium on this machine (apt install chromium)")
-LARGE = builds.OWN_TABLE.replace("male = 12\nfemale = 8", "male = 90\nfemale = 60")
-
-
-@pytest.fixture(scope="module")
-def url(tmp_path_factory):
-    """A report of 170 pictures, more than are shown at once, with phrases that try to break out."""
-    folder = tmp_path_factory.mktemp("browser")
-    toml = LARGE.replace('["(banana:1.2)", "two bananas"]', "[" + ", ".join(f'"{text}"' for text in reports.VILE) + "]")
-    reporting_page.make(reports.make(folder / "x", toml=toml), folder / "page.html")
-    return (folder / "page.html").as_uri()
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with browser.page() as page:
-        yield page
-
-
-@pytest.fixture
-def page(chromium, url):
-    chromium.window(1280, 1000)
-    chromium.open(url)
-    return chromium
-
-
-def reach(page, what):
-    """Press Tab until what has the focus is `what`, a CSS selector."""
-    for _ in range(60):
-        page.press("Tab")
-        if page.run(f"document.activeElement.matches({what!r})"):
-            return
-    raise AssertionError(f"Tab does not come to {what}")
-
-
-def found(page):
-    return page.run("document.getElementById('found').textContent")
 
 
 def focused(page):
@@ -76,18 +40,18 @@ def test_a_filter_by_keyboard(page):
 
 def test_filters_together(page):
     """Every combination of two counts what the page's own data holds; what no row has cannot be chosen."""
-    choose = "(name, value) => { const select = document.querySelector(`select[name=${name}]`);"
-    choose += "select.value = value; select.dispatchEvent(new Event('change')); }"
     data = page.run("JSON.parse(document.getElementById('data').textContent)")
     counts = Counter()
     for *codes, n in zip(*data["cells"], data["counts"]):
         counts[codes[1], codes[5]] += n
     for feature in (0, 1):
         for verified in (0, 1, 2):
-            page.run(f"({choose})('feature', '{feature}'), ({choose})('verified', '{verified}')")
+            browser.choose(page, "feature", feature)
+            browser.choose(page, "verified", verified)
             rows = counts[feature, verified]
             assert found(page) == f"{rows} of 170 pictures, {rows} of them shown here"
-    page.run(f"({choose})('feature', '1'), ({choose})('verified', '')")
+    browser.choose(page, "feature", 1)
+    browser.choose(page, "verified", "")
     assert page.run("document.querySelector('select[name=attribute]').options[1].disabled") is True
 
 
