@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -21,9 +22,11 @@ from builder.checks.duplicates import HashCheck, pairs
 from builder.checks.face import FaceCheck
 from builder.checks.integrity import IntegrityCheck
 from builder.models.classifiers import Reader, load
-from builder.models.face_detectors import Haar
+from builder.models.face_detectors import Haar, YuNet
+from builder.models.source import resolve_detector
 from builder.plan.plan import Plan
 from builder.spec import table
+from builder.spec.criteria import YUNET
 from drawn_faces.drawing.draw import draw, labels_of
 from drawn_faces.drawing.truth import LABELS
 from drawn_faces.training.networks import save_verifier, verifier
@@ -53,6 +56,7 @@ def _checks(repeats: int) -> Table:
     criteria = SPEC.checks
     checks = {
         "integrity": IntegrityCheck(criteria.integrity, (512, 512)),
+        "face, YuNet": FaceCheck(criteria.face, YuNet(Path(resolve_detector(YUNET, "main").location))),
         "face, Haar": FaceCheck(criteria.face, Haar()),
         "duplicates: the hash": HashCheck(),
         "attribute, the preview's ResNet": AttributeCheck(criteria.attribute, _resnet()),

@@ -22,11 +22,13 @@ from builder.checks.face import FaceCheck
 from builder.checks.integrity import IntegrityCheck
 from builder.checks.suite import Outcome
 from builder.common.files import atomic
-from builder.models.face_detectors import Haar
+from builder.models.face_detectors import YuNet
+from builder.models.source import resolve_detector
 from builder.plan.plan import Plan
 from builder.raw.rows import Rules
 from builder.raw.shard_writer import ShardWriter, encode
 from builder.spec import table as spec_table
+from builder.spec.criteria import YUNET
 from drawn_faces.drawing.draw import draw, labels_of
 
 PICTURES = 32
@@ -60,7 +62,7 @@ def _steps(folder: Path, count: int) -> Table:
         work = {
             "plan: samples, prompts, seeds": lambda: [plan.attempt(s, 0) for s in plan.asked(shard)[: len(samples)]],
             "check: integrity": lambda: IntegrityCheck(criteria.integrity).judge(samples, images),
-            "check: face (Haar)": lambda: _haar(criteria.face).judge(mixed, faces),
+            "check: face (YuNet)": lambda: _yunet(criteria.face).judge(mixed, faces),
             "check: perceptual hash": lambda: HashCheck().judge(samples, images),
             "encode: PNG level 1": lambda: [encode(image, "png", "benchmark") for image in images],
             "digest: sha256": lambda: [hashlib.sha256(data).hexdigest() for data in files],
@@ -80,8 +82,8 @@ def _table(seconds: dict[str, float], count: int) -> Table:
 
 
 @functools.cache
-def _haar(criteria) -> FaceCheck:
-    return FaceCheck(criteria, Haar())
+def _yunet(criteria) -> FaceCheck:
+    return FaceCheck(criteria, YuNet(Path(resolve_detector(YUNET, "main").location)))
 
 
 def _write(folder: Path, files: list[bytes]) -> None:

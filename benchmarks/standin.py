@@ -58,8 +58,8 @@ class StandIn:
 class Looking(FaceCheck):
     """Looks for faces, and keeps what has none: the pictures are noise."""
 
-    def judge(self, samples, images):
-        return [Verdict(None, verdict.observed) for verdict in super().judge(samples, images)]
+    def judge(self, samples, images, seen=()):
+        return [Verdict(None, verdict.observed) for verdict in super().judge(samples, images, seen)]
 
 
 def checks(spec, sources, device):

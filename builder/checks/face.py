@@ -11,7 +11,8 @@ from PIL import Image
 from agfd30k import POSE
 from builder.checks.verdict import Seen, Verdict
 from builder.common.errors import UserError
-from builder.models.face_detectors import Box, Detector, YuNet
+from builder.models.boxes import Box, Detector
+from builder.models.face_detectors import YuNet
 from builder.plan.sample import Sample
 from builder.spec.criteria import Face
 

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from builder.checks.shown import NEARLY_WHITE
 from builder.checks.verdict import Seen, Verdict
 from builder.plan.sample import Sample
 from builder.spec.criteria import Integrity
@@ -16,7 +17,6 @@ BLACK = 8
 """A picture whose brightest value (0 to 255) is below this shows nothing."""
 FLAT = 2.0
 """A picture in which no channel has a standard deviation above this is one colour."""
-NEARLY_WHITE = 242
 STRONGEST = 99.9
 SIDE, SMOOTHING = 512, 1.0
 """Sharpness is measured at this size, so that it means the same for pictures of any size, and under a Gaussian of so

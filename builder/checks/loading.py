@@ -16,7 +16,8 @@ from builder.checks.suite import Checks
 from builder.checks.verdict import Check
 from builder.common.errors import UserError, one_line
 from builder.models import download
-from builder.models.face_detectors import Detector, Haar, YuNet
+from builder.models.boxes import Detector
+from builder.models.face_detectors import Haar, YuNet
 from builder.models.identity import CheckVersion, ModelId, Source
 from builder.models.source import local_path, resolve_detector, resolve_reader
 from builder.spec.criteria import CLASSIFIER, HAAR, YUNET, Face

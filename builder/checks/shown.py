@@ -8,10 +8,11 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image
 
-from builder.checks.integrity import NEARLY_WHITE
 from builder.checks.verdict import Seen
 from builder.spec.criteria import SHAPES, Shown
 
+NEARLY_WHITE = 242
+"""The least value, 0 to 255, of a highlight."""
 LIGHT, ANGLE, PITCH, HEIGHT, SHARP, SHAPE = 0.05, 5.0, 3.0, 0.05, 3.0, 0.1
 """How fast a score changes around its limit: by 0.23 for each, from 0.5 at the limit itself."""
 FACE_DARKER = 5 / 6

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import cv2
 import numpy as np
 
 from builder.models import landmarks
+from builder.models.boxes import Box, distinct
 
 NEIGHBOURS = {"one": 3, "profile": 3, "covered": 2}
 """Haar's bar: how many overlapping windows make a face."""
@@ -26,32 +26,11 @@ SIDE = 320
 `tests/experiments/photographs.py` says.
 """
 
-SAME = 0.3
-"""Boxes that share more of their area than this are one face."""
-
 SECOND = 256
 """Pixels a side of the mirrored picture in the second look, which takes half the time of the first."""
 
 MIRRORED = (1, 0, 2, 4, 3)
 """Which point each of the five is in a mirror."""
-
-
-@dataclass(frozen=True)
-class Box:
-    """A face that was found: left, top, width and height in pixels; and, but for Haar, how certain it is (0 to 1), and
-    x and y of its right eye, left eye, nose, right and left corner of the mouth.
-
-    `pose` is roll, yaw and, if the detector tells, pitch in degrees; `shapes` are criteria.SHAPES, if it tells them.
-    """
-
-    left: float
-    top: float
-    width: float
-    height: float
-    score: float | None = None
-    points: tuple[float, ...] | None = None
-    pose: tuple[float | None, ...] = (None, None, None)
-    shapes: dict[str, float] = field(default_factory=dict)
 
 
 class Spare:
@@ -73,13 +52,6 @@ class Spare:
             taken = self.make()
         yield taken
         self.free.append(taken)
-
-
-class Detector(Protocol):
-    """Finds faces."""
-
-    def find(self, pixels: np.ndarray, rule: str, smallest: float) -> list[Box]:
-        """Faces in a picture, uint8 (height, width, 3), RGB, at least `smallest` of its height."""
 
 
 class Haar:
@@ -104,7 +76,7 @@ class Haar:
             mirrored = self._run("profileface", grey[:, ::-1].copy(), rule, smallest)
             width = grey.shape[1]
             boxes += [Box(width - box.left - box.width, box.top, box.width, box.height) for box in mirrored]
-        return _distinct(boxes)
+        return distinct(boxes)
 
     def _run(self, name: str, grey: np.ndarray, rule: str, smallest: float) -> list[Box]:
         side = max(20, round(smallest * grey.shape[0]))
@@ -137,13 +109,13 @@ class YuNet:
 
         The only one must be believable; a second face is a reason to reject, whatever its points.
         """
-        boxes = _distinct(self._look(pixels, SIDE, CERTAIN[rule]))
+        boxes = distinct(self._look(pixels, SIDE, CERTAIN[rule]))
         faces = [box for box in boxes if box.height >= smallest * pixels.shape[0]]
         return faces if len(faces) != 1 or self._is_believable(pixels, faces[0], rule) else []
 
     def largest(self, pixels: np.ndarray) -> Box | None:
         """The largest face of a picture, as find's, that YuNet is fairly certain of, believable or not."""
-        return max(_distinct(self._look(pixels, SIDE, CERTAIN["profile"])), key=lambda box: box.height, default=None)
+        return max(distinct(self._look(pixels, SIDE, CERTAIN["profile"])), key=lambda box: box.height, default=None)
 
     def _look(self, pixels: np.ndarray, side: int, least: float) -> list[Box]:
         """What YuNet finds in a copy of at most `side` pixels a side; in pixels of the picture itself."""
@@ -183,19 +155,3 @@ def _mirrored(box: Box, width: int) -> np.ndarray:
     """The points (5, 2) of a face in the mirrored picture, mirrored back."""
     points = np.reshape(np.array(box.points), (5, 2))[list(MIRRORED)]
     return np.stack([width - points[:, 0], points[:, 1]], axis=1)
-
-
-def _distinct(boxes: list[Box]) -> list[Box]:
-    """Boxes of different faces: of those that overlap the most certain and largest stays."""
-    kept: list[Box] = []
-    for box in sorted(boxes, key=lambda box: (box.score or 0, box.height, -box.left), reverse=True):
-        if all(_overlap(box, other) <= SAME for other in kept):
-            kept.append(box)
-    return kept
-
-
-def _overlap(one: Box, other: Box) -> float:
-    """Shared area over the smaller one's."""
-    wide = min(one.left + one.width, other.left + other.width) - max(one.left, other.left)
-    high = min(one.top + one.height, other.top + other.height) - max(one.top, other.top)
-    return max(wide, 0) * max(high, 0) / min(one.width * one.height, other.width * other.height)

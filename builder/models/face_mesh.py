@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from builder.models.face_detectors import Box
+from builder.models.boxes import Box
 from builder.spec.criteria import SHAPES
 
 INSTALL = "pip install 'mediapipe>=1.2,<2' in an environment of its own, since it overwrites the headless OpenCV"

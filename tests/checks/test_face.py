@@ -12,7 +12,8 @@ from builder.checks.face import FaceCheck, ReadFaceCheck
 from builder.checks.loading import build, resolve
 from builder.common.errors import UserError
 from builder.models import landmarks
-from builder.models.face_detectors import SECOND, SIDE, Box, Haar, YuNet, _distinct, _mirrored
+from builder.models.boxes import Box, distinct
+from builder.models.face_detectors import SECOND, SIDE, Haar, YuNet, _mirrored
 from builder.models.source import resolve_detector
 from builder.spec import table
 from builder.spec.criteria import YUNET, Face
@@ -287,4 +288,4 @@ def test_a_classifier_without_the_label_is_one_line():
 def test_boxes_of_one_face_are_one():
     """A box inside another one is the same face, however small."""
     outer, inner, other = Box(0, 0, 100, 100), Box(40, 40, 20, 20), Box(150, 0, 50, 50)
-    assert _distinct([inner, other, outer]) == [outer, other]
+    assert distinct([inner, other, outer]) == [outer, other]

@@ -25,6 +25,7 @@ from PIL import Image
 
 from builder.checks import integrity, loading
 from builder.checks.attribute import feature_score
+from builder.checks.shown import NEARLY_WHITE
 from builder.common.intervals import wilson
 from builder.models import landmarks
 from builder.models.face_detectors import CERTAIN, Haar, YuNet
@@ -159,7 +160,7 @@ def luminance(pixels):
 
 
 def highlights(pixels):
-    return float((grey(pixels) >= integrity.NEARLY_WHITE).mean())
+    return float((grey(pixels) >= NEARLY_WHITE).mean())
 
 
 def laplacian(pixels, sigma):
