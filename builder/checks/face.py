@@ -85,7 +85,12 @@ class ReadFaceCheck:
 
 
 def _observed(box: Box) -> dict[str, Any]:
-    """Return what a face's row says of it."""
-    place = [float(box.left), float(box.top), float(box.width), float(box.height)]
-    points = box.points and [float(value) for value in box.points]
-    return {"face_box": place, "face_score": box.score, "points": points, **dict(zip(POSE, box.pose)), **box.shapes}
+    """Return what a face's row says of it, in quarters of a pixel and of a degree: a detector is not more exact."""
+    place = [_quarters(edge) for edge in (box.left, box.top, box.width, box.height)]
+    points = box.points and [_quarters(value) for value in box.points]
+    pose = dict(zip(POSE, (angle if angle is None else _quarters(angle) for angle in box.pose)))
+    return {"face_box": place, "face_score": box.score, "points": points, **pose, **box.shapes}
+
+
+def _quarters(value: float) -> float:
+    return round(4 * value) / 4

@@ -189,6 +189,7 @@ def test_rows_hold_points_and_pose(shipped):
     there = verdict(portrait().transpose(Image.Transpose.FLIP_LEFT_RIGHT), detector=shipped).observed
     points = np.reshape(here["points"], (5, 2))
     assert np.all((points > FACE[:2]) & (points < FACE[2:])) and here["pitch"] is None
+    assert all(value * 4 == round(value * 4) for value in (*here["face_box"], *here["points"], here["yaw"]))
     assert here["yaw"] == pytest.approx(-there["yaw"], abs=6) and here["roll"] == pytest.approx(-there["roll"], abs=6)
     clockwise = portrait().rotate(-20, Image.Resampling.BICUBIC, fillcolor=(120, 120, 120))
     assert 8 < verdict(clockwise, detector=shipped).observed["roll"] - here["roll"] < 25
