@@ -25,8 +25,9 @@ from builder.spec import table
 from builder.spec.spec import Spec
 
 SAID = ("id", "feature", "sex", "ethnicity", "verified", "sha256")
-MEASURED = (*agfd30k.FACE_BOX, *agfd30k.POSE, "sharpness")
-COLUMNS = (*SAID, "attribute_score", *MEASURED)
+SEEN = ("face_box", *agfd30k.POSE, "sharpness")
+"""What features are judged by without a model, by the keys of the column `checks`."""
+COLUMNS = (*SAID, "attribute_score", *agfd30k.FACE_BOX, *SEEN[1:])
 ROWS_AT_ONCE, PICTURES_AT_ONCE = 1000, 10
 
 
@@ -71,7 +72,7 @@ class RawAlbum:
             for row in self.raw.lines(shard).made:
                 score = row["checks"]["attribute_score"]
                 said = {key: row[key] for key in SAID}
-                yield Entry(**said, score=score, place=(shard / row["file_name"], 0, 0), seen=row["checks"])
+                yield Entry(**said, score=score, place=(shard / row["file_name"], 0, 0), seen=_seen(row["checks"]))
 
     def picture(self, entry: Entry) -> bytes:
         """Return a picture's file."""
@@ -140,8 +141,13 @@ def _rows(file: pq.ParquetFile, group: int) -> Iterator[dict[str, Any]]:
 def _entry(row: dict[str, Any], labels: Features, place: tuple[Path, int, int]) -> Entry:
     said = {key: _named(labels[key], row[key]) for key in SAID}
     box = [row[name] for name in agfd30k.FACE_BOX]
-    seen = {name: row[name] for name in MEASURED if name in row} | {"face_box": None if None in box else box}
+    seen = _seen({**row, "face_box": None if None in box else box})
     return Entry(**said, score=row["attribute_score"], place=place, seen=seen)
+
+
+def _seen(checks: Seen) -> Seen:
+    """Return SEEN; what an older row has not noted is None."""
+    return {name: checks.get(name) for name in SEEN}
 
 
 def _named(kind: Any, value: Any) -> Any:

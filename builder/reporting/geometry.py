@@ -17,6 +17,7 @@ from builder.dataset.statistics import FeatureCounts
 from builder.reporting.data import Labels, columns_of, naming
 from builder.spec import table
 
+READ = ("faces", "face_height", "yaw", "pitch", "roll")
 BINS = 24
 TALL = 26
 """Height of a chart's tallest bar."""
@@ -79,8 +80,8 @@ class Faces:
         parts = []
         for path in (path for split in SPLITS for path in sorted(folder.glob(f"metadata/{split}-*.parquet"))):
             with naming(path), pq.ParquetFile(path) as file:
-                read = columns_of(file, ("faces", "face_height", "yaw", "pitch", "roll"))
-                parts.append({name: _numbers(read[name]) for name in read.column_names})
+                read = columns_of(file, READ)
+                parts.append({name: _numbers(read[name]) for name in READ if name in read.column_names})
         names = set.intersection(*map(set, parts))
         whole = {name: np.concatenate([part[name] for part in parts]) for name in names}
         found, high = whole.pop("faces"), whole.pop("face_height")

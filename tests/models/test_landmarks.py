@@ -118,7 +118,7 @@ def test_pose_is_how_far_a_face_leans_and_is_turned(degrees, aside):
     """A face turned in the plane has that roll, clockwise; yaw goes with the nose's offset alone, whatever the tilt."""
     face = FRONTAL.copy()
     face[2, 0] += aside * 40
-    roll, yaw = pose(turned(face, BOX, -degrees)[0])
+    roll, yaw = pose(turned(face, BOX, degrees)[0])
     assert roll == pytest.approx(degrees, abs=1e-6) and yaw == pytest.approx(93 * aside, abs=1e-6)
     mirrored = np.stack([200 - face[[1, 0, 2, 4, 3], 0], face[[1, 0, 2, 4, 3], 1]], axis=1)
     assert pose(mirrored)[1] == pytest.approx(-93 * aside, abs=1e-6)
