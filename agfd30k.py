@@ -121,6 +121,10 @@ tells; `face_box` is left, top, width and height, `points` are POINTS. Older row
 MEASURES = COLUMNS.keys() & set(CHECKS)
 """Numbers that checks measure, called the same in raw rows and in columns."""
 
+DIGITS = 5
+"""Decimals of a measure in a release. A float32 would be written out with 17 digits by the Hub's viewer, which shows no
+more than 200,000 bytes of a page."""
+
 
 def config_names(labels: dict[str, list[str]] = LABELS) -> list[str]:
     """The configs that a table's labels give: its attributes, `all` and `metadata`."""
@@ -133,7 +137,8 @@ def features(labels: dict[str, list[str]] = LABELS, config: str = "all") -> data
     Counts and ages are floats, and `attempt` is a class whose number is its name: the Hub's viewer drops the statistics
     of a split in which a column of integers has two neighbouring values.
     """
-    kinds = dict.fromkeys((*MEASURES, *FACE_BOX, *POINTS, "age", "guidance_scale"), "float32")
+    kinds = dict.fromkeys((*FACE_BOX, *POINTS, *POSE, "faces", "age", "guidance_scale"), "float32")
+    kinds |= dict.fromkeys(MEASURES - kinds.keys(), "float64")
     kinds |= {"seed": "int64", "verified": "bool"}
     columns: dict[str, Any] = {name: datasets.Value(kinds.get(name, "string")) for name in COLUMNS}
     columns |= {name: datasets.ClassLabel(names=labels[name]) for name in LABELS}
@@ -174,7 +179,7 @@ def flat(row: dict[str, Any]) -> dict[str, Any]:
     points = checks.get("points") or (None,) * len(POINTS)
     return {
         **row,
-        **{name: checks.get(name) if name in POSE else checks[name] for name in MEASURES},
+        **{name: _rounded(checks.get(name) if name in POSE else checks[name]) for name in MEASURES},
         **dict(zip(FACE_BOX, box, strict=True)),
         **dict(zip(POINTS, points, strict=True)),
         "phrase": row["phrase"] or None,
@@ -183,6 +188,10 @@ def flat(row: dict[str, Any]) -> dict[str, Any]:
         "checks_failed": " ".join(checks["failed"]) or None,
         "perceptual_hash": checks["hash"],
     }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, DIGITS)
 
 
 def stored(columns: Iterable[str], schema: pa.Schema) -> list[str]:
@@ -420,12 +429,19 @@ class AGFD30K(datasets.ArrowBasedBuilder):
 
 
 def _completed(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """A table with the schema's columns; those that an older release has not noted are null."""
+    """A table with the schema's columns: those that an older release has not noted are null, and its measures, which
+    were float32, have today's digits.
+    """
     columns = {name: table[name] if name in table.column_names else None for name in schema.names}
     if strange := set(table.column_names) - columns.keys():
         raise ValueError(f"column {sorted(strange)[0]!r} is none of this version's")
-    arrays = [pa.nulls(len(table), kind.type) if columns[kind.name] is None else columns[kind.name] for kind in schema]
-    return pa.table(arrays, names=schema.names).cast(schema)
+    for kind in schema:
+        column = columns[kind.name]
+        if column is None:
+            columns[kind.name] = pa.nulls(len(table), kind.type)
+        elif kind.name in MEASURES and column.type == pa.float32() != kind.type:
+            columns[kind.name] = pc.round(column.cast(pa.float64()), DIGITS)
+    return pa.table(columns).cast(schema)
 
 
 def _splits_in(source: Path) -> set[str]:
