@@ -1,0 +1,186 @@
+"""Evaluate a model on a release: from what it says of pictures to a report."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from builder.common.errors import UserError
+from builder.evaluation import cells, predictions, predictors, statistics
+from builder.evaluation.predictions import Identity, Predictions, Store
+from builder.evaluation.predictors import Predict, Predictor
+from builder.evaluation.report import Document, ModelName, Real, ReleaseName, Report, parquet
+from builder.evaluation.slices import Slicing, column
+from builder.evaluation.tasks import TASKS, Outcomes, Question
+from builder.evaluation.truth import Truth
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """What is evaluated, and how.
+
+    `model` is opencv:yunet, opencv:haar, module:function, or a function on a list of pictures; instead of it
+    `predictions` names a file. `by` are columns with commas between them, or several such. `verified` leaves out
+    pictures that no check confirmed. `out` is where predictions are kept, and an interrupted run goes on.
+    """
+
+    task: str
+    model: str | Predict | None = None
+    predictions: Path | None = None
+    by: str | Sequence[str] = ("feature,sex",)
+    baseline: str = "base"
+    threshold: float | None = None
+    label: str | None = None
+    split: str | None = None
+    verified: bool = True
+    real: Path | None = None
+    batch_size: int = 32
+    out: Path | None = None
+    name: str | None = None
+
+    @property
+    def slicings(self) -> list[tuple[str, ...]]:
+        given = [self.by] if isinstance(self.by, str) else self.by
+        return [*dict.fromkeys(tuple(name.strip() for name in by.split(",")) for by in given)]
+
+
+def evaluate(folder: Path, config: EvaluateConfig, name: str = "") -> Report:
+    """Return the report of a model on a release folder. Raises UserError for what has to be put right first."""
+    question = Question.of(config.task, config.label, config.threshold)
+    if (config.model is None) == (config.predictions is None):
+        raise UserError("say what is evaluated: either --model or --predictions")
+    if config.real and config.task != "fake":
+        raise UserError("--real: goes with --task fake")
+    release = Truth.of(folder, name)
+    chosen = release.chosen(config.split, config.verified)
+    slicings = [Slicing.of(chosen, by) for by in config.slicings]
+    real = _real(config.real, question) if config.real else None
+    said = _predictions(config, release, chosen)
+    assert said.identity
+    outcomes = TASKS[question.task].outcomes(question, chosen, [said.values[id] for id in chosen.ids])
+    return _report(config, question, chosen, outcomes, said.identity, slicings, real)
+
+
+def _predictions(config: EvaluateConfig, release: Truth, chosen: Truth) -> Predictions:
+    """Return what the model says of the chosen pictures, and who it is."""
+    if config.predictions:
+        found = predictions.read(config.predictions, config.task, release.ids, chosen.ids)
+        ours = Identity(config.task, config.predictions.name, None, release.name, release.digest)
+        if found.identity:
+            ours = Identity(
+                config.task, found.identity.model, found.identity.model_digest, release.name, release.digest
+            )
+            if differs := ours.difference(found.identity):
+                raise UserError(f"{config.predictions}: is of {differs}")
+        return Predictions(found.values, ours)
+    assert config.model is not None
+    predictor = predictors.load(config.model, config.task)
+    identity = Identity(config.task, predictor.name, predictor.digest, release.name, release.digest)
+    if config.out:
+        return _run(predictor, identity, config, release, chosen, config.out)
+    with tempfile.TemporaryDirectory() as folder:
+        return _run(predictor, identity, config, release, chosen, Path(folder))
+
+
+def _run(
+    predictor: Predictor, identity: Identity, config: EvaluateConfig, release: Truth, chosen: Truth, out: Path
+) -> Predictions:
+    store = Store(out / predictions.FILE, identity, release.ids)
+    predictors.run(predictor, config.task, chosen, store, config.batch_size)
+    return Predictions(store.done, identity)
+
+
+def _real(path: Path, question: Question) -> Real:
+    """Return how many of the user's real pictures are taken for fake. Raises UserError for a file without scores."""
+    scores = [*predictions.scores(path)]
+    if not scores:
+        raise UserError(f"{path}: has no scores")
+    failures = sum(score >= (question.threshold or 0) for score in scores)
+    low, high = statistics.exact(np.float64(failures), np.float64(len(scores)))
+    return Real(
+        pictures=len(scores), failures=failures, rate=failures / len(scores), interval=(float(low), float(high))
+    )
+
+
+def _report(
+    config: EvaluateConfig,
+    question: Question,
+    truth: Truth,
+    outcomes: Outcomes,
+    identity: Identity,
+    slicings: list[Slicing],
+    real: Real | None,
+) -> Report:
+    task, counter, ids = TASKS[question.task], cells.Counter(outcomes), truth.ids
+    table = _outcomes(truth, counter, slicings)
+    document = Document(
+        task=question.task,
+        label=question.label,
+        threshold=question.threshold,
+        failure=task.failure,
+        unit=task.unit,
+        measures=task.values,
+        model=ModelName(name=config.name or identity.model, digest=identity.model_digest),
+        release=ReleaseName(
+            name=truth.name,
+            digest=truth.digest,
+            pictures=len(truth),
+            split=config.split,
+            verified_only=config.verified,
+        ),
+        baseline=config.baseline,
+        confidence=statistics.CONFIDENCE,
+        limits=(*task.limits(question, truth, outcomes, identity), *_general(config, truth)),
+        real=real,
+        overall=cells.overall(counter, ids),
+        slices=cells.slices(counter, ids, slicings, config.baseline),
+        outcomes=_digest(table),
+    )
+    return Report(document, table)
+
+
+def _general(config: EvaluateConfig, truth: Truth) -> list[str]:
+    """Return what limits every task."""
+    is_there = config.baseline in truth.labels["feature"] and config.baseline in truth.strings("feature")
+    sentences = [
+        "Pictures that no check confirmed are left out."
+        if config.verified
+        else "Pictures that no check confirmed are among them: the generator's failures count as the model's."
+    ]
+    if not is_there:
+        sentences.append(f"There is no picture of {config.baseline}: slices are compared with all the others.")
+    sentences.append("All pictures are generated, by one way of generating: real ones may be harder or easier.")
+    return sentences
+
+
+def _outcomes(truth: Truth, counter: cells.Counter, slicings: list[Slicing]) -> pa.Table:
+    """Return what became of every picture, and the slices' columns."""
+    columns: dict[str, pa.Array] = {"id": pa.array(truth.ids)}
+    if counter.of_pairs:
+        columns["matches"] = pa.array(counter.matches(np.arange(len(truth))))
+        for slicing in slicings:
+            columns[f"matches by {','.join(slicing.by)}"] = pa.array(_own_matches(counter, slicing))
+    else:
+        columns["failed"] = pa.array(counter.outcomes.failed, from_pandas=True)
+    columns |= {name: pa.array(values, from_pandas=True) for name, values in counter.outcomes.values.items()}
+    for name in dict.fromkeys(name for slicing in slicings for name in slicing.by):
+        columns[name] = pa.array(column(truth, name).tolist(), pa.string())
+    return pa.table(columns)
+
+
+def _own_matches(counter: cells.Counter, slicing: Slicing) -> np.ndarray:
+    matches = np.zeros(len(slicing.codes), dtype=np.int64)
+    for code in range(len(slicing.keys)):
+        places = np.flatnonzero(slicing.codes == code)
+        matches[places] = counter.matches(places)
+    return matches
+
+
+def _digest(table: pa.Table) -> str:
+    return hashlib.sha256(parquet(table)).hexdigest()
