@@ -146,7 +146,7 @@ class Counter:
         return matches
 
     def measures(self, places: np.ndarray) -> dict[str, Measure]:
-        return {name: _measure(values[places]) for name, values in self.outcomes.values.items()}
+        return {name: measure(values[places]) for name, values in self.outcomes.values.items()}
 
 
 def of_matches(matches: np.ndarray) -> Counts:
@@ -156,12 +156,12 @@ def of_matches(matches: np.ndarray) -> Counts:
     return Counts(*map(np.float64, (matches.sum() / 2, n * (n - 1) / 2, failures, trials)))
 
 
-def _measure(values: np.ndarray) -> Measure:
+def measure(values: np.ndarray) -> Measure:
+    """Return the mean of those values that are there, and its interval."""
     values = values[~np.isnan(values)]
-    if len(values) < 2:
-        return Measure(n=len(values), mean=float(values[0]) if len(values) else None, interval=None)
-    center, (low, high) = statistics.mean(values.sum(), np.square(values).sum(), np.float64(len(values)))
-    return Measure(n=len(values), mean=float(center), interval=(float(low), float(high)))
+    center, interval = statistics.mean(values)
+    is_known = not np.isnan(interval.low)
+    return Measure(n=len(values), mean=_none(center), interval=_pair(interval) if is_known else None)
 
 
 def overall(counter: Counter, ids: Sequence[str]) -> Cell:

@@ -14,7 +14,7 @@ from builder.common import documents
 from builder.common.errors import UserError
 from builder.common.files import atomic
 from builder.evaluation import statistics
-from builder.evaluation.cells import FEW, Measure, Pair
+from builder.evaluation.cells import FEW, Measure, Pair, measure
 from builder.evaluation.report import ModelName, ReleaseName, Report, _escaped, _limits, _p, _share, require_free
 
 FILE = "comparison.json"
@@ -166,14 +166,7 @@ class _Pair:
 
     def _measure(self, name: str, places: np.ndarray) -> Measure:
         gaps = self.first[name].to_numpy()[places] - self.second[name].to_numpy()[places]
-        gaps = gaps[~np.isnan(gaps)]
-        center, limits = statistics.mean(gaps.sum(), np.square(gaps).sum(), np.float64(len(gaps)))
-        is_known = len(gaps) > 1
-        return Measure(
-            n=len(gaps),
-            mean=float(center) if len(gaps) else None,
-            interval=(float(limits.low), float(limits.high)) if is_known else None,
-        )
+        return measure(gaps)
 
 
 def _matches(by: tuple[str, ...]) -> str:

@@ -1,8 +1,9 @@
 """Intervals and tests for counted failures; every function takes numbers or arrays of them, which broadcast.
 
 Rates of failure are often near 0 or 1, and the cells small. There Wilson's interval, and Newcombe's of a difference,
-which is made of two of them, hold the truth in as few as 87% of samples instead of 95%, as
-`tests/experiments/evaluation.py` shows. So a rate has Clopper and Pearson's exact interval here, and a difference is made of these in Newcombe's way.
+which is made of two of them, hold the truth in as few as 84% of samples instead of 95%, as
+`tests/experiments/evaluation.py` shows. So a rate has Clopper and Pearson's exact interval here, and a difference is
+made of these in Newcombe's way.
 """
 
 from __future__ import annotations
@@ -133,18 +134,30 @@ def holm(p: Numbers) -> Numbers:
     return result
 
 
-def mean(sums: Numbers, squares: Numbers, count: Numbers) -> tuple[Numbers, Interval]:
-    """Return a mean and Student's interval of it, from the sum of the values and of their squares; NaN for fewer than
-    two.
+def mean(values: np.ndarray) -> tuple[Numbers, Interval]:
+    """Return the mean over the last axis, and its interval; NaN for fewer than three values, or where all are equal.
+
+    Student's interval holds the mean of skewed values too seldom; Hall's transformation takes the skewness out first,
+    but holds that of values with long tails on both sides too seldom, so the interval is as wide as both together.
+    Shares, whose values are 0 and 1, have the exact interval. Source: Hall, On the removal of skewness by
+    transformation, 1992, the cubic one with a = 1/3 and b = 1/6.
     """
     from scipy.stats import t
 
-    n = np.asarray(count, float)
+    n = values.shape[-1]
+    center = values.mean(axis=-1) if n else np.float64("nan")
+    if n and np.isin(values, (0, 1)).all():
+        return center, exact(values.sum(axis=-1), n)
+    if n < 3:
+        return center, Interval(center * np.nan, center * np.nan)
+    spread = values.std(axis=-1, ddof=1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        center = sums / n
-        variance = np.maximum(squares - n * center**2, 0) / (n - 1)
-        half = t.ppf((1 + CONFIDENCE) / 2, n - 1) * np.sqrt(variance / n)
-    return center, Interval(center - half, center + half)
+        skewness = np.mean((values - np.expand_dims(center, -1)) ** 3, axis=-1) / values.std(axis=-1) ** 3
+        skewness = np.where(np.abs(skewness) < 1e-3, 1e-3, skewness) / np.sqrt(n)
+        edge = t.ppf((1 + CONFIDENCE) / 2, n - 1)
+        above, below = (3 / skewness * (1 - np.cbrt(1 + skewness * (place - skewness / 6))) for place in (-edge, edge))
+    error = np.where(spread > 0, spread / np.sqrt(n), np.nan)
+    return center, Interval(center + np.minimum(below, -edge) * error, center + np.maximum(above, edge) * error)
 
 
 def effective_pairs(matches: np.ndarray) -> tuple[float, float, float]:

@@ -82,7 +82,7 @@ def _detect(question: Question, truth: Truth, predictions: list[Any]) -> Outcome
             best = overlaps(face, sure).max(initial=0.0)
             is_found = best >= OVERLAP
             shared[place] = best if is_found else np.nan
-        failed[place], further[place] = not is_found, len(sure) - is_found
+        failed[place], further[place] = not is_found, len(sure) > is_found
     return Outcomes(failed, {"further_boxes": further, "iou": shared})
 
 
@@ -193,7 +193,10 @@ def _fake_limits(question: Question, truth: Truth, outcomes: Outcomes, identity:
 TASKS = {
     "detect": Task(
         *("missed", "picture", 0.5, _detect, _detect_limits),
-        {"further_boxes": "boxes beside the face's, a picture", "iou": "IoU of the box, where the face was found"},
+        {
+            "further_boxes": "share of the pictures with a box beside the face's",
+            "iou": "IoU of the box, where the face was found",
+        },
     ),
     "attribute": Task("wrong", "picture", None, _attribute, _attribute_limits),
     "landmark": Task(
