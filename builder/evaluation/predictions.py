@@ -196,17 +196,16 @@ class _Collector:
     def checked(self, wanted: Collection[str]) -> Predictions:
         """Return the predictions. Raises UserError for the worst kind of fault."""
         says = {
-            "wrong": f"are not {{id, {FORMATS[self.task].shape}}}, every number finite",
-            "twice": "stand there twice",
-            "unknown": "are of no picture of the release",
+            "wrong": f"not like {{id, {FORMATS[self.task].shape}}}, every number finite",
+            "twice": "of a picture that has one already",
+            "unknown": "of no picture of the release",
         }
         for kind, what in says.items():
             if found := self.faults[kind]:
                 raise UserError(f"{self.path}: {counted(len(found), 'prediction')} {what}: {found[0]} first")
         lost = [id for id in wanted if id not in self.values]
         if lost:
-            are = "has" if len(lost) == 1 else "have"
-            raise UserError(f"{self.path}: {counted(len(lost), 'picture')} {are} no prediction: {lost[0]} first")
+            raise UserError(f"{self.path}: {counted(len(lost), 'picture')} without a prediction: {lost[0]} first")
         return Predictions({id: self.values[id] for id in wanted}, self.identity)
 
 

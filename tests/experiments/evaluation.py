@@ -29,8 +29,6 @@ from builder.spec import table
 LEAST, FOUND, MOST = 0.94, 0.99, 0.05
 WORST = {("complex", "female"): 3, ("only_mask", "male"): 2, ("small_scale", "male"): 1}
 """The planted slices, the worst with the largest number."""
-PAIRS_SHARE = 0.25
-"""Of the release, for recognition: the number of pairs grows with the square."""
 
 
 @dataclass(frozen=True)
@@ -221,6 +219,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=1000, help="of each task (default: 1000)")
     parser.add_argument("--share", type=float, default=1.0, help="of the 30,000 pictures (default: all)")
+    parser.add_argument("--pairs", type=float, default=0.25, help="of these, for recognise (default: 0.25)")
     parser.add_argument("--seed", type=int, default=21, help="another one plants and draws others (default: 21)")
     parser.add_argument("--tasks", nargs="*", default=[*TASKS, "compare", "recognise"], help="default: all")
     arguments = parser.parse_args()
@@ -235,7 +234,7 @@ def main():
         if task == "compare":
             lines, alarm = compared(release, arguments.runs, rng)
         elif task == "recognise":
-            lines, found, alarm = recognised(Release.of(arguments.share * PAIRS_SHARE), arguments.runs, rng)
+            lines, found, alarm = recognised(Release.of(arguments.share * arguments.pairs), arguments.runs, rng)
         else:
             lines, found, alarm = of_task(task, release, arguments.runs, rng)
         print(*lines, sep="\n")
