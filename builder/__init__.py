@@ -121,8 +121,8 @@ def evaluate(
     """Tell where a face model fails on a release folder; returns the report: `.table()`, `.worst()`, `.save(folder)`.
 
     `model` is a function on a list of pictures, PIL's, RGB, that returns what it says of each; or "opencv:yunet",
-    "opencv:haar" or "module:function"; or a Path of predictions. `by` are the columns of the slices, with commas
-    between, or a list of such; `options` are the other fields of `builder.evaluation.evaluate.EvaluateConfig`:
+    "opencv:haar" or "module:function"; or a Path of predictions. `options` are the other fields of
+    `builder.evaluation.evaluate.EvaluateConfig`: by (the columns that slices are made by, such as ("feature", "sex")),
     baseline, threshold, label, split, verified, out and so on. Raises UserError for what has to be put right first.
     """
     from builder.evaluation.evaluate import EvaluateConfig

@@ -100,7 +100,7 @@ def evaluate(
         task=task,
         model=model,
         predictions=predictions,
-        by=tuple(by or ("feature,sex",)),
+        by=[columns.split(",") for columns in by or ("feature,sex",)],
         baseline=baseline,
         threshold=threshold,
         label=label,

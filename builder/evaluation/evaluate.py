@@ -26,14 +26,15 @@ class EvaluateConfig:
     """What is evaluated, and how.
 
     `model` is opencv:yunet, opencv:haar, module:function, or a function on a list of pictures; instead of it
-    `predictions` names a file. `by` are columns with commas between them, or several such. `verified` leaves out
-    pictures that no check confirmed. `out` is where predictions are kept, and an interrupted run goes on.
+    `predictions` names a file. `by` are the columns that slices are made by, crossed: "feature,sex" or
+    ("feature", "sex"); a sequence of such tuples gives several tables. `verified` leaves out pictures that no check
+    confirmed. `out` is where predictions are kept, and an interrupted run goes on.
     """
 
     task: str
     model: str | Predict | None = None
     predictions: Path | None = None
-    by: str | Sequence[str] = ("feature,sex",)
+    by: str | Sequence[str] | Sequence[Sequence[str]] = ("feature", "sex")
     baseline: str = "base"
     threshold: float | None = None
     label: str | None = None
@@ -46,8 +47,10 @@ class EvaluateConfig:
 
     @property
     def slicings(self) -> list[tuple[str, ...]]:
-        given = [self.by] if isinstance(self.by, str) else self.by
-        return [*dict.fromkeys(tuple(name.strip() for name in by.split(",")) for by in given)]
+        """The columns of each table."""
+        columns = self.by.split(",") if isinstance(self.by, str) else self.by
+        tables = [columns] if all(isinstance(name, str) for name in columns) else columns
+        return [*dict.fromkeys(tuple(str(name).strip() for name in table) for table in tables)]
 
 
 def evaluate(folder: Path, config: EvaluateConfig, name: str = "") -> Report:
@@ -92,7 +95,7 @@ def _run(
     predictor: Predictor, identity: Identity, config: EvaluateConfig, release: Truth, chosen: Truth, out: Path
 ) -> Predictions:
     store = Store(out / predictions.FILE, identity, release.ids)
-    predictors.run(predictor, config.task, chosen, store, config.batch_size)
+    predictors.run(predictor, config.task, chosen, store, config.batch_size, is_kept=config.out is not None)
     return Predictions(store.done, identity)
 
 

@@ -60,7 +60,7 @@ def _opencv(model: str) -> Predictor:
     return Predictor(model, digest, lambda images: [find(np.asarray(image)) for image in images])
 
 
-def run(predictor: Predictor, task: str, truth: Truth, store: Store, batch: int) -> None:
+def run(predictor: Predictor, task: str, truth: Truth, store: Store, batch: int, is_kept: bool) -> None:
     """Let a model look at every picture of some rows that the store does not know yet, each once.
 
     Raises UserError where a picture is lost or damaged, and where the model fails or says anything else than the task
@@ -71,15 +71,12 @@ def run(predictor: Predictor, task: str, truth: Truth, store: Store, batch: int)
     if not wanted:
         return
     before, started = total - len(wanted), time.monotonic()
-    kept = f", {before:,} known already" if before else ""
-    print(
-        f"evaluate: {predictor.name} looks at {counted(len(wanted), 'picture')}{kept}; what it says "
-        f"goes to {store.path}",
-        file=sys.stderr,
-        flush=True,
-    )
+    known_already = f", {before:,} known already" if before else ""
+    kept = f"; what it says goes to {store.path}" if is_kept else ""
+    line = f"evaluate: {predictor.name} looks at {counted(len(wanted), 'picture')}{known_already}{kept}"
+    print(line, file=sys.stderr, flush=True)
 
-    def line() -> str:
+    def beat() -> str:
         rows, seconds = len(store.done) - known, time.monotonic() - started
         rate = (
             f", {rows / seconds:.1f} a second, {duration(seconds / rows * (len(wanted) - rows))} left" if rows else ""
@@ -89,7 +86,7 @@ def run(predictor: Predictor, task: str, truth: Truth, store: Store, batch: int)
     known = len(store.done)
     with (
         progress_bar(total=total, initial=before, desc=f"evaluate with {predictor.name}", unit="picture") as bar,
-        heartbeat(line),
+        heartbeat(beat),
     ):
         for rows in _batches(truth.folder, wanted, batch):
             store.add(_look(predictor, task, rows))

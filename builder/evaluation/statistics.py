@@ -185,7 +185,8 @@ def effective_pairs(matches: np.ndarray) -> tuple[float, float, float]:
 def jackknife_pairs(matches: np.ndarray) -> tuple[float, Interval, float]:
     """Return how much more pairs match with one model than with another, its interval, and the p of no difference.
 
-    `matches` are, of every picture, how many more of the others it matches with the one. Source: as of effective_pairs.
+    `matches` are, of every picture, how many more of the others it matches with the one. Where all are equal, the pairs
+    that share no picture say how far from 0 it may be. Source: as of effective_pairs.
     """
     from scipy.stats import t
 
@@ -195,6 +196,6 @@ def jackknife_pairs(matches: np.ndarray) -> tuple[float, Interval, float]:
     center = total / (n * (n - 1) / 2)
     left_out = (total - matches) / ((n - 1) * (n - 2) / 2)
     deviation = float(np.sqrt((n - 1) / n * np.sum((left_out - center) ** 2)))
-    half = t.ppf((1 + CONFIDENCE) / 2, n - 1) * deviation
+    half = t.ppf((1 + CONFIDENCE) / 2, n - 1) * deviation if deviation else float(exact(0, n // 2).high)
     p = 2 * t.sf(abs(center) / deviation, n - 1) if deviation else 1.0
     return center, Interval(np.float64(center - half), np.float64(center + half)), float(p)
