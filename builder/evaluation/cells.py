@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -115,9 +115,10 @@ def losses(counts: Counts, others: Counts, of_pairs: bool) -> Losses:
 
 @dataclass(frozen=True)
 class Counter:
-    """Counts the failures of some pictures, given by their places."""
+    """Counts the failures of some pictures, given by their places; what takes long, it does once."""
 
     outcomes: Outcomes
+    known: dict[bytes, np.ndarray] = field(default_factory=dict)
 
     @property
     def of_pairs(self) -> bool:
@@ -132,7 +133,14 @@ class Counter:
         return Counts(*map(np.float64, (failures, trials, failures, trials)))
 
     def matches(self, places: np.ndarray) -> np.ndarray:
-        """Return how many of the others each picture matches, block by block: memory does not grow with the pairs."""
+        """Return how many of the others each picture matches."""
+        key = places.tobytes()
+        if key not in self.known:
+            self.known[key] = self._matches(places)
+        return self.known[key]
+
+    def _matches(self, places: np.ndarray) -> np.ndarray:
+        """Compare block by block: memory does not grow with the pairs."""
         vectors = self.outcomes.vectors
         assert vectors is not None
         vectors = vectors[places]

@@ -135,9 +135,9 @@ def test_pairs_match_from_the_cosine_on_whatever_the_block(monkeypatch):
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     hits = vectors @ vectors.T >= 0.3
     np.fill_diagonal(hits, False)
-    counter = Counter(Outcomes(np.zeros(50), {}, vectors, 0.3))
     for rows in (1, 7, 50, 1024):
         monkeypatch.setattr(cells, "ROWS_A_BLOCK", rows)
+        counter = Counter(Outcomes(np.zeros(50), {}, vectors, 0.3))
         assert counter.matches(np.arange(50)).tolist() == hits.sum(axis=1).tolist()
     counts = counter.count(np.arange(50))
     assert (counts.failures, counts.trials) == (hits.sum() / 2, 50 * 49 / 2)
