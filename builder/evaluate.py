@@ -165,7 +165,7 @@ COMMAND = cli.Command(
     evaluate,
     [
         "agfd30k evaluate agfd30k --task detect --predictions mine.jsonl --out report",
-        "agfd30k evaluate agfd30k --task detect --model opencv:yunet --threshold 0.8 --out yunet",
+        "agfd30k evaluate agfd30k --task detect --model opencv:yunet --out yunet",
         "agfd30k evaluate mine/report.json yunet/report.json",
     ],
     stopped="stopped; what the model has said is kept in --out, run it again to go on",
