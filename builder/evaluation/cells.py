@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -42,7 +42,8 @@ class Cell(Document):
     """A slice: `failures` of `trials` (pictures, or pairs of them). `grey` where too few pictures say much.
 
     `difference` is the rate less that of `against`; `p` is that of no difference, `holm` the same for all cells of the
-    report together. `examples` are ids of pictures that fail.
+    report together. `bounds` are of the rate among the pictures that show what was asked for, where people judged how
+    many do. `examples` are ids of pictures that fail.
     """
 
     key: dict[str, str]
@@ -51,6 +52,7 @@ class Cell(Document):
     failures: int
     rate: float | None
     interval: Pair
+    bounds: Pair | None
     grey: bool
     against: Against | None
     difference: float | None
@@ -189,6 +191,22 @@ def slices(counter: Counter, ids: Sequence[str], slicings: Sequence[Slicing], ba
     )
 
 
+def with_bounds(cell: Cell, shown: Mapping[str, float]) -> Cell:
+    """Return a cell with the bounds of its rate among those pictures that show the feature, of which at least a share
+    of `shown`, by feature, does: all of the others may fail, or none.
+
+    >>> bounds(0.3, 0.4, 0.8)
+    (0.125, 0.5)
+    """
+    share = shown.get(cell.key.get("feature", ""))
+    return cell.model_copy(update={"bounds": bounds(*cell.interval, share)}) if share else cell
+
+
+def bounds(low: float, high: float, share: float) -> Pair:
+    """Return between which limits the rate of a share of the pictures is, from the limits of the rate of all."""
+    return max(0.0, round((low - (1 - share)) / share, 12)), min(1.0, high / share)
+
+
 def _cells(counter: Counter, ids: Sequence[str], slicing: Slicing, baseline: str) -> Iterator[Cell]:
     places = [np.flatnonzero(slicing.codes == code) for code in range(len(slicing.keys))]
     counts = [counter.count(own) for own in places]
@@ -239,6 +257,7 @@ def _cell(
         failures=int(counts.failures),
         rate=_none(counts.rate),
         interval=_pair(counts.interval),
+        bounds=None,
         grey=len(places) < FEW,
         against=_described(*against) if against and compared else None,
         difference=_none(loss.difference) if loss else None,

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from builder.common.errors import UserError
+from builder.common.progress import counted
 from builder.evaluation import cells, predictions, predictors, statistics
 from builder.evaluation.predictions import Identity, Predictions, Store
 from builder.evaluation.predictors import Predict, Predictor
@@ -19,6 +21,7 @@ from builder.evaluation.report import Document, ModelName, Real, ReleaseName, Re
 from builder.evaluation.slices import Slicing, column
 from builder.evaluation.tasks import TASKS, Outcomes, Question
 from builder.evaluation.truth import Truth
+from builder.reporting.data import calibration
 
 
 @dataclass(frozen=True)
@@ -64,10 +67,11 @@ def evaluate(folder: Path, config: EvaluateConfig, name: str = "") -> Report:
     chosen = release.chosen(config.split, config.verified)
     slicings = [Slicing.of(chosen, by) for by in config.slicings]
     real = _real(config.real, question) if config.real else None
-    said = _predictions(config, release, chosen)
-    assert said.identity
-    outcomes = TASKS[question.task].outcomes(question, chosen, [said.values[id] for id in chosen.ids])
-    return _report(config, question, chosen, outcomes, said.identity, slicings, real)
+    found = _predictions(config, release, chosen)
+    assert found.identity
+    said = [found.values[id] for id in chosen.ids]
+    outcomes = TASKS[question.task].outcomes(question, chosen, said)
+    return _report(config, question, chosen, outcomes, said, found.identity, slicings, real)
 
 
 def _predictions(config: EvaluateConfig, release: Truth, chosen: Truth) -> Predictions:
@@ -116,12 +120,15 @@ def _report(
     question: Question,
     truth: Truth,
     outcomes: Outcomes,
+    said: list[Any],
     identity: Identity,
     slicings: list[Slicing],
     real: Real | None,
 ) -> Report:
     task, counter, ids = TASKS[question.task], cells.Counter(outcomes), truth.ids
-    table = _outcomes(truth, counter, slicings)
+    table = _outcomes(truth, counter, slicings, said)
+    shown = _shown(truth) if question.label == "feature" and config.verified else {}
+    slices = cells.slices(counter, ids, slicings, config.baseline)
     document = Document(
         task=question.task,
         label=question.label,
@@ -139,10 +146,13 @@ def _report(
         ),
         baseline=config.baseline,
         confidence=statistics.CONFIDENCE,
-        limits=(*task.limits(question, truth, outcomes, identity), *_general(config, truth)),
+        limits=(*task.limits(question, truth, outcomes, identity), *_judged(shown), *_general(config, truth)),
         real=real,
         overall=cells.overall(counter, ids),
-        slices=cells.slices(counter, ids, slicings, config.baseline),
+        slices=tuple(
+            part.model_copy(update={"cells": tuple(cells.with_bounds(cell, shown) for cell in part.cells)})
+            for part in slices
+        ),
         outcomes=_digest(table),
     )
     return Report(document, table)
@@ -162,8 +172,21 @@ def _general(config: EvaluateConfig, truth: Truth) -> list[str]:
     return sentences
 
 
-def _outcomes(truth: Truth, counter: cells.Counter, slicings: list[Slicing]) -> pa.Table:
-    """Return what became of every picture, and the slices' columns."""
+def _shown(truth: Truth) -> dict[str, float]:
+    """Return how many of a feature's verified pictures show it at least, as people judged."""
+    return {name: row["interval"][0] for name, row in calibration(truth.folder).items()}
+
+
+def _judged(shown: dict[str, float]) -> Iterator[str]:
+    if shown:
+        yield (
+            f"People judged pictures of {counted(len(shown), 'feature')}: `bounds` are those of the rate among "
+            "pictures that show what was asked for, whether the model fails on all of the others or on none."
+        )
+
+
+def _outcomes(truth: Truth, counter: cells.Counter, slicings: list[Slicing], said: list[Any]) -> pa.Table:
+    """Return what became of every picture, what was said of it unless that is an embedding, and the slices' columns."""
     columns: dict[str, pa.Array] = {"id": pa.array(truth.ids)}
     if counter.of_pairs:
         columns["matches"] = pa.array(counter.matches(np.arange(len(truth))))
@@ -171,6 +194,7 @@ def _outcomes(truth: Truth, counter: cells.Counter, slicings: list[Slicing]) -> 
             columns[f"matches by {','.join(slicing.by)}"] = pa.array(_own_matches(counter, slicing))
     else:
         columns["failed"] = pa.array(counter.outcomes.failed, from_pandas=True)
+        columns["said"] = pa.array([value.tolist() if isinstance(value, np.ndarray) else value for value in said])
     columns |= {name: pa.array(values, from_pandas=True) for name, values in counter.outcomes.values.items()}
     for name in dict.fromkeys(name for slicing in slicings for name in slicing.by):
         columns[name] = pa.array(column(truth, name).tolist(), pa.string())

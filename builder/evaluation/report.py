@@ -90,7 +90,8 @@ class Report:
     """An evaluation: `document` is report.json, `outcomes` what became of every picture.
 
     A row of `outcomes` has `id`; `failed` (1, 0 or null), of pairs instead `matches` among all pictures and, for each
-    slicing, `matches by feature,sex` within the picture's cell; further numbers; and the slices' columns.
+    slicing, `matches by feature,sex` within the picture's cell; further numbers; what the model `said`, boxes, label or
+    points; and the slices' columns.
     """
 
     document: Document
@@ -193,6 +194,7 @@ def _row(by: Sequence[str], cell: Cell, names: Mapping[str, Any]) -> dict[str, A
         **{name: getattr(cell, name) for name in ("pictures", "trials", "failures", "rate")},
         "low": cell.interval[0],
         "high": cell.interval[1],
+        **dict(zip(("bound_low", "bound_high"), cell.bounds or (None, None))),
         **{"difference": cell.difference, "difference_low": low, "difference_high": high},
         **{name: getattr(cell, name) for name in ("p", "holm", "grey")},
         **{name: measure.mean for name, measure in cell.measures.items()},
@@ -223,11 +225,12 @@ def _page(document: Document) -> Iterator[str]:
 def _table(document: Document, slices: Slices) -> Iterator[str]:
     measures = [*document.measures]
     unit = f"{document.unit}s"
-    heads = [*slices.by, unit, document.failure, "95%", "difference", "95%", "Holm p", *measures]
+    bounds = ["bounds"] if any(cell.bounds for cell in slices.cells) else []
+    heads = [*slices.by, unit, document.failure, "95%", *bounds, "difference", "95%", "Holm p", *measures]
     yield f"| {' | '.join(name.replace('_', ' ') for name in heads)} |"
     yield f"|{' --- |' * len(slices.by)}{' ---: |' * (len(heads) - len(slices.by))}"
     for cell in sorted(slices.cells, key=_worst):
-        yield f"| {' | '.join([*map(_escaped, cell.key.values()), *_numbers(cell, measures)])} |"
+        yield f"| {' | '.join([*map(_escaped, cell.key.values()), *_numbers(cell, measures, bool(bounds))])} |"
     yield ""
     yield _legend(slices)
 
@@ -241,17 +244,19 @@ def _legend(slices: Slices) -> str:
     return f"Worst first, by the lower limit of the difference: the rate less {than}{grey}."
 
 
-def _numbers(cell: Cell, measures: Sequence[str]) -> list[str]:
+def _numbers(cell: Cell, measures: Sequence[str], has_bounds: bool) -> list[str]:
     trials = f"{cell.trials:,}{' (grey)' if cell.grey else ''}"
     difference = ["", "", ""]
     if cell.difference is not None and cell.difference_interval and cell.holm is not None:
         difference = [f"{100 * cell.difference:+.1f}", _limits(cell.difference_interval, "+"), _p(cell.holm)]
     rate = "" if cell.rate is None else _share(cell.rate)
+    bounds = [_limits(cell.bounds) if cell.bounds else ""] if has_bounds else []
     means = [cell.measures[name].mean for name in measures]
     return [
         trials,
         rate,
         _limits(cell.interval),
+        *bounds,
         *difference,
         *("" if mean is None else f"{mean:.3f}" for mean in means),
     ]

@@ -391,3 +391,32 @@ def test_a_metricframe_gets_every_outcome_and_its_slices(verified, tmp_path, mon
     assert given["metrics"]["taken for real"](given["y_true"], given["y_pred"]) == pytest.approx(47 / 113)
     with pytest.raises(UserError, match="the report has no column yaw"):
         report.to_metricframe(["yaw"])
+
+
+# What people judged.
+
+
+def test_judgements_bound_the_rate_of_what_is_shown(release, verified, tmp_path):
+    """Where people judged the feature, and for what was asked for and verified alone."""
+    judged = shutil.copytree(release, tmp_path / "judged")
+    row = {"feature": "banana", "judged": 50, "precision": 0.9, "precision_interval": [0.8, 0.95], "recall": None}
+    (judged / "assets/calibration.json").write_text(json.dumps({"features": [row]}))
+    labels = zip(verified.ids, verified.strings("feature"))
+    rows = [{"id": id, "label": "tea" if id.endswith("1") else feature} for id, feature in labels]
+    path = write(tmp_path / "p.jsonl", rows)
+    report = builder.evaluate(path, judged, task="attribute")
+    cells = {cell.key["feature"]: cell for cell in report.document.cells if cell.key["sex"] == "male"}
+    low, high = cells["banana"].interval
+    assert cells["banana"].bounds == pytest.approx((max(0, (low - 0.2) / 0.8), high / 0.8)) and not cells["tea"].bounds
+    assert "| bounds |" in report.table() and any("People judged" in limit for limit in report.document.limits)
+    for other in ({"label": "sex"}, {"verified": False}):
+        ids = Truth.of(judged).ids
+        path = write(tmp_path / "q.jsonl", [{"id": id, "label": "male" if "label" in other else "tea"} for id in ids])
+        plain = builder.evaluate(path, judged, task="attribute", **other)
+        assert not any(cell.bounds for cell in plain.document.cells) and "bounds" not in plain.table()
+
+
+def test_what_a_model_said_is_kept_beside_the_report(release, tmp_path):
+    outcomes = builder.evaluate(brightness, release).outcomes
+    for failed, said in zip(outcomes["failed"].to_pylist(), outcomes["said"].to_pylist()):
+        assert said == ([] if failed else [[*evaluations.BOX, 0.9]])

@@ -228,3 +228,9 @@ def test_pictures_that_could_not_be_tried_are_no_trials():
     made = counted([1, np.nan, 0, np.nan], [("base",)] * 3 + [("hat",)], ("feature",))
     assert (made["base",].pictures, made["base",].trials, made["base",].failures) == (3, 2, 1)
     assert (made["hat",].rate, made["hat",].difference, made["hat",].interval) == (None, None, (0, 1))
+
+
+def test_the_bounds_of_a_share_by_hand():
+    """Of 100 pictures 30 to 40 fail, 80 show what was asked for: 10 to 40 of these fail."""
+    assert cells.bounds(0.3, 0.4, 0.8) == pytest.approx((0.125, 0.5))
+    assert cells.bounds(0.1, 0.9, 0.8) == (0, 1) and cells.bounds(0.1, 0.9, 1) == (0.1, 0.9)
