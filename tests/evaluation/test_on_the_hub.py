@@ -35,8 +35,8 @@ def test_the_report_of_a_published_dataset_is_that_of_its_folder(tmp_path):
         assert done.returncode == 0, done.stderr
         got = {record["path"].rpartition("/main/")[2] for record in hub.asked("GET /resolve/")}
         assert not any("/data/" in path for path in got) and any("checks.json" in path for path in got)
-        for _ in range(2):
-            done = evaluate("--task", "detect", "--model", "tests.fixtures.evaluations:brightness", "--out", "seen")
+        for out in ("seen", "again"):
+            done = evaluate("--task", "detect", "--model", "tests.fixtures.evaluations:brightness", "--out", out)
         assert done.returncode == 2 and "AGFD-30K: is there already; evaluate on that" in done.stderr
     labels, seen = (Report.load(tmp_path / name).document for name in ("labels", "seen"))
     assert labels.release.digest == seen.release.digest == Truth.of(release).digest

@@ -10,10 +10,11 @@ from tests.experiments import evaluation
 
 
 def run(monkeypatch, capsys, *arguments):
-    monkeypatch.setattr(sys, "argv", ["evaluation.py", "--runs", "150", *arguments])
+    monkeypatch.setattr(sys, "argv", ["evaluation.py", "--runs", "100", *arguments])
     return evaluation.main(), capsys.readouterr().out
 
 
+@pytest.mark.process
 def test_a_report_holds_what_it_promises(monkeypatch, capsys):
     """Of every task; the sizes are those of the real release, but for recognition's."""
     status, out = run(monkeypatch, capsys, "--pairs", "0.1", "--seed", "3")
@@ -38,7 +39,7 @@ def test_an_interval_that_is_too_narrow_is_told(monkeypatch, capsys):
 
 def test_a_test_that_is_too_eager_is_told(monkeypatch, capsys):
     fisher = statistics.fisher
-    monkeypatch.setattr(statistics, "fisher", lambda *counts: fisher(*counts) / 5)
+    monkeypatch.setattr(statistics, "fisher", lambda *counts: fisher(*counts) / 8)
     assert run(monkeypatch, capsys, "--tasks", "attribute")[0] == 1
 
 

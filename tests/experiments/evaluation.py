@@ -10,7 +10,7 @@ the worst cell; for comparison, how often Wilson's and Newcombe's would. `worst`
 slices lead the report, `alarm` how often a model that is everywhere as on base has a cell with Holm p <= 0.05.
 
 Exit status 1 where an interval holds the truth in less than 94% of runs, on the average of its cells, the worst are
-found in less than 99%, or there is an alarm in more than 5% (beyond chance: two standard errors).
+found in less than 99%, or there is an alarm in more than 5%; each by more than two standard errors of so many runs.
 """
 
 import argparse
@@ -69,13 +69,17 @@ class Line:
         self.name, self.holds = name, _holds(interval, truth)
         self.usual = None if usual is None else _holds(usual, truth)
 
-    @property
-    def is_low(self):
-        return self.holds.mean() < LEAST
+    def is_low(self, runs):
+        return self.holds.mean() < LEAST - chance(LEAST, runs * self.holds.size)
 
     def __str__(self):
         usual = "" if self.usual is None else f"{self.usual.mean():>10.1%}{self.usual.min():>8.1%}"
         return f"{self.name:<44}{self.holds.mean():>8.1%}{self.holds.min():>8.1%}{usual}"
+
+
+def chance(share, runs):
+    """Two standard errors of a share."""
+    return 2 * np.sqrt(share * (1 - share) / runs)
 
 
 def _holds(interval, truth):
@@ -240,9 +244,9 @@ def main():
         print(*lines, sep="\n")
         worst = "" if found is None else f"worst three found in {found:.1%}, "
         print(f"{task}: {worst}alarm in {alarm:.1%} of runs   ({time.monotonic() - started:.0f} s)", flush=True)
-        error = np.sqrt(MOST * (1 - MOST) / arguments.runs)
-        is_right &= not any(line.is_low for line in lines) and alarm <= MOST + 2 * error
-        is_right &= found is None or found >= FOUND
+        is_right &= not any(line.is_low(arguments.runs) for line in lines)
+        is_right &= alarm <= MOST + chance(MOST, arguments.runs)
+        is_right &= found is None or found >= FOUND - chance(FOUND, arguments.runs)
     print("all as promised" if is_right else "FAULT: see above")
     return 0 if is_right else 1
 
