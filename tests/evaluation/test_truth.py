@@ -1,12 +1,15 @@
 """What a release says of its pictures is read from any version of it; what is none is told."""
 
 import shutil
+import zipfile
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import builder
 from builder.common.errors import UserError
 from builder.evaluation.truth import Detector, Truth
 from tests.fixtures import evaluations
@@ -112,3 +115,13 @@ def test_without_its_assets_a_release_does_not_say_what_filtered_it(copy):
     (copy / "recipe.toml").write_text("[")
     truth = Truth.of(copy)
     assert (truth.detector, truth.height) == (None, None)
+
+
+def test_a_release_that_older_code_made_is_evaluated(tmp_path):
+    """Its pictures too."""
+    with zipfile.ZipFile(Path(__file__).parents[1] / "fixtures" / "older.zip") as archive:
+        archive.extractall(tmp_path)
+    report = builder.evaluate(evaluations.brightness, tmp_path / "fruit", verified=False, by="feature")
+    assert [cell.key["feature"] for cell in report.document.cells] == ["banana", "tea"]
+    assert report.document.overall.trials == 40 and 0 < report.document.overall.failures < 40
+    assert all(cell.against.key == {} for cell in report.document.cells)  # it has no base
