@@ -37,7 +37,8 @@ def evaluate(
     model: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="or the model itself: opencv:yunet, opencv:haar, or module:function of yours"
+            metavar="NAME",
+            help="or the model: opencv:yunet, opencv:haar, module:function, or a transformers model (owner/name)",
         ),
     ] = None,
     out: Annotated[

@@ -28,8 +28,8 @@ from builder.reporting.data import calibration
 class EvaluateConfig:
     """What is evaluated, and how.
 
-    `model` is opencv:yunet, opencv:haar, module:function, or a function on a list of pictures; instead of it
-    `predictions` names a file. `by` are the columns that slices are made by, crossed: "feature,sex" or
+    `model` is opencv:yunet, opencv:haar, a transformers model, module:function, or a function on a list of pictures;
+    instead of it `predictions` names a file. `by` are the columns that slices are made by, crossed: "feature,sex" or
     ("feature", "sex"); a sequence of such tuples gives several tables. `verified` leaves out pictures that no check
     confirmed. `out` is where predictions are kept, and an interrupted run goes on.
     """
@@ -87,7 +87,7 @@ def _predictions(config: EvaluateConfig, release: Truth, chosen: Truth) -> Predi
                 raise UserError(f"{config.predictions}: is of {differs}")
         return Predictions(found.values, ours)
     assert config.model is not None
-    predictor = predictors.load(config.model, config.task)
+    predictor = predictors.load(config.model, config.task, release.labels.get(config.label or "feature", []))
     identity = Identity(config.task, predictor.name, predictor.digest, release.name, release.digest)
     if config.out:
         return _run(predictor, identity, config, release, chosen, config.out)

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from builder.annotation.annotator import find_function
-from builder.common.errors import UserError
+from builder.common.errors import UserError, one_line
 from builder.common.files import sha256
 from builder.common.progress import counted, duration, heartbeat, progress_bar
 from builder.evaluation.predictions import FORMATS, Store
@@ -36,10 +36,10 @@ class Predictor:
     predict: Predict
 
 
-def load(model: str | Predict, task: str) -> Predictor:
-    """Return the model of a name, or of a function on a list of pictures.
+def load(model: str | Predict, task: str, labels: Sequence[str]) -> Predictor:
+    """Return the model of a name, or of a function on a list of pictures; `labels` are those that a CLIP model reads.
 
-    Raises UserError where there is none of that name, or none of OpenCV's for the task.
+    Raises UserError where there is none of that name, or none for the task.
     """
     if not isinstance(model, str):
         return Predictor(getattr(model, "__qualname__", type(model).__name__), None, model)
@@ -47,7 +47,9 @@ def load(model: str | Predict, task: str) -> Predictor:
         if task != "detect":
             raise UserError(f"--model {model}: finds faces, which is --task detect")
         return _opencv(model)
-    function = find_function("--model", model, OPENCV)
+    if ":" not in model and ("/" in model or Path(model).is_dir()):
+        return _transformers(model, task, labels)
+    function = find_function("--model", model, (*OPENCV, "a transformers model's folder or owner/name"))
     file = getattr(sys.modules.get(model.partition(":")[0]), "__file__", None)
     return Predictor(model, sha256(Path(file)) if file else None, function)
 
@@ -58,6 +60,21 @@ def _opencv(model: str) -> Predictor:
     find = {"opencv:yunet": opencv_faces.yunet, "opencv:haar": opencv_faces.haar}[model]()
     digest = sha256(opencv_faces.MODEL) if model == "opencv:yunet" else None
     return Predictor(model, digest, lambda images: [find(np.asarray(image)) for image in images])
+
+
+def _transformers(model: str, task: str, labels: Sequence[str]) -> Predictor:
+    if task not in ("detect", "attribute"):
+        raise UserError(f"--model {model}: there is no pipeline for --task {task}: write module:function")
+    location, _, revision = (model, "", "") if Path(model).is_dir() else model.partition("@")
+    print(f"evaluate: loading {model}", file=sys.stderr, flush=True)
+    with one_line(f"--model {model}"):
+        from builder.models import vision_pipelines
+
+        if task == "detect":
+            look, digest = vision_pipelines.detector(location, revision or None)
+        else:
+            look, digest = vision_pipelines.labeller(location, revision or None, labels)
+    return Predictor(model, digest, look)
 
 
 def run(predictor: Predictor, task: str, truth: Truth, store: Store, batch: int, is_kept: bool) -> None:

@@ -218,7 +218,10 @@ def test_real_pictures_give_the_false_alarms_of_a_fake_detector(release, verifie
         (["--predictions", "none.jsonl"], "--task: say what the model does"),
         (["--task", "detect", "--model", "opencv:yunet", "--predictions", "x"], "either --model or --predictions"),
         (["--task", "fake", "--model", "opencv:haar"], "--model opencv:haar: finds faces, which is --task detect"),
-        (["--task", "detect", "--model", "my_model"], "--model my_model: choose opencv:yunet, opencv:haar, or name"),
+        (
+            ["--task", "detect", "--model", "my_model"],
+            "--model my_model: choose opencv:yunet, opencv:haar, a transformers model's folder or owner/name, or name",
+        ),
         (["--task", "detect", "--predictions", "none.jsonl"], "none.jsonl: there is no such file of predictions"),
         (["--task", "detect", "--model", MODEL, "--by", "hats"], "--by hats: no such column; choose from attribute"),
         (["--task", "detect", "--model", MODEL, "--split", "dev"], "--split dev: choose train, validation, test"),
@@ -247,6 +250,15 @@ def test_a_report_is_not_overwritten_and_predictions_are_not_mixed(release, tmp_
     status, _, error = run(capsys, *arguments[:4], "opencv:haar", *arguments[5:])
     assert status == 2 and "predictions.jsonl: is of model tests.fixtures.evaluations:brightness, not opencv" in error
     assert (tmp_path / "predictions.jsonl").read_bytes() == before["predictions.jsonl"]
+
+
+def test_what_is_saved_replaces_nothing(verified, tmp_path):
+    one, other = (Report.load(scored(tmp_path, verified, name, lambda id: 1)) for name in ("one", "other"))
+    before = {path: path.read_bytes() for path in (tmp_path / "one").iterdir()}
+    for saved in (other, Comparison.of(one, other)):
+        with pytest.raises(UserError, match="of another report, which is not replaced; choose another --out"):
+            saved.save(tmp_path / "one")
+    assert {path: path.read_bytes() for path in (tmp_path / "one").iterdir()} == before
 
 
 def test_predictions_of_another_release_or_task_are_refused(release, verified, tmp_path, capsys):

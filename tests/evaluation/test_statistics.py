@@ -45,6 +45,13 @@ def test_the_paired_difference_is_newcombes_with_wilsons_intervals():
     assert interval == pytest.approx((0.0569, 0.3404), abs=5.1e-5)
 
 
+def test_the_correlation_of_failures_by_hand():
+    """(40 · 50 − 5 · 5 − 100 / 2) / (45 · 55); a negative one is not corrected, and of an empty margin it is none."""
+    assert statistics.phi(40, 5, 5, 50) == pytest.approx(1925 / 2475)
+    assert statistics.phi(5, 40, 50, 5) == pytest.approx(-1975 / np.sqrt(45 * 55 * 55 * 45))
+    assert statistics.phi(3, 1, 1, 3) == pytest.approx(4 / 16) and statistics.phi(0, 0, 3, 3) == 0
+
+
 @given(COUNTS)
 def test_the_interval_of_a_rate_is_the_exact_one(counts):
     k, n = counts
