@@ -6,6 +6,7 @@ import hashlib
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,7 @@ def evaluate(folder: Path, config: EvaluateConfig, name: str = "") -> Report:
     assert found.identity
     said = [found.values[id] for id in chosen.ids]
     outcomes = TASKS[question.task].outcomes(question, chosen, said)
-    return _report(config, question, chosen, outcomes, said, found.identity, slicings, real)
+    return _Evaluation(config, question, chosen, said, outcomes, found.identity, slicings).report(real)
 
 
 def _predictions(config: EvaluateConfig, release: Truth, chosen: Truth) -> Predictions:
@@ -115,99 +116,100 @@ def _real(path: Path, question: Question) -> Real:
     )
 
 
-def _report(
-    config: EvaluateConfig,
-    question: Question,
-    truth: Truth,
-    outcomes: Outcomes,
-    said: list[Any],
-    identity: Identity,
-    slicings: list[Slicing],
-    real: Real | None,
-) -> Report:
-    task, counter, ids = TASKS[question.task], cells.Counter(outcomes), truth.ids
-    table = _outcomes(truth, counter, slicings, said)
-    shown = _shown(truth) if question.label == "feature" and config.verified else {}
-    slices = cells.slices(counter, ids, slicings, config.baseline)
-    document = Document(
-        task=question.task,
-        label=question.label,
-        threshold=question.threshold,
-        failure=task.failure,
-        unit=task.unit,
-        measures=task.values,
-        model=ModelName(name=config.name or identity.model, digest=identity.model_digest),
-        release=ReleaseName(
-            name=truth.name,
-            digest=truth.digest,
-            pictures=len(truth),
-            split=config.split,
-            verified_only=config.verified,
-        ),
-        baseline=config.baseline,
-        confidence=statistics.CONFIDENCE,
-        limits=(*task.limits(question, truth, outcomes, identity), *_judged(shown), *_general(config, truth)),
-        real=real,
-        overall=cells.overall(counter, ids),
-        slices=tuple(
-            part.model_copy(update={"cells": tuple(cells.with_bounds(cell, shown) for cell in part.cells)})
-            for part in slices
-        ),
-        outcomes=_digest(table),
-    )
-    return Report(document, table)
+@dataclass(frozen=True)
+class _Evaluation:
+    """Everything that a report is made of: what was asked of which pictures, what was `said`, and what became of it."""
 
+    config: EvaluateConfig
+    question: Question
+    truth: Truth
+    said: list[Any]
+    outcomes: Outcomes
+    identity: Identity
+    slicings: list[Slicing]
 
-def _general(config: EvaluateConfig, truth: Truth) -> list[str]:
-    """Return what limits every task."""
-    is_there = config.baseline in truth.labels["feature"] and config.baseline in truth.strings("feature")
-    sentences = [
-        "Pictures that no check confirmed are left out."
-        if config.verified
-        else "Pictures that no check confirmed are among them: the generator's failures count as the model's."
-    ]
-    if not is_there:
-        sentences.append(f"There is no picture of {config.baseline}: slices are compared with all the others.")
-    sentences.append("All pictures are generated, by one way of generating: real ones may be harder or easier.")
-    return sentences
+    @cached_property
+    def counter(self) -> cells.Counter:
+        return cells.Counter(self.outcomes)
 
+    @cached_property
+    def shown(self) -> dict[str, float]:
+        """How many of a feature's verified pictures show it at least, as people judged; nothing for another label."""
+        if self.question.label != "feature" or not self.config.verified:
+            return {}
+        return {name: row["interval"][0] for name, row in calibration(self.truth.folder).items()}
 
-def _shown(truth: Truth) -> dict[str, float]:
-    """Return how many of a feature's verified pictures show it at least, as people judged."""
-    return {name: row["interval"][0] for name, row in calibration(truth.folder).items()}
+    def report(self, real: Real | None) -> Report:
+        task, config, table = TASKS[self.question.task], self.config, self.table()
+        document = Document(
+            task=self.question.task,
+            label=self.question.label,
+            threshold=self.question.threshold,
+            failure=task.failure,
+            unit=task.unit,
+            measures=task.values,
+            model=ModelName(name=config.name or self.identity.model, digest=self.identity.model_digest),
+            release=self.release(),
+            baseline=config.baseline,
+            confidence=statistics.CONFIDENCE,
+            limits=(*task.limits(self.question, self.truth, self.outcomes, self.identity), *self.limits()),
+            real=real,
+            overall=cells.overall(self.counter, self.truth.ids),
+            slices=self.slices(),
+            outcomes=hashlib.sha256(parquet(table)).hexdigest(),
+        )
+        return Report(document, table)
 
-
-def _judged(shown: dict[str, float]) -> Iterator[str]:
-    if shown:
-        yield (
-            f"People judged pictures of {counted(len(shown), 'feature')}: `bounds` are those of the rate among "
-            "pictures that show what was asked for, whether the model fails on all of the others or on none."
+    def release(self) -> ReleaseName:
+        return ReleaseName(
+            name=self.truth.name,
+            digest=self.truth.digest,
+            pictures=len(self.truth),
+            split=self.config.split,
+            verified_only=self.config.verified,
         )
 
+    def slices(self) -> tuple[cells.Slices, ...]:
+        """The cells of every slicing, with bounds where people judged."""
+        made = cells.slices(self.counter, self.truth.ids, self.slicings, self.config.baseline)
+        bounded = ((part, tuple(cells.with_bounds(cell, self.shown) for cell in part.cells)) for part in made)
+        return tuple(part.model_copy(update={"cells": own}) for part, own in bounded)
 
-def _outcomes(truth: Truth, counter: cells.Counter, slicings: list[Slicing], said: list[Any]) -> pa.Table:
-    """Return what became of every picture, what was said of it unless that is an embedding, and the slices' columns."""
-    columns: dict[str, pa.Array] = {"id": pa.array(truth.ids)}
-    if counter.of_pairs:
-        columns["matches"] = pa.array(counter.matches(np.arange(len(truth))))
-        for slicing in slicings:
-            columns[f"matches by {','.join(slicing.by)}"] = pa.array(_own_matches(counter, slicing))
-    else:
-        columns["failed"] = pa.array(counter.outcomes.failed, from_pandas=True)
-        columns["said"] = pa.array([value.tolist() if isinstance(value, np.ndarray) else value for value in said])
-    columns |= {name: pa.array(values, from_pandas=True) for name, values in counter.outcomes.values.items()}
-    for name in dict.fromkeys(name for slicing in slicings for name in slicing.by):
-        columns[name] = pa.array(column(truth, name).tolist(), pa.string())
-    return pa.table(columns)
+    def limits(self) -> Iterator[str]:
+        """What limits every task."""
+        if self.shown:
+            yield (
+                f"People judged pictures of {counted(len(self.shown), 'feature')}: `bounds` are those of the rate "
+                "among pictures that show what was asked for, whether the model fails on all of the others or on none."
+            )
+        if self.config.verified:
+            yield "Pictures that no check confirmed are left out."
+        else:
+            yield "Pictures that no check confirmed are among them: the generator's failures count as the model's."
+        if self.config.baseline not in self.truth.strings("feature"):
+            others = "nothing" if self.counter.of_pairs else "all the others"
+            yield f"There is no picture of {self.config.baseline}: slices are compared with {others}."
+        yield "All pictures are generated, by one way of generating: real ones may be harder or easier."
 
+    def table(self) -> pa.Table:
+        """What became of every picture, what was said of it unless that is an embedding, and the slices' columns."""
+        columns: dict[str, pa.Array] = {"id": pa.array(self.truth.ids)}
+        if self.counter.of_pairs:
+            columns["matches"] = pa.array(self.counter.matches(np.arange(len(self.truth))))
+            for slicing in self.slicings:
+                columns[f"matches by {','.join(slicing.by)}"] = pa.array(self.matches(slicing))
+        else:
+            plain = [value.tolist() if isinstance(value, np.ndarray) else value for value in self.said]
+            columns |= {"failed": pa.array(self.outcomes.failed, from_pandas=True), "said": pa.array(plain)}
+        columns |= {name: pa.array(values, from_pandas=True) for name, values in self.outcomes.values.items()}
+        for name in dict.fromkeys(name for slicing in self.slicings for name in slicing.by):
+            columns[name] = pa.array(column(self.truth, name).tolist(), pa.string())
+        return pa.table(columns)
 
-def _own_matches(counter: cells.Counter, slicing: Slicing) -> np.ndarray:
-    matches = np.zeros(len(slicing.codes), dtype=np.int64)
-    for code in range(len(slicing.keys)):
-        places = np.flatnonzero(slicing.codes == code)
-        matches[places] = counter.matches(places)
-    return matches
-
-
-def _digest(table: pa.Table) -> str:
-    return hashlib.sha256(parquet(table)).hexdigest()
+    def matches(self, slicing: Slicing) -> np.ndarray:
+        """How many of the others of its slice each picture matches."""
+        matches = np.zeros(len(slicing.codes), dtype=np.int64)
+        for code in range(len(slicing.keys)):
+            places = np.flatnonzero(slicing.codes == code)
+            matches[places] = self.counter.matches(places)
+        return matches

@@ -10,7 +10,8 @@ the worst cell; for comparison, how often Wilson's and Newcombe's would. `worst`
 slices lead the report, `alarm` how often a model that is everywhere as on base has a cell with Holm p <= 0.05.
 
 Exit status 1 where an interval holds the truth in less than 94% of runs, on the average of its cells, the worst are
-found in less than 99% (of the whole release; less of one find less), or there is an alarm in more than 5%; each by more than two standard errors of so many runs.
+found in less than 99% (of a part of the release nothing is promised), or there is an alarm in more than 5%; each by
+more than two standard errors of so many runs.
 """
 
 import argparse
