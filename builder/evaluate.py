@@ -126,7 +126,7 @@ def _name_worst(report: Report, number: int) -> None:
     sure = [cell for cell in cells if cell.holm is not None and cell.holm <= 0.05 and (cell.difference or 0) > 0]
     names = ", ".join(cell.name for cell in sure)
     if number:
-        print(f"\nCertainly worse (Holm p at most 0.05), worst first: {names or 'nothing'}")
+        print(f"\nCertainly worse (Holm p at most 0.05, 30 pictures or more), worst first: {names or 'nothing'}")
 
 
 def _compare(first: Path, second: Path | None, out: Path | None) -> None:

@@ -223,7 +223,8 @@ def _page(document: Document) -> Iterator[str]:
 
 
 def _table(document: Document, slices: Slices) -> Iterator[str]:
-    measures = [*document.measures]
+    known = {name for cell in slices.cells for name, measure in cell.measures.items() if measure.n}
+    measures = [name for name in document.measures if name in known]
     unit = f"{document.unit}s"
     bounds = ["bounds"] if any(cell.bounds for cell in slices.cells) else []
     heads = [*slices.by, unit, document.failure, "95%", *bounds, "difference", "95%", "Holm p", *measures]

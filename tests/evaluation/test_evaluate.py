@@ -201,6 +201,28 @@ def test_the_worst_lead_the_table_and_grey_cells_follow(verified, tmp_path):
     assert "12 (grey)" in tea and lines.index(tea) > lines.index(next(x for x in lines if x.startswith("| banana")))
 
 
+def test_the_command_names_what_is_certainly_worse(verified, tmp_path, capsys):
+    """Not what may be chance, nor what is better, nor a slice of few pictures, however bad."""
+    path = write(tmp_path / "p.jsonl", said(verified, lambda id: 0.9 if "base" in id else 0.1))
+    arguments = [verified.folder, "--task", "fake", "--predictions", path, "--by", "feature"]
+    end = "Certainly worse (Holm p at most 0.05, 30 pictures or more), worst first:"
+    assert run(capsys, *arguments)[1].endswith(f"{end} banana\n")
+    assert run(capsys, *arguments, "--baseline", "banana")[1].endswith(f"{end} nothing\n")
+    assert end not in run(capsys, *arguments, "--worst", "0")[1]
+
+
+def test_a_further_number_that_no_picture_has_is_no_column(release, tmp_path):
+    """The face's box is null on every picture: there is no overlap with it."""
+    bare = shutil.copytree(release, tmp_path / "bare")
+    for path in bare.glob("metadata/*.parquet"):
+        table = pq.read_table(path)
+        pq.write_table(table.drop_columns(["face_x"]), path)
+    heads = [
+        builder.evaluate(brightness, folder).table().split("\n\n")[2].splitlines()[0] for folder in (release, bare)
+    ]
+    assert "| iou |" in heads[0] and "| iou |" not in heads[1] and "| further boxes |" in heads[1]
+
+
 def test_real_pictures_give_the_false_alarms_of_a_fake_detector(release, verified, tmp_path, capsys):
     fake = write(tmp_path / "fake.jsonl", said(verified))
     real = write(tmp_path / "real.jsonl", [{"score": n / 100} for n in range(100)])
