@@ -1,7 +1,8 @@
 """AGFD-30K's builder: from a table of attributes to labelled, generated faces; docs/api.md walks through it.
 
 A `.py` directly in this folder is a command, a folder is a stage of the data's way. A stage imports only stages before
-it: common, spec, plan, preview, models, checks, raw, generation, dataset, annotation, linting, reporting, judging, hub.
+it: common, spec, plan, preview, models, checks, raw, generation, dataset, annotation, linting, reporting, judging,
+evaluation, hub.
 
     from builder import generate, lint, pack
 
@@ -12,14 +13,18 @@ it: common, spec, plan, preview, models, checks, raw, generation, dataset, annot
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from builder.common.errors import UserError
     from builder.dataset.folder import Release
+    from builder.evaluation.report import Report
     from builder.linting.lint import Fault
     from builder.models.pipeline import Pipeline
     from builder.plan.plan import Plan
@@ -34,6 +39,7 @@ __all__ = [
     "Signer",
     "Spec",
     "UserError",
+    "evaluate",
     "generate",
     "lint",
     "load_pipeline",
@@ -104,6 +110,26 @@ def lint(
     from builder.linting.lint import check
 
     return list(check(Release(Path(release)), thorough, allow_preview, allow_incomplete))
+
+
+def evaluate(
+    model: str | Path | Callable[[Sequence[Image]], Sequence[Any]],
+    release: str | Path = "agfd30k",
+    task: str = "detect",
+    **options: Any,
+) -> Report:
+    """Tell where a face model fails on a release folder; returns the report: `.table()`, `.worst()`, `.save(folder)`.
+
+    `model` is a function on a list of pictures, PIL's, RGB, that returns what it says of each; or "opencv:yunet",
+    "opencv:haar" or "module:function"; or a Path of predictions. `options` are the other fields of
+    `builder.evaluation.evaluate.EvaluateConfig`: by (the columns that slices are made by, such as ("feature", "sex")),
+    baseline, threshold, label, split, verified, out and so on. Raises UserError for what has to be put right first.
+    """
+    from builder.evaluation.evaluate import EvaluateConfig
+    from builder.evaluation.evaluate import evaluate as work
+
+    source = {"predictions": model} if isinstance(model, Path) else {"model": model}
+    return work(Path(release), EvaluateConfig(task=task, **source, **options))
 
 
 def publish(release: str | Path, repo_id: str, **options: Any) -> None:

@@ -23,6 +23,7 @@ VERBS = (
     "judge",
     "calibrate",
     "balance",
+    "evaluate",
     "upload",
     "lookup",
 )

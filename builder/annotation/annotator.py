@@ -6,7 +6,7 @@ import importlib
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -48,11 +48,8 @@ def load(name: str, model: Path | None = None) -> Iterator[Annotator]:
     The function is called with the path of the `model` where one is given, else without arguments. A module is found
     in this folder too. Raises UserError where there is none, or where it is no annotator.
     """
-    place = BUILT_IN.get(name, name)
-    module, colon, attribute = place.partition(":")
-    if not (colon and module and attribute.isidentifier()):
-        raise UserError(f"--with {name}: choose {', '.join(BUILT_IN)}, or name module:function")
-    annotator = _call(name, _function(name, module, attribute), model)
+    function = find_function("--with", BUILT_IN.get(name, name), BUILT_IN, name)
+    annotator = _call(name, function, model)
     if fault := _fault(annotator):
         raise UserError(f"--with {name}: {fault}")
     try:
@@ -61,15 +58,23 @@ def load(name: str, model: Path | None = None) -> Iterator[Annotator]:
         getattr(annotator, "close", bool)()
 
 
-def _function(name: str, module: str, attribute: str) -> Callable[..., Any]:
+def find_function(flag: str, place: str, built_in: Iterable[str] = (), name: str = "") -> Callable[..., Any]:
+    """Return what `module:function` names; a module is found in this folder too.
+
+    Raises UserError where there is none, which names the flag, its value and what else may be given.
+    """
+    module, colon, attribute = place.partition(":")
+    name = name or place
+    if not (colon and module and attribute.isidentifier()):
+        raise UserError(f"{flag} {name}: choose {', '.join(built_in)}, or name module:function")
     if str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))
     try:
         function = getattr(importlib.import_module(module), attribute, None)
     except Exception as error:  # a module that is not ours raises anything
-        raise UserError(f"--with {name}: {module} cannot be imported: {_reason(error)}") from error
+        raise UserError(f"{flag} {name}: {module} cannot be imported: {_reason(error)}") from error
     if not callable(function):
-        raise UserError(f"--with {name}: {module} has no function {attribute}")
+        raise UserError(f"{flag} {name}: {module} has no function {attribute}")
     return function
 
 

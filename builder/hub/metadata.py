@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 
 from huggingface_hub import is_offline_mode, snapshot_download
@@ -12,16 +13,18 @@ from builder.common.errors import UserError
 from builder.common.retry import one_line, with_retries
 
 FILES = "metadata/*.parquet"
+WITH_CHECKS = (FILES, "recipe.toml", "assets/checks.json")
+"""The labels, the table that they were made from, and what the checks were."""
 
 
-def download(repo_id: str, revision: str | None = None) -> Path:
-    """Return a folder that holds the metadata of a dataset at a revision, and nothing else of it.
+def download(repo_id: str, revision: str | None = None, files: Sequence[str] = (FILES,)) -> Path:
+    """Return a folder that holds some files of a dataset at a revision, globs; the labels, unless others are given.
 
     Raises UserError where there is no such dataset, or the Hub does not answer and it was never downloaded.
     """
     is_offline = is_offline_mode()
     where = functools.partial(snapshot_download, repo_id, repo_type="dataset", revision=revision)
-    call = functools.partial(where, allow_patterns=FILES, local_files_only=is_offline)
+    call = functools.partial(where, allow_patterns=[*files], local_files_only=is_offline)
     try:
         return Path(with_retries("download", call))
     except HFValidationError as error:

@@ -1,0 +1,182 @@
+"""Where does a face model fail? Its failures on a release, slice by slice, with intervals; or two models compared."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from builder.common import cli
+from builder.common.errors import UserError
+
+if TYPE_CHECKING:
+    from builder.evaluation.report import Report
+
+TASKS = "detect, attribute, landmark, recognise or fake"
+
+
+def evaluate(
+    release: Annotated[
+        str,
+        typer.Argument(
+            help="a release folder, a dataset on the Hub: owner/name or owner/name@revision, or a report.json"
+        ),
+    ] = "agfd30k",
+    other: Annotated[
+        Path | None, typer.Argument(help="another report.json, of the same pictures: the two models are compared")
+    ] = None,
+    task: Annotated[str | None, typer.Option(metavar="TASK", help=f"what the model does: {TASKS}")] = None,
+    predictions: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="what it says of every picture, .jsonl or .parquet, by id: docs/evaluation.md"
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="or the model: opencv:yunet, opencv:haar, module:function, or a transformers model (owner/name)",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="a new folder for the report and what a model says; without it the table is only printed",
+        ),
+    ] = None,
+    by: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMNS",
+            help="slices, columns with commas between; repeat it for more tables",
+            show_default="feature,sex",
+        ),
+    ] = None,
+    baseline: Annotated[str, typer.Option(metavar="FEATURE", help="what slices are compared with")] = "base",
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            metavar="NUMBER",
+            help="least score of a box or a fake, least cosine of a match, largest distance of points",
+            show_default="0.5, 0.5, none, 0.1",
+        ),
+    ] = None,
+    label: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="of an attribute: feature, sex or age_group", show_default="feature"),
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(metavar="NAME", help="train, validation or test", show_default="all of them")
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="take pictures that no check confirmed too, not only verified ones")
+    ] = False,
+    real: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="of a fake: scores of real pictures of your own, as --predictions"),
+    ] = None,
+    worst: Annotated[int, typer.Option(metavar="N", parser=cli.whole(0), help="slices that are named at the end")] = 5,
+    batch_size: Annotated[
+        int, typer.Option(metavar="N", parser=cli.whole(1, 10_000), help="pictures that are looked at together")
+    ] = 32,
+) -> None:
+    """Tell where a face model fails: how often, slice by slice, with intervals, and how much more than on `base`.
+
+    A model that is named looks at every picture once; stopped, it goes on in the same --out. Its predictions stay
+    there: with --predictions they give other slices at no cost. Two reports of the same pictures are compared.
+    """
+    if other is not None or Path(release).name == "report.json":
+        _compare(Path(release), other, out)
+        return
+    from builder.evaluation import evaluate as evaluation
+    from builder.evaluation.report import require_free
+
+    if task is None:
+        raise UserError(f"--task: say what the model does: {TASKS}")
+    config = evaluation.EvaluateConfig(
+        task=task,
+        model=model,
+        predictions=predictions,
+        by=[columns.split(",") for columns in by or ("feature,sex",)],
+        baseline=baseline,
+        threshold=threshold,
+        label=label,
+        split=split,
+        verified=not everything,
+        real=real,
+        batch_size=batch_size,
+        out=out,
+    )
+    if out:
+        require_free(out)
+    with cli.terminable():
+        report = evaluation.evaluate(_folder(release, needs_pictures=bool(model)), config, release)
+    print(report.table())
+    _name_worst(report, worst)
+    if out:
+        print(f"{report.save(out)} is ready: report.json, report.md, cells.parquet and outcomes.parquet")
+
+
+def _name_worst(report: Report, number: int) -> None:
+    cells = report.worst(number)
+    sure = [cell for cell in cells if cell.holm is not None and cell.holm <= 0.05 and (cell.difference or 0) > 0]
+    names = ", ".join(cell.name for cell in sure)
+    if number:
+        print(f"\nCertainly worse (Holm p at most 0.05, 30 pictures or more), worst first: {names or 'nothing'}")
+
+
+def _compare(first: Path, second: Path | None, out: Path | None) -> None:
+    """Print what is different between two reports, and write it where asked."""
+    from builder.evaluation.comparison import Comparison
+    from builder.evaluation.report import Report, require_free
+
+    if second is None:
+        raise UserError(f"{first}: is a report; name another one to compare it with")
+    if out:
+        require_free(out)
+    comparison = Comparison.of(Report.load(first), Report.load(second))
+    print(comparison.table())
+    if out:
+        print(f"{comparison.save(out)} is ready: comparison.json and comparison.md")
+
+
+def _folder(release: str, needs_pictures: bool) -> Path:
+    """Return the release folder; of a dataset on the Hub only what is needed is downloaded."""
+    folder = Path(release)
+    dataset = cli.HUB_ID.fullmatch(release)
+    if folder.exists() or not dataset:
+        return folder
+    if not needs_pictures:
+        from builder.hub import metadata
+
+        return metadata.download(dataset[1], dataset[2], metadata.WITH_CHECKS)
+    place = Path(dataset[1].partition("/")[2])
+    if place.exists():
+        raise UserError(f"{place}: is there already; evaluate on that, or move it away to download {release}")
+    from builder.hub import snapshot
+
+    return snapshot.download(dataset[1], dataset[2], place)
+
+
+COMMAND = cli.Command(
+    evaluate,
+    [
+        "agfd30k evaluate agfd30k --task detect --predictions mine.jsonl --out report",
+        "agfd30k evaluate agfd30k --task detect --model opencv:yunet --out yunet",
+        "agfd30k evaluate mine/report.json yunet/report.json",
+    ],
+    stopped="stopped; what the model has said is kept in --out, run it again to go on",
+)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command; returns the exit status."""
+    return COMMAND.run(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

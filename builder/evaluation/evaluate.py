@@ -1,0 +1,215 @@
+"""Evaluate a model on a release: from what it says of pictures to a report."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from builder.common.errors import UserError
+from builder.common.progress import counted
+from builder.evaluation import cells, predictions, predictors, statistics
+from builder.evaluation.predictions import Identity, Predictions, Store
+from builder.evaluation.predictors import Predict, Predictor
+from builder.evaluation.report import Document, ModelName, Real, ReleaseName, Report, parquet
+from builder.evaluation.slices import Slicing, column
+from builder.evaluation.tasks import TASKS, Outcomes, Question
+from builder.evaluation.truth import Truth
+from builder.reporting.data import calibration
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """What is evaluated, and how.
+
+    `model` is opencv:yunet, opencv:haar, a transformers model, module:function, or a function on a list of pictures;
+    instead of it `predictions` names a file. `by` are the columns that slices are made by, crossed: "feature,sex" or
+    ("feature", "sex"); a sequence of such tuples gives several tables. `verified` leaves out pictures that no check
+    confirmed. `out` is where predictions are kept, and an interrupted run goes on.
+    """
+
+    task: str
+    model: str | Predict | None = None
+    predictions: Path | None = None
+    by: str | Sequence[str] | Sequence[Sequence[str]] = ("feature", "sex")
+    baseline: str = "base"
+    threshold: float | None = None
+    label: str | None = None
+    split: str | None = None
+    verified: bool = True
+    real: Path | None = None
+    batch_size: int = 32
+    out: Path | None = None
+    name: str | None = None
+
+    @property
+    def slicings(self) -> list[tuple[str, ...]]:
+        """The columns of each table."""
+        columns = self.by.split(",") if isinstance(self.by, str) else self.by
+        tables = [columns] if all(isinstance(name, str) for name in columns) else columns
+        return [*dict.fromkeys(tuple(str(name).strip() for name in table) for table in tables)]
+
+
+def evaluate(folder: Path, config: EvaluateConfig, name: str = "") -> Report:
+    """Return the report of a model on a release folder. Raises UserError for what has to be put right first."""
+    question = Question.of(config.task, config.label, config.threshold)
+    if (config.model is None) == (config.predictions is None):
+        raise UserError("say what is evaluated: either --model or --predictions")
+    if config.real and config.task != "fake":
+        raise UserError("--real: goes with --task fake")
+    release = Truth.of(folder, name)
+    chosen = release.chosen(config.split, config.verified)
+    slicings = [Slicing.of(chosen, by) for by in config.slicings]
+    real = _real(config.real, question) if config.real else None
+    found = _predictions(config, release, chosen)
+    assert found.identity
+    said = [found.values[id] for id in chosen.ids]
+    outcomes = TASKS[question.task].outcomes(question, chosen, said)
+    return _Evaluation(config, question, chosen, said, outcomes, found.identity, slicings).report(real)
+
+
+def _predictions(config: EvaluateConfig, release: Truth, chosen: Truth) -> Predictions:
+    """Return what the model says of the chosen pictures, and who it is."""
+    if config.predictions:
+        found = predictions.read(config.predictions, config.task, release.ids, chosen.ids)
+        ours = Identity(config.task, config.predictions.name, None, release.name, release.digest)
+        if found.identity:
+            ours = Identity(
+                config.task, found.identity.model, found.identity.model_digest, release.name, release.digest
+            )
+            if differs := ours.difference(found.identity):
+                raise UserError(f"{config.predictions}: is of {differs}")
+        return Predictions(found.values, ours)
+    assert config.model is not None
+    predictor = predictors.load(config.model, config.task, release.labels.get(config.label or "feature", []))
+    identity = Identity(config.task, predictor.name, predictor.digest, release.name, release.digest)
+    if config.out:
+        return _run(predictor, identity, config, release, chosen, config.out)
+    with tempfile.TemporaryDirectory() as folder:
+        return _run(predictor, identity, config, release, chosen, Path(folder))
+
+
+def _run(
+    predictor: Predictor, identity: Identity, config: EvaluateConfig, release: Truth, chosen: Truth, out: Path
+) -> Predictions:
+    store = Store(out / predictions.FILE, identity, release.ids)
+    predictors.run(predictor, config.task, chosen, store, config.batch_size, is_kept=config.out is not None)
+    return Predictions(store.done, identity)
+
+
+def _real(path: Path, question: Question) -> Real:
+    """Return how many of the user's real pictures are taken for fake. Raises UserError for a file without scores."""
+    scores = [*predictions.scores(path)]
+    if not scores:
+        raise UserError(f"{path}: has no scores")
+    failures = sum(score >= (question.threshold or 0) for score in scores)
+    low, high = statistics.exact(np.float64(failures), np.float64(len(scores)))
+    return Real(
+        pictures=len(scores), failures=failures, rate=failures / len(scores), interval=(float(low), float(high))
+    )
+
+
+@dataclass(frozen=True)
+class _Evaluation:
+    """Everything that a report is made of: what was asked of which pictures, what was `said`, and what became of it."""
+
+    config: EvaluateConfig
+    question: Question
+    truth: Truth
+    said: list[Any]
+    outcomes: Outcomes
+    identity: Identity
+    slicings: list[Slicing]
+
+    @cached_property
+    def counter(self) -> cells.Counter:
+        return cells.Counter(self.outcomes)
+
+    @cached_property
+    def shown(self) -> dict[str, float]:
+        """How many of a feature's verified pictures show it at least, as people judged; nothing for another label."""
+        if self.question.label != "feature" or not self.config.verified:
+            return {}
+        return {name: row["interval"][0] for name, row in calibration(self.truth.folder).items()}
+
+    def report(self, real: Real | None) -> Report:
+        task, config, table = TASKS[self.question.task], self.config, self.table()
+        document = Document(
+            task=self.question.task,
+            label=self.question.label,
+            threshold=self.question.threshold,
+            failure=task.failure,
+            unit=task.unit,
+            measures=task.values,
+            model=ModelName(name=config.name or self.identity.model, digest=self.identity.model_digest),
+            release=self.release(),
+            baseline=config.baseline,
+            confidence=statistics.CONFIDENCE,
+            limits=(*task.limits(self.question, self.truth, self.outcomes, self.identity), *self.limits()),
+            real=real,
+            overall=cells.overall(self.counter, self.truth.ids),
+            slices=self.slices(),
+            outcomes=hashlib.sha256(parquet(table)).hexdigest(),
+        )
+        return Report(document, table)
+
+    def release(self) -> ReleaseName:
+        return ReleaseName(
+            name=self.truth.name,
+            digest=self.truth.digest,
+            pictures=len(self.truth),
+            split=self.config.split,
+            verified_only=self.config.verified,
+        )
+
+    def slices(self) -> tuple[cells.Slices, ...]:
+        """The cells of every slicing, with bounds where people judged."""
+        made = cells.slices(self.counter, self.truth.ids, self.slicings, self.config.baseline)
+        bounded = ((part, tuple(cells.with_bounds(cell, self.shown) for cell in part.cells)) for part in made)
+        return tuple(part.model_copy(update={"cells": own}) for part, own in bounded)
+
+    def limits(self) -> Iterator[str]:
+        """What limits every task."""
+        if self.shown:
+            yield (
+                f"People judged pictures of {counted(len(self.shown), 'feature')}: `bounds` are those of the rate "
+                "among pictures that show what was asked for, whether the model fails on all of the others or on none."
+            )
+        if self.config.verified:
+            yield "Pictures that no check confirmed are left out."
+        else:
+            yield "Pictures that no check confirmed are among them: the generator's failures count as the model's."
+        if self.config.baseline not in self.truth.strings("feature"):
+            others = "nothing" if self.counter.of_pairs else "all the others"
+            yield f"There is no picture of {self.config.baseline}: slices are compared with {others}."
+        yield "All pictures are generated, by one way of generating: real ones may be harder or easier."
+
+    def table(self) -> pa.Table:
+        """What became of every picture, what was said of it unless that is an embedding, and the slices' columns."""
+        columns: dict[str, pa.Array] = {"id": pa.array(self.truth.ids)}
+        if self.counter.of_pairs:
+            columns["matches"] = pa.array(self.counter.matches(np.arange(len(self.truth))))
+            for slicing in self.slicings:
+                columns[f"matches by {','.join(slicing.by)}"] = pa.array(self.matches(slicing))
+        else:
+            plain = [value.tolist() if isinstance(value, np.ndarray) else value for value in self.said]
+            columns |= {"failed": pa.array(self.outcomes.failed, from_pandas=True), "said": pa.array(plain)}
+        columns |= {name: pa.array(values, from_pandas=True) for name, values in self.outcomes.values.items()}
+        for name in dict.fromkeys(name for slicing in self.slicings for name in slicing.by):
+            columns[name] = pa.array(column(self.truth, name).tolist(), pa.string())
+        return pa.table(columns)
+
+    def matches(self, slicing: Slicing) -> np.ndarray:
+        """How many of the others of its slice each picture matches."""
+        matches = np.zeros(len(slicing.codes), dtype=np.int64)
+        for code in range(len(slicing.keys)):
+            places = np.flatnonzero(slicing.codes == code)
+            matches[places] = self.counter.matches(places)
+        return matches
