@@ -93,6 +93,7 @@ def evaluate(
         _compare(Path(release), other, out)
         return
     from builder.evaluation import evaluate as evaluation
+    from builder.evaluation import page
     from builder.evaluation.report import require_free
 
     if task is None:
@@ -113,12 +114,23 @@ def evaluate(
     )
     if out:
         require_free(out)
+    folder = _folder(release, needs_pictures=bool(model))
     with cli.terminable():
-        report = evaluation.evaluate(_folder(release, needs_pictures=bool(model)), config, release)
+        report = evaluation.evaluate(folder, config, release)
     print(report.table())
     _name_worst(report, worst)
     if out:
-        print(f"{report.save(out)} is ready: report.json, report.md, cells.parquet and outcomes.parquet")
+        _write_page(out, page.of_report(report, folder))
+        print(f"{report.save(out)} is ready: open {page.FILE}; report.json, report.md, cells.parquet, outcomes.parquet")
+
+
+def _write_page(out: Path, data: bytes) -> None:
+    from builder.common.files import atomic
+    from builder.evaluation import page
+
+    out.mkdir(parents=True, exist_ok=True)
+    with atomic(out / page.FILE) as file:
+        file.write(data)
 
 
 def _name_worst(report: Report, number: int) -> None:
@@ -131,6 +143,7 @@ def _name_worst(report: Report, number: int) -> None:
 
 def _compare(first: Path, second: Path | None, out: Path | None) -> None:
     """Print what is different between two reports, and write it where asked."""
+    from builder.evaluation import page
     from builder.evaluation.comparison import Comparison
     from builder.evaluation.report import Report, require_free
 
@@ -138,10 +151,12 @@ def _compare(first: Path, second: Path | None, out: Path | None) -> None:
         raise UserError(f"{first}: is a report; name another one to compare it with")
     if out:
         require_free(out)
-    comparison = Comparison.of(Report.load(first), Report.load(second))
+    one, another = Report.load(first), Report.load(second)
+    comparison = Comparison.of(one, another)
     print(comparison.table())
     if out:
-        print(f"{comparison.save(out)} is ready: comparison.json and comparison.md")
+        _write_page(out, page.of_comparison(comparison, one, another))
+        print(f"{comparison.save(out)} is ready: open {page.FILE}; comparison.json and comparison.md")
 
 
 def _folder(release: str, needs_pictures: bool) -> Path:

@@ -167,6 +167,7 @@ class _Evaluation:
             pictures=len(self.truth),
             split=self.config.split,
             verified_only=self.config.verified,
+            preview=self.truth.is_preview,
         )
 
     def slices(self) -> tuple[cells.Slices, ...]:
@@ -177,6 +178,8 @@ class _Evaluation:
 
     def limits(self) -> Iterator[str]:
         """What limits every task."""
+        if self.truth.is_preview:
+            yield "The pictures are drawings of the preview model: they prove the tool, and say nothing of a model."
         if self.shown:
             yield (
                 f"People judged pictures of {counted(len(self.shown), 'feature')}: `bounds` are those of the rate "

@@ -47,6 +47,8 @@ def load(model: str | Predict, task: str, labels: Sequence[str]) -> Predictor:
         if task != "detect":
             raise UserError(f"--model {model}: finds faces, which is --task detect")
         return _opencv(model)
+    if model.endswith(".task"):
+        return _mesh(model, task)
     if ":" not in model and ("/" in model or Path(model).is_dir()):
         return _transformers(model, task, labels)
     function = find_function("--model", model, (*OPENCV, "a transformers model's folder or owner/name"))
@@ -60,6 +62,25 @@ def _opencv(model: str) -> Predictor:
     find = {"opencv:yunet": opencv_faces.yunet, "opencv:haar": opencv_faces.haar}[model]()
     digest = sha256(opencv_faces.MODEL) if model == "opencv:yunet" else None
     return Predictor(model, digest, lambda images: [find(np.asarray(image)) for image in images])
+
+
+def _mesh(model: str, task: str) -> Predictor:
+    """Return MediaPipe's Face Landmarker, whose model is a file; its boxes have no score of their own but 1."""
+    from builder.models.face_mesh import FaceMesh
+
+    if task != "detect":
+        raise UserError(f"--model {model}: finds faces, which is --task detect")
+    if not Path(model).is_file():
+        raise UserError(f"--model {model}: there is no such file")
+    try:
+        mesh = FaceMesh(Path(model))
+    except ValueError as error:
+        raise UserError(f"--model {model}: {error}") from error
+
+    def boxes(images: Sequence[Image.Image]) -> list[list[tuple[float, ...]]]:
+        return [[(*face.box(), 1.0) for face in mesh.faces(np.asarray(image))] for image in images]
+
+    return Predictor(f"mediapipe:{Path(model).name}", sha256(Path(model)), boxes)
 
 
 def _transformers(model: str, task: str, labels: Sequence[str]) -> Predictor:

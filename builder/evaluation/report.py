@@ -36,13 +36,16 @@ class ModelName(documents.Document):
 
 
 class ReleaseName(documents.Document):
-    """Which pictures: the release and its digest, the split (all for null), and whether only verified ones."""
+    """Which pictures: the release and its digest, the split (all for null), whether only verified ones, and whether
+    they are drawings of the preview model.
+    """
 
     name: str
     digest: str
     pictures: int
     split: str | None
     verified_only: bool
+    preview: bool = False
 
 
 class Real(documents.Document):

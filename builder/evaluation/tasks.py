@@ -99,6 +99,11 @@ def _detect_limits(question: Question, truth: Truth, outcomes: Outcomes, identit
     detector = truth.detector
     if detector is None:
         yield "One face was asked for on every picture; the release does not say that a detector checked it."
+    elif not detector.filtered:
+        yield (
+            f"One face was asked for on every picture, and a classifier found one; {detector.name} says where, as far "
+            "as it sees it."
+        )
     elif _is_same(truth, identity):
         yield (
             f"The pictures were filtered by this very detector ({detector.name}): those on which it saw no face, or "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,9 @@ import pyarrow.parquet as pq
 import agfd30k
 from agfd30k import FACE_BOX, POINTS, POSE, SPLITS
 from builder.common.errors import UserError
+from builder.dataset.build_info import BuildInfo
 from builder.dataset.statistics import ChecksReport
+from builder.spec.criteria import CLASSIFIER, YUNET
 
 CLASSES = ("attribute", "feature", "sex", "ethnicity", "age_group")
 NUMBERS = ("age", *FACE_BOX, *POINTS, *POSE, "luminance")
@@ -27,10 +29,14 @@ ANEW = "make the release again with `agfd30k release`, or download it again"
 
 @dataclass(frozen=True)
 class Detector:
-    """The face detector whose findings a release holds: its name, and the digest of its file where it has one."""
+    """The face detector whose findings a release holds: its name, and the digest of its file where it has one.
+
+    It has `filtered` the pictures unless a classifier did, and it only says where the faces are.
+    """
 
     name: str
     digest: str | None = None
+    filtered: bool = True
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,7 @@ class Truth:
 
     `digest` tells a release from any other: it is of the ids and the pictures' own digests. `height` is that of its
     pictures in pixels, `detector` what the checks looked for faces with, `labels` the names of every class; None where
-    the release does not say.
+    the release does not say. `is_preview`: the pictures are drawings of the built-in preview.
     """
 
     folder: Path
@@ -49,6 +55,7 @@ class Truth:
     labels: dict[str, list[str]]
     height: int | None
     detector: Detector | None
+    is_preview: bool = False
 
     @classmethod
     def of(cls, folder: Path, name: str = "") -> Truth:
@@ -71,7 +78,9 @@ class Truth:
         table = pa.concat_tables(tables)
         recipe = _recipe(folder)
         height = recipe.get("recipe", {}).get("height")
-        return cls(folder, name or folder.name, _digest(table), table, labels, height, _detector(folder, recipe))
+        is_preview = _is_preview(folder)
+        detector = _detector(folder, recipe, is_preview)
+        return cls(folder, name or folder.name, _digest(table), table, labels, height, detector, is_preview)
 
     def __len__(self) -> int:
         return len(self.table)
@@ -101,7 +110,7 @@ class Truth:
         kept = table.filter(pc.fill_null(table["verified"], False)) if verified else table
         if not len(kept):
             raise UserError(f"{self.name}: no picture is verified, so nothing sure can be said; --all takes them all")
-        return Truth(self.folder, self.name, self.digest, kept, self.labels, self.height, self.detector)
+        return replace(self, table=kept)
 
 
 def _rows(path: Path, split: str, labels: dict[str, list[str]]) -> pa.Table:
@@ -136,7 +145,16 @@ def _recipe(folder: Path) -> dict[str, Any]:
         return {}
 
 
-def _detector(folder: Path, recipe: dict[str, Any]) -> Detector | None:
+def _is_preview(folder: Path) -> bool:
+    """Return whether the release says that its pictures are a preview; False where it does not say."""
+    try:
+        info = BuildInfo.read(folder)
+    except (OSError, ValueError):
+        return False
+    return info is not None and info.is_preview
+
+
+def _detector(folder: Path, recipe: dict[str, Any], is_preview: bool) -> Detector | None:
     """Return what the face check looked with; None where there was none, or nobody knows."""
     try:
         checks = {check.name: check for check in ChecksReport.read(folder).checks}
@@ -146,4 +164,6 @@ def _detector(folder: Path, recipe: dict[str, Any]) -> Detector | None:
         return None
     name = str(recipe.get("checks", {}).get("face", {}).get("detector", "yunet"))
     model = checks["face"].model
-    return Detector(name, (model.sha256 or model.revision) if model else None)
+    by_classifier = is_preview or name == CLASSIFIER
+    name = YUNET if by_classifier else name
+    return Detector(name, (model.sha256 or model.revision) if model else None, not by_classifier)

@@ -94,7 +94,7 @@ def render(folder: Path, labels: Labels, thumbnails: int, side: int) -> bytes:
         | {"side": side, "rejected": rejected_tries(checks.features)},
         script=script,
         style=style,
-        policy=f"default-src 'none'; img-src data:; script-src '{_digest(script)}'; style-src '{_digest(style)}'",
+        policy=policy(script, style),
     )
     return page.encode("utf-8", "replace")
 
@@ -152,6 +152,11 @@ def _words(prompts: Iterable[str | None]) -> tuple[list[str], list[list[int]]]:
     places: dict[str, int] = {}
     numbers = [[places.setdefault(part, len(places)) for part in prompt] for prompt in parts]
     return list(places), numbers
+
+
+def policy(script: str, style: str) -> str:
+    """Return the content security policy of a page that runs this script and style alone and loads nothing."""
+    return f"default-src 'none'; img-src data:; script-src '{_digest(script)}'; style-src '{_digest(style)}'"
 
 
 def _digest(text: str) -> str:

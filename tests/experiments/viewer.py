@@ -51,13 +51,22 @@ class Named:
         self.name = name
 
 
+def quarters(dice, low, high):
+    """A place or an angle as the face check notes it."""
+    return round(4 * dice.uniform(low, high)) / 4
+
+
 def seen(attempt):
     """What checks say of a try: faces that are sometimes none, scores that are sometimes missing."""
     dice = random.Random(attempt.seed)
     outcome, face = Outcome(), dice.random() < 0.97
     measured = {"luminance": dice.random(), "highlights": dice.random() / 9, "sharpness": 90 * dice.random()}
     outcome.add(Named("integrity"), Verdict(True, {**measured, "noise": dice.random() / 9}))
-    box = {"face_box": [dice.uniform(90, 99) for _ in range(4)], "face_score": dice.uniform(0.8, 1)} if face else {}
+    box = {}
+    if face:
+        box = {"face_score": dice.uniform(0.8, 1), "roll": quarters(dice, -20, 20), "yaw": quarters(dice, -45, 45)}
+        box |= {"face_box": [quarters(dice, 90, 400) for _ in range(4)]}
+        box |= {"points": [quarters(dice, 90, 400) for _ in range(10)]}
     outcome.add(Named("face"), Verdict(True if face else None, {"faces": int(face), **box}))
     scores = {f"{name}_score": dice.random() for name in ("attribute", "sex", "age")}
     scores["minor_score"] = dice.random() / 2 if dice.random() < 0.9 else None
