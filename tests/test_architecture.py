@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 STAGES = [
     *["common", "spec", "plan", "preview", "models", "checks", "raw", "generation", "dataset", "annotation", "linting"],
-    *["reporting", "judging", "hub"],
+    *["evaluation", "reporting", "judging", "hub"],
 ]
 """Every folder of `builder/`, in the order of the data's way."""
 

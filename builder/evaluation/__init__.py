@@ -1,0 +1,1 @@
+"""Evaluation: what a release tells of models that are not ours."""
