@@ -215,7 +215,7 @@ def _chosen(pack: Pack) -> list[Encoded]:
         chosen = [*one, *other]
     else:
         pairs = parity_pairs.paired(one, other, settings.within, settings.seed)
-        chosen = [picture for pair in pairs for picture in pair]
+        chosen = [replace(picture, pair=number) for number, pair in enumerate(pairs) for picture in pair]
     if not chosen:
         raise UserError(
             f"none of {len(one):,} generated and {len(other):,} real pictures have a partner of the same split and "
@@ -254,7 +254,7 @@ def _encode_all(pool: Path, pack: Pack, generated: Generated, real: Real) -> Non
     pack.tried = {kind: len(chosen[kind]) for kind in KINDS}
     if real.links:
         pack.left_out["real"]["links, which are not followed"] = real.links
-    model = resolve_detector(YUNET, None)
+    model = resolve_detector(YUNET, "")
     encoder = _Encoder(pool, settings, YuNet(Path(model.location, model.file)))
     filtered = [
         ("generated", _Known(set()).filtered(generated.read(chosen["generated"]))),

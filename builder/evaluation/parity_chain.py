@@ -29,8 +29,10 @@ AROUND = 2.0
 FIRST_QUALITIES = range(70, 99)
 SUBSAMPLINGS = (0, 2)
 """4:4:4 and 4:2:0, as Pillow numbers them."""
-COLOURLESS = 3.0
-"""Mean difference between the largest and the least channel, of 255, under which a picture counts as grey."""
+COLOURLESS = 0.03
+"""Saturation under which a picture counts as grey: the mean difference between its largest and its least channel, as a
+share of the mean of its largest. Toned photographs have some, and dark ones with little light as much as others.
+"""
 
 
 class Unfit(Exception):
@@ -95,7 +97,8 @@ def bare(image: Image.Image) -> Image.Image:
 def is_grey(image: Image.Image) -> bool:
     """Return True for a picture without colour, whatever its mode."""
     small = np.asarray(image.resize((64, 64), Image.Resampling.BOX), dtype=float)
-    return float((small.max(axis=2) - small.min(axis=2)).mean()) < COLOURLESS
+    largest = small.max(axis=2)
+    return float((largest - small.min(axis=2)).sum()) <= COLOURLESS * float(largest.sum())
 
 
 def square(width: int, height: int, face: Box | None, least: int) -> tuple[int, int, int]:

@@ -38,6 +38,7 @@ class Encoded:
     face: bool
     split: str = ""
     hash: str = ""
+    pair: int | None = None
 
 
 def rank(seed: int, text: str) -> bytes:

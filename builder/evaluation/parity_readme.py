@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 PREVIEW = (
     "The generated pictures are drawings of the preview model: this pack proves the tool, and tells nothing of fakes."
 )
-SAID = ("kind", "split", "source", "source_sha256", "quality", "first_quality", "bytes", "face")
+SAID = ("kind", "split", "source", "source_sha256", "quality", "first_quality", "bytes", "face", "pair")
 TEXT = """# Parity pack
 
 Generated pictures of `{release}` and real photographs, encoded alike, so that a detector of fakes does not learn the
@@ -35,8 +35,8 @@ Every picture, of either kind, went the same way:
 
 What is drawn depends on the digest of the source's file and on the seed {seed} alone. {pairs}
 
-- `manifest.jsonl` says where a picture comes from: its id in the release, or its path among the photographs. A detector
-  must not see it.
+- `manifest.jsonl` says where a picture comes from: its id in the release, or its path among the photographs, and
+  which two are a pair. A detector must not see it.
 - The licence of the real photographs is whatever yours is; this tool knows nothing of it, nor of what the people in
   them have agreed to. Look before you pass the pack on.
 - The kinds still differ in what was not the file's: how strongly a picture was reduced (a photograph of 4,000 px more
