@@ -19,6 +19,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from filelock import Timeout
@@ -105,6 +106,11 @@ class Pack:
             faces = sum(picture.face for picture in kept)
             left = f"; left out: {told}" if told else ""
             yield f"{kind}: {len(kept):,} of {counted(self.there[kind], 'picture')}, {faces:,} with a face{left}"
+        sides = [
+            f"{kind} {round(median(picture.side for picture in self.kept if picture.kind == kind)):,} px"
+            for kind in KINDS
+        ]
+        yield f"reduced to {self.settings.size} px from squares of (median): {', '.join(sides)}"
         for title, key in (("splits", "split"), ("qualities", "quality")):
             counts = Counter((getattr(picture, key), picture.kind) for picture in self.kept)
             values = sorted({value for value, _ in counts}, key=str)
@@ -312,7 +318,7 @@ class _Encoder:
             return source
         draws = Draws.of(source.sha256, self.settings.size, self.settings.qualities, self.settings.seed)
         try:
-            data, face, looks = self._encoded(source, draws)
+            data, face, side, looks = self._encoded(source, draws)
         except Unfit as reason:
             return LeftOut(source.name, str(reason))
         except Exception as error:  # Pillow may raise anything for a file that is broken or hostile
@@ -331,12 +337,13 @@ class _Encoder:
             quality=draws.quality,
             first_quality=draws.first_quality,
             face=face,
+            side=side,
             split=source.split,
             hash=looks,
         )
 
-    def _encoded(self, source: Source, draws: Draws) -> tuple[bytes, bool, str]:
-        """Return a picture's file, whether it has a face, and of a real one what it looks like."""
+    def _encoded(self, source: Source, draws: Draws) -> tuple[bytes, bool, int, str]:
+        """Return a picture's file, whether it has a face, its square's side, and of a real one what it looks like."""
         with Image.open(io.BytesIO(source.data)) as image:
             if source.kind == "real" and provenance.marked_model(image) is not None:
                 raise Unfit("marked as machine-made")
@@ -344,7 +351,7 @@ class _Encoder:
             picture = seen(image)
         square, face = cut(picture, self.detector, self.settings.size)
         looks = perceptual_hash(picture.reduce(max(1, min(picture.size) // 256))) if source.kind == "real" else ""
-        return encode(square, draws, self.settings.size), face, looks
+        return encode(square, draws, self.settings.size), face, square.width, looks
 
     def _save(self, kind: str, data: bytes) -> str:
         name = hashlib.sha256(data).hexdigest()[:16]

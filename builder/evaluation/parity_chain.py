@@ -86,12 +86,7 @@ def seen(image: Image.Image) -> Image.Image:
         image = image.convert("RGB")
     if profile:
         image = _in_srgb(image, profile)
-    return bare(image.convert("RGB"))
-
-
-def bare(image: Image.Image) -> Image.Image:
-    """Return the pixels alone: Pillow carries comments from one file to the next."""
-    return Image.fromarray(np.asarray(image))
+    return Image.fromarray(np.asarray(image.convert("RGB")))  # the pixels alone: Pillow carries comments on
 
 
 def is_grey(image: Image.Image) -> bool:
@@ -131,12 +126,12 @@ def encode(image: Image.Image, draws: Draws, size: int) -> bytes:
     """Return the file of a square picture in RGB."""
     image = _reduced(image, draws.side)
     first = io.BytesIO()
-    bare(image).save(first, "JPEG", quality=draws.first_quality, subsampling=draws.first_subsampling)
+    image.save(first, "JPEG", quality=draws.first_quality, subsampling=draws.first_subsampling)
     with Image.open(first) as again:
         side = draws.side - GRID
         image = again.crop((draws.left, draws.top, draws.left + side, draws.top + side))
     last = io.BytesIO()
-    bare(_reduced(image, size)).save(last, "JPEG", quality=draws.quality, subsampling=2, optimize=False)
+    _reduced(image, size).save(last, "JPEG", quality=draws.quality, subsampling=2, optimize=False)
     return last.getvalue()
 
 

@@ -36,6 +36,7 @@ class Encoded:
     quality: int
     first_quality: int
     face: bool
+    side: int
     split: str = ""
     hash: str = ""
     pair: int | None = None

@@ -16,7 +16,18 @@ if TYPE_CHECKING:
 PREVIEW = (
     "The generated pictures are drawings of the preview model: this pack proves the tool, and tells nothing of fakes."
 )
-SAID = ("kind", "split", "source", "source_sha256", "quality", "first_quality", "bytes", "face", "pair")
+SAID = (  # `side`: of the square that was cut out, in pixels
+    "kind",
+    "split",
+    "source",
+    "source_sha256",
+    "quality",
+    "first_quality",
+    "bytes",
+    "face",
+    "side",
+    "pair",
+)
 TEXT = """# Parity pack
 
 Generated pictures of `{release}` and real photographs, encoded alike, so that a detector of fakes does not learn the

@@ -24,7 +24,7 @@ import numpy as np
 from PIL import Image
 from scipy.fft import dctn
 
-from builder.evaluation.parity import Settings, make
+from builder.evaluation.parity import KINDS, Settings, make
 from builder.evaluation.parity_sources import Generated, Real
 from tests.fixtures.parity import SIDE, auc, clouds, file_features, pack_features, write_photographs, write_release
 
@@ -41,11 +41,8 @@ WAYS = {
 
 def before(release, real):
     """Features of the files as they are; names and times are not looked at, since rows have none."""
-    generated, photographs = Generated.of(release), Real.of(real)
-    return [
-        [file_features(None, data=source.data, **NEVER) for source in sources if not isinstance(source, str)]
-        for sources in (generated.read({*generated.ids}), photographs.read({*photographs.names}))
-    ]
+    sources = [kind.read({*names}) for kind, names in _kinds(release, real)]
+    return [[file_features(None, data=source.data, **NEVER) for source in kind] for kind in sources]
 
 
 def compare(release, real, size, place):
@@ -87,37 +84,44 @@ def traces(image):
     return dict(enumerate(np.concatenate([means, zeros])))
 
 
+WERE = {
+    "JPEG 75": (1, jpeg(75)),
+    "JPEG 90": (1, jpeg(90)),
+    "larger twice": (2, None),
+    "larger twice, JPEG 75": (2, jpeg(75)),
+    "no other": (1, None),
+}
+
+
 def compare_traces(pictures, place):
     """Print a row for each way in which one kind of the same clouds was other before."""
-    ways = {
-        "JPEG 75": (1, jpeg(75)),
-        "JPEG 90": (1, jpeg(90)),
-        "larger twice": (2, None),
-        "larger twice, JPEG 75": (2, jpeg(75)),
-        "nothing": (1, None),
-    }
     print("| one kind was | pictures of a kind | AUC before | AUC in the pack |\n| --- | --- | --- | --- |", flush=True)
-    for number, (name, (times, save)) in enumerate(ways.items()):
+    for number, (name, way) in enumerate(WERE.items()):
         rng, folder = np.random.default_rng(number), place / name
-        write_release(folder / "agfd30k", pictures, rng)
-        (folder / "real").mkdir()
-        for n in range(pictures):
-            image = clouds(rng, SIDE * times, SIDE * times)
-            path = folder / f"real/{n}.{'jpg' if save else 'png'}"
-            if save:
-                path.write_bytes(save(image))
-            else:
-                image.save(path, compress_level=1)
-        generated, real = Generated.of(folder / "agfd30k"), Real.of(folder / "real")
-        as_they_are = [
-            [traces(_shrunk(source.data)) for source in sources]
-            for sources in (generated.read({*generated.ids}), real.read({*real.names}))
-        ]
-        pack = make(folder / "agfd30k", folder / "real", folder / "pack", Settings(size=40, within=1.0)).folder
-        packed = [
-            [traces(Image.open(path)) for path in sorted(pack.glob(f"*/{kind}/*"))] for kind in ("generated", "real")
-        ]
-        print(f"| {name} | {len(packed[0]):,} | {auc(*as_they_are, draws=20)} | {auc(*packed, draws=20)} |", flush=True)
+        release, real = write_release(folder / "agfd30k", pictures, rng), folder / "real"
+        write_clouds(real, pictures, rng, *way)
+        sources = [kind.read({*names}) for kind, names in _kinds(release, real)]
+        before = [[traces(_shrunk(source.data)) for source in kind] for kind in sources]
+        pack = make(release, real, folder / "pack", Settings(size=40, within=1.0)).folder
+        packed = [[traces(Image.open(path)) for path in sorted(pack.glob(f"*/{kind}/*"))] for kind in KINDS]
+        areas = [auc(*kinds, draws=20, bins=1) for kinds in (before, packed)]
+        print(f"| {name} | {len(packed[0]):,} | {areas[0]} | {areas[1]} |", flush=True)
+
+
+def write_clouds(place, count, rng, times, save):
+    """Write the clouds of a release as photographs that were other before."""
+    place.mkdir(parents=True)
+    for n in range(count):
+        image = clouds(rng, SIDE * times, SIDE * times)
+        if save:
+            (place / f"{n}.jpg").write_bytes(save(image))
+        else:
+            image.save(place / f"{n}.png", compress_level=1)
+
+
+def _kinds(release, real):
+    generated, photographs = Generated.of(release), Real.of(real)
+    return (generated, generated.ids), (photographs, photographs.names)
 
 
 def _shrunk(data):
