@@ -16,18 +16,8 @@ if TYPE_CHECKING:
 PREVIEW = (
     "The generated pictures are drawings of the preview model: this pack proves the tool, and tells nothing of fakes."
 )
-SAID = (  # `side`: of the square that was cut out, in pixels
-    "kind",
-    "split",
-    "source",
-    "source_sha256",
-    "quality",
-    "first_quality",
-    "bytes",
-    "face",
-    "side",
-    "pair",
-)
+SAID = ("kind", "split", "source", "source_sha256", "face", "side", "first_quality", "quality", "bytes", "pair")
+"""What a line of the manifest says; `side` is that of the square that was cut out, in pixels."""
 TEXT = """# Parity pack
 
 Generated pictures of `{release}` and real photographs, encoded alike, so that a detector of fakes does not learn the
