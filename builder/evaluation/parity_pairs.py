@@ -42,6 +42,14 @@ class Encoded:
     pair: int | None = None
 
 
+CALIPER = 0.1
+"""By how much the logarithms of a pair's bytes may differ at most, in standard deviations of the more varied kind.
+
+Where one kind has the larger files, the partners that are left at the edge have as well: with 2% of the bytes of
+small files, which differ little, a classifier of bytes still reached an area of 0.53.
+"""
+
+
 def rank(seed: int, text: str) -> bytes:
     """Return a text's place in an order that a seed gives."""
     return hashlib.sha256(f"{seed} {text}".encode(errors="surrogateescape")).digest()
@@ -76,10 +84,11 @@ def _split(digest: str, shares: dict[str, float], seed: int) -> str:
 
 
 def paired(one: Sequence[Encoded], other: Sequence[Encoded], within: float, seed: int) -> list[tuple[Encoded, Encoded]]:
-    """Return pairs of the same split and quality whose files differ in at most `within` of their bytes.
+    """Return pairs of the same split and quality whose files differ in at most `within` of their bytes, and little.
 
     Each of the fewer, in an order that the seed gives, takes the nearest of the others that is free: a tolerance that
-    is small leaves neither kind with the larger files. With `within` 1 any two are near enough.
+    is small, also when measured by how much files differ at all (CALIPER), leaves neither kind with the larger files.
+    With `within` 1 any two are near enough.
     """
     cells: dict[tuple[str, int], tuple[list[Encoded], list[Encoded]]] = defaultdict(lambda: ([], []))
     for side, pictures in enumerate((one, other)):
@@ -93,11 +102,13 @@ def _nearest(one: list[Encoded], other: list[Encoded], within: float, seed: int)
     if within >= 1:
         return list(zip(one, other))
     few, many = sorted((one, other), key=len)
+    spread = max(float(np.std(np.log([picture.bytes for picture in pictures] or [1]))) for pictures in (one, other))
+    most = min(-math.log1p(-within), CALIPER * spread)
     pool = sorted(many, key=lambda picture: picture.bytes)
     places = [math.log(picture.bytes) for picture in pool]
     pairs = []
     for picture in few:
-        place = _place(places, math.log(picture.bytes), -math.log1p(-within))
+        place = _place(places, math.log(picture.bytes), most)
         if place is not None:
             del places[place]
             partner = pool.pop(place)

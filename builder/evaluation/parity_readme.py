@@ -61,7 +61,7 @@ def text(settings: Settings, release: str, preview: bool, lines: Iterable[str]) 
     else:
         pairs = (
             "Each has a partner of the other kind with the same split and quality, whose file differs in at most "
-            f"{settings.within:.1%} of its bytes."
+            f"{settings.within:.1%} of its bytes, and in less where all files are about as long."
         )
     size = settings.size
     return TEXT.format(

@@ -278,6 +278,11 @@ def test_partners_are_near_and_neither_kind_has_the_larger_ones():
     assert len({picture.name for pair in pairs for picture in pair}) == 2 * len(pairs)
     ratios = np.array([pair[0].bytes / pair[1].bytes for pair in pairs])
     assert ratios.min() >= 0.98 and ratios.max() <= 1 / 0.98 and abs(ratios.mean() - 1) < 0.001
+    alike = [encoded(kind, np.exp(rng.normal(mean, 0.04, 3000))) for kind, mean in (("a", 9), ("b", 9.04))]
+    pairs = paired(*alike, 0.02, 0)
+    sizes = np.array([[picture.bytes for picture in pair] for pair in pairs])
+    above = np.mean(sizes[:, :1] > sizes[:, 1]) + np.mean(sizes[:, :1] == sizes[:, 1]) / 2
+    assert len(pairs) > 1500 and abs(above - 0.5) < 0.005
     assert paired(other, one, 0.02, 0) and len(paired(one, other[:50], 1.0, 0)) == 50
     assert paired(one, encoded("b", [1]), 0.02, 0) == []
     assert (

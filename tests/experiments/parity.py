@@ -31,12 +31,7 @@ from tests.fixtures.parity import SIDE, auc, clouds, file_features, pack_feature
 LENGTH = ("bytes", "bytes per pixel")
 NEVER = {"time": 0.0, "name": "same"}
 """For pictures of a release, which are no files."""
-WAYS = {
-    "pairs within 2%": {},
-    "within 5%": {"within": 0.05},
-    "any bytes": {"within": 1.0},
-    "--all": {"everything": True},
-}
+WAYS = {"a pack": {}, "`--bytes-within 1`": {"within": 1.0}, "`--all`": {"everything": True}}
 
 
 def before(release, real):
@@ -50,7 +45,7 @@ def compare(release, real, size, place):
     print("| | pictures of a kind | AUC | AUC without bytes |\n| --- | --- | --- | --- |", flush=True)
     row("as they are", before(release, real), False)
     for name, way in WAYS.items():
-        pack = make(release, real, place / name, Settings(size=size, **way))
+        pack = make(release, real, place / name.strip("`"), Settings(size=size, **way))
         row(name, pack_features(pack.folder), not way.get("everything"))
 
 
