@@ -75,7 +75,7 @@ COMMAND = cli.Command(
     parity,
     [
         "agfd30k parity agfd30k --real photographs --out pack",
-        "agfd30k parity agfd30k --real photographs --out pack --size 224 --qualities 80,90",
+        "agfd30k parity agfd30k --real photographs --size 224 --qualities 80,90",
     ],
     stopped="stopped, nothing was written",
 )
