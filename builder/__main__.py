@@ -20,6 +20,7 @@ VERBS = (
     "report",
     "annotate",
     "export",
+    "parity",
     "judge",
     "calibrate",
     "balance",
