@@ -38,7 +38,8 @@ def evaluate(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="or the model: opencv:yunet, opencv:haar, module:function, or a transformers model (owner/name)",
+            help="or the model: opencv:yunet, opencv:haar, a .task file, module:function, or a transformers model "
+            "(owner/name)",
         ),
     ] = None,
     out: Annotated[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -90,10 +91,11 @@ def _predictions(config: EvaluateConfig, release: Truth, chosen: Truth) -> Predi
     assert config.model is not None
     predictor = predictors.load(config.model, config.task, release.labels.get(config.label or "feature", []))
     identity = Identity(config.task, predictor.name, predictor.digest, release.name, release.digest)
-    if config.out:
-        return _run(predictor, identity, config, release, chosen, config.out)
-    with tempfile.TemporaryDirectory() as folder:
-        return _run(predictor, identity, config, release, chosen, Path(folder))
+    with contextlib.closing(predictor):
+        if config.out:
+            return _run(predictor, identity, config, release, chosen, config.out)
+        with tempfile.TemporaryDirectory() as folder:
+            return _run(predictor, identity, config, release, chosen, Path(folder))
 
 
 def _run(

@@ -29,11 +29,14 @@ OPENCV = ("opencv:yunet", "opencv:haar")
 
 @dataclass(frozen=True)
 class Predictor:
-    """A model: what it is called, the digest of its file where there is one, and what it says of pictures, RGB."""
+    """A model: what it is called, the digest of its file where there is one, and what it says of pictures, RGB; `close`
+    lets it go.
+    """
 
     name: str
     digest: str | None
     predict: Predict
+    close: Callable[[], object] = bool
 
 
 def load(model: str | Predict, task: str, labels: Sequence[str]) -> Predictor:
@@ -80,7 +83,7 @@ def _mesh(model: str, task: str) -> Predictor:
     def boxes(images: Sequence[Image.Image]) -> list[list[tuple[float, ...]]]:
         return [[(*face.box(), 1.0) for face in mesh.faces(np.asarray(image))] for image in images]
 
-    return Predictor(f"mediapipe:{Path(model).name}", sha256(Path(model)), boxes)
+    return Predictor(f"mediapipe:{Path(model).name}", sha256(Path(model)), boxes, mesh.close)
 
 
 def _transformers(model: str, task: str, labels: Sequence[str]) -> Predictor:

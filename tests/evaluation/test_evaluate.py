@@ -27,6 +27,7 @@ from builder.spec import table
 from drawn_faces.drawing.draw import draw, labels_of
 from tests.fixtures import evaluations
 from tests.fixtures.evaluations import brightness, write
+from tests.fixtures.mediapipe_library import face, stand_in
 
 ROOT = Path(__file__).parents[2]
 MODEL = "tests.fixtures.evaluations:brightness"
@@ -454,3 +455,17 @@ def test_what_a_model_said_is_kept_beside_the_report(release, tmp_path):
     outcomes = builder.evaluate(brightness, release).outcomes
     for failed, said in zip(outcomes["failed"].to_pylist(), outcomes["said"].to_pylist()):
         assert said == ([] if failed else [[*evaluations.BOX, 0.9]])
+
+
+def test_mediapipes_model_is_named_by_its_file_and_let_go(release, tmp_path, capsys, monkeypatch):
+    """Its library cannot let it go itself once Python ends."""
+    library, model = stand_in(monkeypatch), tmp_path / "face_landmarker.task"
+    model.write_bytes(b"model")
+    library.pictures += [[face(0.25, 0.5, 0.0)], []] * 60
+    assert run(capsys, release, "--task", "detect", "--model", model, "--out", tmp_path / "out")[0] == 0
+    report = Report.load(tmp_path / "out")
+    assert report.document.model.name == "mediapipe:face_landmarker.task" and library.closed == [True]
+    assert 0.4 < report.document.overall.rate < 0.6
+    status, _, error = run(capsys, release, "--task", "fake", "--model", model)
+    assert status == 2 and "finds faces, which is --task detect" in error
+    assert "there is no such file" in run(capsys, release, "--task", "detect", "--model", tmp_path / "no.task")[2]
