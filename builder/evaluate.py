@@ -95,7 +95,7 @@ def evaluate(
         return
     from builder.evaluation import evaluate as evaluation
     from builder.evaluation import page
-    from builder.evaluation.report import require_free
+    from builder.evaluation.report import PAGE, require_free
 
     if task is None:
         raise UserError(f"--task: say what the model does: {TASKS}")
@@ -121,16 +121,16 @@ def evaluate(
     print(report.table())
     _name_worst(report, worst)
     if out:
-        _write_page(out, page.of_report(report, folder))
-        print(f"{report.save(out)} is ready: open {page.FILE}; report.json, report.md, cells.parquet, outcomes.parquet")
+        data = page.of_report(report, folder)
+        _write_page(report.save(out), data)
+        print(f"{out} is ready: open {PAGE}; report.json, report.md, cells.parquet, outcomes.parquet")
 
 
 def _write_page(out: Path, data: bytes) -> None:
     from builder.common.files import atomic
-    from builder.evaluation import page
+    from builder.evaluation.report import PAGE
 
-    out.mkdir(parents=True, exist_ok=True)
-    with atomic(out / page.FILE) as file:
+    with atomic(out / PAGE) as file:
         file.write(data)
 
 
@@ -146,7 +146,7 @@ def _compare(first: Path, second: Path | None, out: Path | None) -> None:
     """Print what is different between two reports, and write it where asked."""
     from builder.evaluation import page
     from builder.evaluation.comparison import Comparison
-    from builder.evaluation.report import Report, require_free
+    from builder.evaluation.report import PAGE, Report, require_free
 
     if second is None:
         raise UserError(f"{first}: is a report; name another one to compare it with")
@@ -156,8 +156,9 @@ def _compare(first: Path, second: Path | None, out: Path | None) -> None:
     comparison = Comparison.of(one, another)
     print(comparison.table())
     if out:
-        _write_page(out, page.of_comparison(comparison, one, another))
-        print(f"{comparison.save(out)} is ready: open {page.FILE}; comparison.json and comparison.md")
+        data = page.of_comparison(comparison, one, another)
+        _write_page(comparison.save(out), data)
+        print(f"{out} is ready: open {PAGE}; comparison.json and comparison.md")
 
 
 def _folder(release: str, needs_pictures: bool) -> Path:

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
+from builder.common.errors import UserError
 from builder.common.files import sync_folder
 from builder.dataset.build_info import BuildInfo
 
@@ -105,6 +106,16 @@ def lock(folder: Path, patience: float = -1) -> Iterator[None]:
             yield
         finally:
             path.unlink(missing_ok=True)  # who waits for it sees that, and takes a new one
+
+
+@contextmanager
+def alone(out: Path) -> Iterator[None]:
+    """Held while `out`, which is made of a release, is written. Raises UserError where another process does so."""
+    try:
+        with lock(out, patience=0):
+            yield
+    except Timeout:
+        raise UserError(f"{out}: another process is writing it; wait for it, or use --out") from None
 
 
 def beside(folder: Path) -> tuple[Path, Path]:

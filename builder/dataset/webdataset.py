@@ -26,7 +26,6 @@ from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from filelock import Timeout
 
 import agfd30k
 from builder.common.errors import UserError
@@ -151,7 +150,7 @@ def export(release: Release, config: str, out: Path, shard_rows: int = 1000) -> 
     splits = [Split.deal(name, paths, shard_rows) for name, paths in sources.items()]
     _require_room(out, splits)
     out.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(out):
+    with folder.alone(out):
         folder.remove_leftovers(out)
         _require_new(out, release.folder.resolve())
         temporary, _ = folder.beside(out)
@@ -212,16 +211,6 @@ def _require_room(out: Path, splits: list[Split]) -> None:
     if free < need:
         needed = f"{need / 1e9:,.2f} GB are needed and {free / 1e9:,.2f} GB are free"
         raise UserError(f"{out}: {needed}: make room, or choose another place with --out")
-
-
-@contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    """Held while `out` is written."""
-    try:
-        with folder.lock(out, patience=0):
-            yield
-    except Timeout:
-        raise UserError(f"{out}: another process is writing it; wait for it, or use --out") from None
 
 
 def _write(place: Path, config: str, splits: list[Split]) -> None:

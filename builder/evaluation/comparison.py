@@ -15,7 +15,7 @@ from builder.common.errors import UserError
 from builder.common.files import atomic
 from builder.evaluation import statistics
 from builder.evaluation.cells import FEW, Measure, Pair, measure
-from builder.evaluation.report import ModelName, ReleaseName, Report, _escaped, _limits, _p, _share, require_free
+from builder.evaluation.report import ModelName, ReleaseName, Report, escaped, p_said, percent, require_free, span
 
 FILE = "comparison.json"
 
@@ -207,8 +207,8 @@ def _page(document: Document) -> Iterator[str]:
     cell, release = document.overall, document.release
     yield (
         f"**{first}** against **{second}**, {document.task}, on the same {release.pictures:,} pictures of "
-        f"{release.name}: {_share(cell.rates[0])} and {_share(cell.rates[1])} {document.failure}, difference "
-        f"{100 * cell.difference:+.1f} ({_limits(cell.difference_interval, '+')}), p {_p(cell.p)}."
+        f"{release.name}: {percent(cell.rates[0])} and {percent(cell.rates[1])} {document.failure}, difference "
+        f"{100 * cell.difference:+.1f} ({span(cell.difference_interval, '+')}), p {p_said(cell.p)}."
     )
     for slices in document.slices:
         yield ""
@@ -216,14 +216,14 @@ def _page(document: Document) -> Iterator[str]:
         yield f"| {' | '.join(name.replace('_', ' ') for name in heads)} |"
         yield f"|{' --- |' * len(slices.by)}{' ---: |' * 6}"
         for cell in sorted(slices.cells, key=lambda cell: (cell.grey, -cell.difference_interval[0])):
-            yield f"| {' | '.join([*map(_escaped, cell.key.values()), *_numbers(cell)])} |"
+            yield f"| {' | '.join([*map(escaped, cell.key.values()), *_numbers(cell)])} |"
 
 
 def _numbers(cell: PairedCell) -> list[str]:
     return [
         f"{cell.trials:,}{' (grey)' if cell.grey else ''}",
-        *map(_share, cell.rates),
+        *map(percent, cell.rates),
         f"{100 * cell.difference:+.1f}",
-        _limits(cell.difference_interval, "+"),
-        _p(cell.holm),
+        span(cell.difference_interval, "+"),
+        p_said(cell.holm),
     ]

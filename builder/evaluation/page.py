@@ -23,14 +23,13 @@ from agfd30k import FACE_BOX
 from builder.common.errors import UserError
 from builder.evaluation.cells import Cell
 from builder.evaluation.comparison import Comparison, PairedCell
-from builder.evaluation.report import Report, _limits, _p, _share, _worst
+from builder.evaluation.report import Report, p_said, percent, span, worst_first
 from builder.evaluation.tasks import TASKS
 from builder.reporting.page import policy
 
 Rate = tuple[float | None, tuple[float, float]]
 """A share and its interval."""
 HERE = Path(__file__).resolve().parent
-FILE = "report.html"
 WIDTH = 200
 """Of the longest bar, in pixels."""
 GROUPS = 8
@@ -48,7 +47,7 @@ def of_report(report: Report, folder: Path) -> bytes:
     release, task = document.release, TASKS[document.task]
     what = " ".join(filter(None, (document.task, document.label)))
     notes = [
-        f"Of {real.pictures:,} real pictures {_share(real.rate)} ({_limits(real.interval)}%) are taken for fake."
+        f"Of {real.pictures:,} real pictures {percent(real.rate)} ({span(real.interval)}%) are taken for fake."
         for real in ([document.real] if document.real else [])
     ]
     groups = _failures(report, folder)
@@ -110,13 +109,13 @@ def _about(release: Any, threshold: float | None) -> str:
 def _headline(what: str, rate: float | None, interval: Sequence[float]) -> dict[str, str]:
     if rate is None:
         return {"rate": "–", "what": what, "interval": ""}
-    return {"rate": _share(rate), "what": what, "interval": f"95% interval {_limits((interval[0], interval[1]))}%"}
+    return {"rate": percent(rate), "what": what, "interval": f"95% interval {span((interval[0], interval[1]))}%"}
 
 
 def _difference(cell: PairedCell) -> str:
     return (
-        f"{100 * cell.difference:+.1f} percentage points ({_limits(cell.difference_interval, '+')}), "
-        f"p {_p(cell.p)} on {cell.trials:,} trials."
+        f"{100 * cell.difference:+.1f} percentage points ({span(cell.difference_interval, '+')}), "
+        f"p {p_said(cell.p)} on {cell.trials:,} trials."
     )
 
 
@@ -148,7 +147,7 @@ def _percent(rate: float | None) -> str:
 def _table(report: Report, number: int) -> dict[str, Any]:
     document = report.document
     slices = document.slices[number]
-    cells = sorted(slices.cells, key=_worst)
+    cells = sorted(slices.cells, key=worst_first)
     scale = max((cell.interval[1] for cell in cells if not cell.grey), default=1.0) or 1.0
     heads = [*slices.by, f"{document.unit}s", document.failure, "95%", "difference", "95% of it", "Holm p"]
     heads = [*heads[: len(slices.by) + 1], "", *heads[len(slices.by) + 1 :], *document.measures]
@@ -176,15 +175,15 @@ def _row(cell: Cell, measures: Sequence[str], scale: float) -> Iterator[dict[str
     yield _text(f"{cell.trials:,}", cell.trials)
     base = cell.against.rate if cell.against else None
     yield _bars([(cell.rate, cell.interval)], base, scale)
-    yield _text("" if cell.rate is None else _share(cell.rate), cell.rate)
-    yield _text(_limits(cell.interval), cell.interval[0])
+    yield _text("" if cell.rate is None else percent(cell.rate), cell.rate)
+    yield _text(span(cell.interval), cell.interval[0])
     if cell.difference is None or cell.difference_interval is None or cell.holm is None:
         yield from (_text("", None) for _ in range(3))
     else:
         is_sure = cell.holm <= SURE
         yield _text(f"{100 * cell.difference:+.1f}", cell.difference, is_sure=is_sure)
-        yield _text(_limits(cell.difference_interval, "+"), cell.loss)
-        yield _text(_p(cell.holm), cell.holm, is_sure=is_sure)
+        yield _text(span(cell.difference_interval, "+"), cell.loss)
+        yield _text(p_said(cell.holm), cell.holm, is_sure=is_sure)
     for name in measures:
         mean = cell.measures[name].mean
         yield _text("" if mean is None else f"{mean:.3f}", mean)
@@ -218,11 +217,11 @@ def _paired_row(cell: PairedCell, rates: Sequence[dict], scale: float) -> Iterat
     yield from (_text(value, value, is_name=not n) for n, value in enumerate(key))
     yield _text(f"{cell.trials:,}", cell.trials)
     yield _bars([own.get(key, (None, (0.0, 0.0))) for own in rates], None, scale)
-    yield from (_text(_share(rate), rate) for rate in cell.rates)
+    yield from (_text(percent(rate), rate) for rate in cell.rates)
     is_sure = cell.holm <= SURE
     yield _text(f"{100 * cell.difference:+.1f}", cell.difference, is_sure=is_sure)
-    yield _text(_limits(cell.difference_interval, "+"), cell.difference_interval[0])
-    yield _text(_p(cell.holm), cell.holm, is_sure=is_sure)
+    yield _text(span(cell.difference_interval, "+"), cell.difference_interval[0])
+    yield _text(p_said(cell.holm), cell.holm, is_sure=is_sure)
 
 
 def _text(text: str, sort: str | float | None, is_name: bool = False, is_sure: bool = False) -> dict[str, Any]:
@@ -236,20 +235,20 @@ def _bars(rates: Sequence[Rate], base: float | None, scale: float) -> dict[str, 
         return round(min(share / scale, 1.0) * WIDTH, 1)
 
     bars = [{"rate": place(rate or 0.0), "low": place(low), "high": place(high)} for rate, (low, high) in rates]
-    said = "; ".join(f"{_share(rate or 0.0)}, {_limits(interval)}" for rate, interval in rates)
-    label = said + (f"; the baseline {_share(base)}" if base is not None else "")
+    said = "; ".join(f"{percent(rate or 0.0)}, {span(interval)}" for rate, interval in rates)
+    label = said + (f"; the baseline {percent(base)}" if base is not None else "")
     return {"bars": bars, "base": None if base is None else place(base), "label": label, "sort": rates[0][0] or 0.0}
 
 
 def _failures(report: Report, folder: Path) -> list[dict[str, Any]]:
     """Return the worst slices, grey ones last, with pictures of theirs that fail."""
-    worst = sorted((cell for cell in report.document.cells if cell.against and cell.examples), key=_worst)[:GROUPS]
+    worst = sorted((cell for cell in report.document.cells if cell.against and cell.examples), key=worst_first)[:GROUPS]
     found = pictures(folder, {id for cell in worst for id in cell.examples})
     answers = _answers(report) if report.document.task == "detect" else {}
     groups = [
         {
             "name": cell.name.replace("_", " "),
-            "rate": f"{_share(cell.rate or 0.0)} of {cell.trials:,}",
+            "rate": f"{percent(cell.rate or 0.0)} of {cell.trials:,}",
             "pictures": [
                 {**found[id], "id": id, "answers": [box[:4].tolist() for box in answers.get(id, ())]}
                 for id in cell.examples

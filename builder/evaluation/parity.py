@@ -22,7 +22,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from filelock import Timeout
 from PIL import Image
 
 from builder.checks.duplicates import perceptual_hash
@@ -147,7 +146,7 @@ def make(release: Path, photographs: Path, out: Path, settings: Settings) -> Pac
     generated, real = Generated.of(release), Real.of(photographs)
     pack = Pack(out, settings, release.name, generated.release.preview)
     out.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(out):
+    with folder.alone(out):
         folder.remove_leftovers(out)
         _require_new(out, release, photographs)
         stage, _ = folder.beside(out)
@@ -171,16 +170,6 @@ def _require_new(out: Path, release: Path, photographs: Path) -> None:
         raise UserError(f"--real: {photographs} and {release} lie in each other, so nobody can tell what is real")
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise UserError(f"{out}: is there already, and is not replaced; move it away or use --out")
-
-
-@contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    """Held while `out` is written."""
-    try:
-        with folder.lock(out, patience=0):
-            yield
-    except Timeout:
-        raise UserError(f"{out}: another process is writing it; wait for it, or use --out") from None
 
 
 @contextmanager

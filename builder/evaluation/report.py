@@ -26,6 +26,8 @@ from builder.evaluation.tasks import TASKS
 FILE, CELLS, OUTCOMES, TABLE = "report.json", "cells.parquet", "outcomes.parquet", "report.md"
 FILES = (OUTCOMES, CELLS, TABLE, FILE)
 """In the order in which they are written: the report last."""
+PAGE = "report.html"
+"""What the command adds to them, and to a comparison."""
 
 
 class ModelName(documents.Document):
@@ -119,7 +121,7 @@ class Report:
         """Return the cells with the largest certain losses, the worst first; grey ones and the baseline are not
         among them.
         """
-        return sorted((cell for cell in self.document.cells if not cell.grey and cell.against), key=_worst)[:k]
+        return sorted((cell for cell in self.document.cells if not cell.grey and cell.against), key=worst_first)[:k]
 
     def table(self) -> str:
         """Return the report in Markdown: what was asked, its limits, all cells by slicing, the worst of each first."""
@@ -167,7 +169,7 @@ class Report:
 
 def require_free(folder: Path) -> None:
     """Raise UserError where a folder holds a report, which nothing replaces."""
-    if there := [name for name in (*FILES, "comparison.json") if (folder / name).exists()]:
+    if there := [name for name in (*FILES, "comparison.json", "comparison.md", PAGE) if (folder / name).exists()]:
         raise UserError(f"{folder}: holds {there[0]} of another report, which is not replaced; choose another --out")
 
 
@@ -204,7 +206,7 @@ def _row(by: Sequence[str], cell: Cell, names: Mapping[str, Any]) -> dict[str, A
     }
 
 
-def _worst(cell: Cell) -> tuple[bool, float]:
+def worst_first(cell: Cell) -> tuple[bool, float]:
     return cell.grey, -cell.loss
 
 
@@ -217,7 +219,7 @@ def _page(document: Document) -> Iterator[str]:
         f"{_rate(document.overall)} {task.failure}."
     )
     if real := document.real:
-        yield f"Of {real.pictures:,} real pictures {_share(real.rate)} ({_limits(real.interval)}) are taken for fake."
+        yield f"Of {real.pictures:,} real pictures {percent(real.rate)} ({span(real.interval)}) are taken for fake."
     yield ""
     yield from (f"- {limit}" for limit in document.limits)
     for slices in document.slices:
@@ -233,8 +235,8 @@ def _table(document: Document, slices: Slices) -> Iterator[str]:
     heads = [*slices.by, unit, document.failure, "95%", *bounds, "difference", "95%", "Holm p", *measures]
     yield f"| {' | '.join(name.replace('_', ' ') for name in heads)} |"
     yield f"|{' --- |' * len(slices.by)}{' ---: |' * (len(heads) - len(slices.by))}"
-    for cell in sorted(slices.cells, key=_worst):
-        yield f"| {' | '.join([*map(_escaped, cell.key.values()), *_numbers(cell, measures, bool(bounds))])} |"
+    for cell in sorted(slices.cells, key=worst_first):
+        yield f"| {' | '.join([*map(escaped, cell.key.values()), *_numbers(cell, measures, bool(bounds))])} |"
     yield ""
     yield _legend(slices)
 
@@ -252,14 +254,14 @@ def _numbers(cell: Cell, measures: Sequence[str], has_bounds: bool) -> list[str]
     trials = f"{cell.trials:,}{' (grey)' if cell.grey else ''}"
     difference = ["", "", ""]
     if cell.difference is not None and cell.difference_interval and cell.holm is not None:
-        difference = [f"{100 * cell.difference:+.1f}", _limits(cell.difference_interval, "+"), _p(cell.holm)]
-    rate = "" if cell.rate is None else _share(cell.rate)
-    bounds = [_limits(cell.bounds) if cell.bounds else ""] if has_bounds else []
+        difference = [f"{100 * cell.difference:+.1f}", span(cell.difference_interval, "+"), p_said(cell.holm)]
+    rate = "" if cell.rate is None else percent(cell.rate)
+    bounds = [span(cell.bounds) if cell.bounds else ""] if has_bounds else []
     means = [cell.measures[name].mean for name in measures]
     return [
         trials,
         rate,
-        _limits(cell.interval),
+        span(cell.interval),
         *bounds,
         *difference,
         *("" if mean is None else f"{mean:.3f}" for mean in means),
@@ -267,27 +269,27 @@ def _numbers(cell: Cell, measures: Sequence[str], has_bounds: bool) -> list[str]
 
 
 def _rate(cell: Cell) -> str:
-    return "nothing" if cell.rate is None else f"{_share(cell.rate)} ({_limits(cell.interval)})"
+    return "nothing" if cell.rate is None else f"{percent(cell.rate)} ({span(cell.interval)})"
 
 
-def _share(rate: float) -> str:
+def percent(rate: float) -> str:
     """Return a rate in percent, a small one with as many digits as it needs.
 
-    >>> _share(0.123), _share(0.00123), _share(0)
+    >>> percent(0.123), percent(0.00123), percent(0)
     ('12.3%', '0.12%', '0.0%')
     """
     return f"{100 * rate:.1f}%" if rate >= 0.01 or rate == 0 else f"{100 * rate:.2g}%"
 
 
-def _limits(interval: Pair, sign: str = "") -> str:
+def span(interval: Pair, sign: str = "") -> str:
     digits = 1 if interval[1] >= 0.01 or interval[1] == 0 or sign else 3
     low, high = (f"{100 * limit:{sign}.{digits}f}" for limit in interval)
     return f"{low} to {high}"
 
 
-def _p(p: float) -> str:
+def p_said(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
     return " ".join(text.replace("|", "\\|").split())

@@ -268,7 +268,7 @@ def test_a_report_is_not_overwritten_and_predictions_are_not_mixed(release, tmp_
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     status, _, error = run(capsys, *arguments)
     assert status == 2 and f"{tmp_path}: holds outcomes.parquet of another report" in error
-    for name in ("report.json", "report.md", "cells.parquet", "outcomes.parquet"):
+    for name in ("report.json", "report.md", "cells.parquet", "outcomes.parquet", "report.html"):
         (tmp_path / name).unlink()
     status, _, error = run(capsys, *arguments[:4], "opencv:haar", *arguments[5:])
     assert status == 2 and "predictions.jsonl: is of model tests.fixtures.evaluations:brightness, not opencv" in error

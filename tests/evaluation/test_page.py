@@ -9,7 +9,7 @@ import builder
 from builder import __main__ as commands
 from builder.evaluation import page
 from builder.evaluation.comparison import Comparison
-from builder.evaluation.report import Report
+from builder.evaluation.report import PAGE, Report
 from builder.evaluation.truth import Truth
 from tests.fixtures import browser, evaluations
 from tests.fixtures.evaluations import BOX, brightness, write
@@ -100,14 +100,18 @@ def test_the_command_writes_the_page_and_replaces_none(release, tmp_path, capsys
     file, out = write(tmp_path / "m.jsonl", said), tmp_path / "out"
     arguments = ["evaluate", str(release), "--task", "fake", "--predictions", str(file), "--by", "feature", "--out"]
     assert commands.main([*arguments, str(out)]) == 0
-    first = (out / page.FILE).read_bytes()
+    first = (out / PAGE).read_bytes()
     assert "open report.html" in capsys.readouterr().out and b'id="failures"' in first
-    assert commands.main([*arguments, str(out)]) == 2 and (out / page.FILE).read_bytes() == first
+    assert commands.main([*arguments, str(out)]) == 2 and (out / PAGE).read_bytes() == first
     assert (
         commands.main(["evaluate", str(out / "report.json"), str(out / "report.json"), "--out", str(tmp_path / "c")])
         == 0
     )
-    assert b"percentage points" in (tmp_path / "c" / page.FILE).read_bytes()
+    assert b"percentage points" in (tmp_path / "c" / PAGE).read_bytes()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / PAGE).write_text("the user's own")
+    assert commands.main([*arguments, str(tmp_path / "mine")]) == 2 and "report.html" in capsys.readouterr().err
+    assert (tmp_path / "mine" / PAGE).read_text() == "the user's own"
     labels = tmp_path / "labels"
     labels.mkdir()
     assert b'id="failures"' not in page.of_report(Report.load(out), labels)
