@@ -55,7 +55,7 @@ class Face:
 
 
 class FaceMesh:
-    """Raises ValueError, in one line, where mediapipe is not installed or the model's file is none of its."""
+    """A face detector. Raises ValueError, in one line, where mediapipe is not installed or its model cannot be read."""
 
     def __init__(self, model: Path):
         with _errors(model):
