@@ -14,8 +14,9 @@ import numpy as np
 
 from builder.common.errors import UserError
 from builder.plan.factorial import design, held_out
-from builder.spec.field_types import SEXES, Sex
+from builder.spec.field_types import SEXES, TWINS, Sex
 from builder.spec.spec import Feature, Spec
+from builder.spec.twins import twin
 
 Level = TypeVar("Level")
 
@@ -24,7 +25,8 @@ Level = TypeVar("Level")
 class Cell:
     """All pictures of one (feature, sex): `quota` of them in the table, the first `chosen` of them in this run.
 
-    `levels` names, factor by factor, the value that stands for each level of the design.
+    `levels` names, factor by factor, the value that stands for each level of the design. `plain` is the feature as its
+    twins have it, None where there are none.
     """
 
     number: int
@@ -33,9 +35,10 @@ class Cell:
     quota: int
     chosen: int
     levels: tuple[tuple[str, ...], tuple[int, ...], tuple[tuple[str, str], ...]]
+    plain: Feature | None = None
 
-    def id(self, index: int) -> str:
-        return f"{self.feature.attribute}-{self.feature.name}-{self.sex}-{index:05d}"
+    def id(self, index: int, twin: bool = False) -> str:
+        return f"{TWINS if twin else self.feature.attribute}-{self.feature.name}-{self.sex}-{index:05d}"
 
     def draw(self, index: int) -> tuple[str, int, tuple[str, str]]:
         """(ethnicity, age, (subject, phrase)) of the cell's index-th picture."""
@@ -120,6 +123,7 @@ def cells_of(spec: Spec, chosen: dict[tuple[str, str], int]) -> list[Cell]:
     """Return the cells of a table, each given the levels that even out what the cells before it left uneven."""
     cells: list[Cell] = []
     counts: dict[object, int] = {}
+    plain = {feature.name: twin(spec, feature) for feature in spec.features}
     for feature, sex in itertools.product(spec.features, SEXES):
         quota = feature.quota(sex)
         if quota == 0:
@@ -136,9 +140,8 @@ def cells_of(spec: Spec, chosen: dict[tuple[str, str], int]) -> list[Cell]:
                     counts.get(value, 0) + quota // len(rows) * (len(rows) // len(values)) + int(extra[level])
                 )
         ethnicities, ages, variants = levels
-        cells.append(
-            Cell(len(cells), feature, sex, quota, chosen[feature.name, sex], levels=(ethnicities, ages, variants))
-        )
+        some = chosen[feature.name, sex]
+        cells.append(Cell(len(cells), feature, sex, quota, some, (ethnicities, ages, variants), plain[feature.name]))
     return cells
 
 

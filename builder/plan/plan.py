@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import overload
 
@@ -18,6 +18,7 @@ from builder.plan.order import Order
 from builder.plan.sample import Attempt, Sample, seed
 from builder.spec import minors as spec_minors
 from builder.spec import prompts as spec_prompts
+from builder.spec.field_types import TWIN, TWINS
 from builder.spec.spec import Spec
 
 SHARD_SIZE = 256
@@ -25,12 +26,21 @@ SHARD_SIZE = 256
 
 @dataclass(frozen=True)
 class Shard:
-    """A fixed run of one attribute's samples: the places `start` to before `stop` of its plan order."""
+    """A fixed run of one attribute's samples: the places `start` to before `stop` of its plan order.
+
+    `of` is None, or the shard of whose samples this one holds the twins.
+    """
 
     name: str
     attribute: str
     start: int
     stop: int
+    of: Shard | None = None
+
+    @property
+    def twins(self) -> Shard:
+        """The shard of this one's twins."""
+        return Shard(f"{TWINS}-{self.name}", self.attribute, self.start, self.stop, of=self)
 
 
 class Plan:
@@ -39,6 +49,9 @@ class Plan:
     `only` holds "attribute" or "attribute/feature" words, `scale` multiplies every quota (at least 1 picture a cell is
     kept), `limit` caps the whole, spread evenly. Choosing takes the first pictures of every (feature, sex), so ids,
     prompts, seeds and shards stay what they are in the whole table. Memory does not grow with the quotas.
+
+    `twins` adds to every chosen picture its twin, where it has one: in shards of their own, behind all the others, so
+    that whether they are made changes nothing else.
     """
 
     def __init__(
@@ -48,12 +61,14 @@ class Plan:
         scale: float = 1.0,
         limit: int | None = None,
         shard_size: int = SHARD_SIZE,
+        twins: bool = False,
     ):
         self.spec = spec
         self.only = only
         self.scale = scale
         self.limit = limit
         self.shard_size = shard_size
+        self.twins = twins
         self.cells = cells_of(spec, choose(spec, only, scale, limit))
         self.orders = {
             attribute: Order([cell for cell in self.cells if cell.feature.attribute == attribute])
@@ -62,19 +77,24 @@ class Plan:
         self._size = sum(cell.quota for cell in self.cells)
 
     def __len__(self) -> int:
-        """Pictures of the whole table, chosen or not."""
+        """Pictures of the whole table, chosen or not, without twins."""
         return self._size
 
     @property
     def chosen(self) -> int:
-        """Pictures chosen for this run."""
-        return sum(cell.chosen for cell in self.cells)
+        """Pictures chosen for this run, twins included."""
+        return sum(cell.chosen for cell in self.cells) + self.chosen_twins
+
+    @property
+    def chosen_twins(self) -> int:
+        """Twins chosen for this run."""
+        return sum(cell.chosen for cell in self.cells if cell.plain) if self.twins else 0
 
     @cached_property
     def minors(self) -> bool:
         """True when anything chosen shows a minor."""
         kinds = ((cell, index) for cell in self.cells for index in range(min(cell.chosen, len(design(cell.sizes)))))
-        return any(self._sample(cell, index).minor for cell, index in kinds)
+        return any(sample.minor for cell, index in kinds for sample in self._samples(cell, index))
 
     def sample(self, number: int) -> Sample:
         """Return the number-th sample of the whole table, in plan order, built without its neighbours."""
@@ -87,22 +107,23 @@ class Plan:
 
     @cached_property
     def shards(self) -> Shards:
-        """The shards up to the last that holds something chosen, attribute by attribute."""
+        """The shards up to the last that holds something chosen, attribute by attribute, then those of the twins."""
         places = {attribute: (order.reach(), len(order)) for attribute, order in self.orders.items()}
-        return Shards(places, self.shard_size)
+        twinned = [name for name, order in self.orders.items() if any(cell.plain for cell in order.cells)]
+        return Shards(places, self.shard_size, twinned if self.twins else ())
 
     def ids(self, shard: Shard) -> list[str]:
         """Return the ids of the chosen samples of a shard: what `asked` gives, without the prompts."""
-        return [cell.id(index) for cell, index in self._chosen(shard)]
+        return [cell.id(index, shard.of is not None) for cell, index in self._chosen(shard)]
 
     def asked(self, shard: Shard) -> list[Sample]:
         """Return the chosen samples of a shard, in plan order."""
-        return [self._sample(cell, index) for cell, index in self._chosen(shard)]
+        return [self._in(shard, cell, index) for cell, index in self._chosen(shard)]
 
     def whole(self, shard: Shard) -> dict[str, Sample]:
         """Return every sample that can ever lie in a shard, chosen or not, by id, in plan order."""
-        order = self.orders[shard.attribute]
-        return {cell.id(index): self._sample(cell, index) for cell, index in order.walk(shard.start, shard.stop)}
+        samples = (self._in(shard, cell, index) for cell, index in self._all(shard))
+        return {sample.id: sample for sample in samples}
 
     def attempt(self, sample: Sample, number: int) -> Attempt:
         """Return the number-th try at a sample."""
@@ -115,7 +136,7 @@ class Plan:
         of builder.plan.sample gives every number a seed of its own. So no two tries have the same seed while there are
         at most 2^32 of them, samples times tries; in a larger table the seeds begin again from there on. With 30,000
         samples, of which the 300 of `age-child-male` come first, the third try, 2, at `age-child-female-00007` has the
-        number 2 * 30,000 + 300 + 7.
+        number 2 * 30,000 + 300 + 7. A try at a twin has the seed of the same try at the picture that it is the twin of.
         """
         cell, _, index = id.rpartition("-")
         return seed(self.spec.release, attempt * len(self) + self._first[cell] + int(index))
@@ -124,7 +145,8 @@ class Plan:
     def _first(self) -> dict[str, int]:
         """Return how many samples of the whole table come before each cell, by the beginning of its ids."""
         before = itertools.accumulate((cell.quota for cell in self.cells), initial=0)
-        return {cell.id(0).rpartition("-")[0]: first for cell, first in zip(self.cells, before)}
+        cells = [(cell, first, twin) for cell, first in zip(self.cells, before) for twin in (False, True)]
+        return {cell.id(0, twin).rpartition("-")[0]: first for cell, first, twin in cells}
 
     def at(self, cell: Cell, index: int) -> Sample:
         """Return a cell's index-th sample."""
@@ -135,9 +157,44 @@ class Plan:
         for ethnicity, age, (subject, phrase) in itertools.product(*cell.levels):
             yield spec_prompts.render(self.spec, cell.feature, age, subject, ethnicity, phrase)
 
+    def _all(self, shard: Shard) -> Iterator[tuple[Cell, int]]:
+        order = self.orders[shard.attribute].walk(shard.start, shard.stop)
+        return ((cell, index) for cell, index in order if shard.of is None or cell.plain)
+
     def _chosen(self, shard: Shard) -> Iterator[tuple[Cell, int]]:
-        order = self.orders[shard.attribute]
-        return ((cell, index) for cell, index in order.walk(shard.start, shard.stop) if index < cell.chosen)
+        if shard.of and not self.twins:
+            return iter(())
+        return ((cell, index) for cell, index in self._all(shard) if index < cell.chosen)
+
+    def _in(self, shard: Shard, cell: Cell, index: int) -> Sample:
+        """Return a cell's index-th sample, or its twin in a shard of twins."""
+        return self._sample(cell, index) if shard.of is None else self.twin(cell, index)
+
+    def _samples(self, cell: Cell, index: int) -> Iterator[Sample]:
+        """Yield a cell's index-th sample, and its twin where twins are made."""
+        yield self._sample(cell, index)
+        if self.twins and cell.plain:
+            yield self.twin(cell, index)
+
+    def twin(self, cell: Cell, index: int) -> Sample:
+        """Return the twin of a cell's index-th sample. Raises ValueError for a cell that has none."""
+        if cell.plain is None:
+            raise ValueError(f"{cell.feature.name} has no twins")
+        sample = self._sample(cell, index)
+        who = (sample.age, sample.subject, sample.ethnicity)
+        prompt, negative_prompt = spec_prompts.render(self.spec, cell.plain, *who, phrase="")
+        return replace(
+            sample,
+            id=cell.id(index, twin=True),
+            attribute=TWINS,
+            feature=TWIN,
+            phrase="",
+            prompt=prompt,
+            negative_prompt=negative_prompt,
+            minor=sample.minor or spec_minors.is_minor(sample.age, prompt),
+            check=cell.plain.check,
+            twin_of=sample,
+        )
 
     def _sample(self, cell: Cell, index: int) -> Sample:
         feature = cell.feature
@@ -166,15 +223,17 @@ class Plan:
 class Shards(Sequence[Shard]):
     """Shards cut from each attribute's places; made when they are asked for.
 
-    `places` maps an attribute to (how far shards are wanted, how many places there are).
+    `places` maps an attribute to (how far shards are wanted, how many places there are). Behind them come those of the
+    twins of some attributes.
     """
 
-    def __init__(self, places: dict[str, tuple[int, int]], size: int):
+    def __init__(self, places: dict[str, tuple[int, int]], size: int, twinned: Sequence[str] = ()):
         self.places = places
         self.size = size
+        self.twinned = twinned
 
     def __len__(self) -> int:
-        return sum(self._of(attribute) for attribute in self.places)
+        return sum(self._of(attribute) for attribute in (*self.places, *self.twinned))
 
     @overload
     def __getitem__(self, number: int) -> Shard: ...
@@ -186,10 +245,12 @@ class Shards(Sequence[Shard]):
         if isinstance(number, slice):
             return [self[n] for n in range(*number.indices(len(self)))]
         number += len(self) if number < 0 else 0
-        for attribute in self.places:
+        places = [*((name, False) for name in self.places), *((name, True) for name in self.twinned)]
+        for attribute, of_twins in places:
             if 0 <= number < self._of(attribute):
                 stop = min((number + 1) * self.size, self.places[attribute][1])
-                return Shard(f"{attribute}-{number:05d}", attribute, number * self.size, stop)
+                shard = Shard(f"{attribute}-{number:05d}", attribute, number * self.size, stop)
+                return shard.twins if of_twins else shard
             number -= self._of(attribute)
         raise IndexError(number)
 

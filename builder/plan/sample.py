@@ -23,7 +23,7 @@ MULTIPLIER = 0x85EBCA6B
 @dataclass(frozen=True)
 class Sample:
     """What one picture is asked to be. `index` counts within (feature, sex); `phrase` is the special prompt; `check` is
-    how it is checked for its feature.
+    how it is checked for its feature. Of a twin, `twin_of` is the sample that it is the same person as.
     """
 
     id: str
@@ -42,6 +42,7 @@ class Sample:
     guidance_scale: float
     minor: bool
     check: Shown
+    twin_of: Sample | None = None
 
 
 @dataclass(frozen=True)

@@ -152,8 +152,11 @@ def _content(
 
 
 def _fingerprint(content: dict[str, Any]) -> str:
-    """Return the digest of what changes pictures, which the licence and the questions to people do not."""
-    pixels = {key: value for key, value in content["spec"].items() if key != "license"}
+    """Return the digest of what changes pictures, which the licence and the questions to people do not.
+
+    The template changes none that its rows do not change, and twins, whose prompts every row says.
+    """
+    pixels = {key: value for key, value in content["spec"].items() if key not in ("license", "template")}
     pixels["features"] = [_pixels(feature) for feature in pixels["features"]]
     return fingerprint({**content, "spec": pixels})
 

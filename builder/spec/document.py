@@ -20,34 +20,23 @@ from builder.spec.field_types import (
     AnyWords,
     Count,
     Ethnicities,
-    FeatureName,
-    FileName,
     Guidance,
     License,
     Number,
     Piece,
-    Pieces,
     Question,
+    RowAttribute,
+    RowName,
     Text,
     Words,
     WordsForAll,
     broken,
 )
 from builder.spec.model import Model
-from builder.spec.spec import Recipe, described
+from builder.spec.spec import Recipe, Template, described
 
 MAX_DESIGN = 10_000
 """The most combinations of ethnicity, age and phrase that one feature may have."""
-
-
-class Template(Model):
-    """The pieces of every prompt. They are joined by commas, and a piece that is empty disappears. Weights are those of
-    the Stable Diffusion web UI: `(x)` weighs 1.1, `[x]` 1/1.1, `(x:1.3)` 1.3."""
-
-    positive: Pieces = Field(examples=[["RAW photo", "portrait of a {age} y.o {subject}", "{ethnicity}", "{phrase}"]])
-    """What a picture shall show. `{age}`, `{subject}`, `{ethnicity}` and `{phrase}` are filled in for each picture."""
-    negative: Words = Field(examples=[["cartoon", "blurry"]])
-    """What it shall not show."""
 
 
 class Minors(Model):
@@ -92,9 +81,9 @@ class Row(Model):
 
     model_config = ConfigDict(json_schema_extra={"not": {"required": ["phrases", "combine"]}})
 
-    attribute: FileName
+    attribute: RowAttribute
     """The group that the feature belongs to, which is a config of the dataset."""
-    name: FeatureName
+    name: RowName
     """The feature's label; no other row has it."""
     male: Count
     """Pictures of men and boys; 0 for none."""

@@ -40,10 +40,31 @@ from builder.spec.field_types import (
 )
 from builder.spec.model import Model
 
-__all__ = ["ADULT", "FIELDS", "SEXES", "TEMPLATE_FIELD", "Feature", "Recipe", "Spec", "fingerprint", "spec_of"]
+__all__ = [
+    "ADULT",
+    "FIELDS",
+    "SEXES",
+    "TEMPLATE_FIELD",
+    "Feature",
+    "Recipe",
+    "Spec",
+    "Template",
+    "fingerprint",
+    "spec_of",
+]
 
 ADULT = 18
 TEMPLATE_FIELD = re.compile(r"\{(.*?)\}")
+
+
+class Template(Model):
+    """The pieces of every prompt. They are joined by commas, and a piece that is empty disappears. Weights are those of
+    the Stable Diffusion web UI: `(x)` weighs 1.1, `[x]` 1/1.1, `(x:1.3)` 1.3."""
+
+    positive: Pieces = Field(examples=[["RAW photo", "portrait of a {age} y.o {subject}", "{ethnicity}", "{phrase}"]])
+    """What a picture shall show. `{age}`, `{subject}`, `{ethnicity}` and `{phrase}` are filled in for each picture."""
+    negative: Words = Field(examples=[["cartoon", "blurry"]])
+    """What it shall not show."""
 
 
 class Recipe(Model):
@@ -123,7 +144,8 @@ class Feature(Model):
 class Spec(Model):
     """A whole table. `features` keep the file's order; `age_groups` map a label to its first age.
 
-    `license` is that of the pictures, and changes none of them.
+    `license` is that of the pictures, and changes none of them. `template` is what the rows' prompts were made from, of
+    which twins are; recipes of older versions lack it.
     """
 
     name: Text
@@ -135,6 +157,7 @@ class Spec(Model):
     minors: dict[Literal["positive", "negative"], Words] = Field(default={})
     license: License = "creativeml-openrail-m"
     checks: Criteria = Criteria()
+    template: Template | None = None
 
     def faults(self) -> Iterator[Fault]:
         yield from described(self.checks, self.age_groups)

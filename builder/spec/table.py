@@ -82,7 +82,8 @@ def _unfit_for_minors(table: Table, features: dict[int, Feature]) -> Iterator[Fa
 
 def _spec(table: Table, features: tuple[Feature, ...]) -> Spec:
     same = {key: getattr(table, key) for key in Spec.model_fields.keys() & Table.model_fields.keys()}
-    return Spec.model_validate({**same, "features": features, "minors": table.minors.model_dump(exclude_none=True)})
+    own = {"features": features, "minors": table.minors.model_dump(exclude_none=True), "template": table.prompt}
+    return Spec.model_validate({**same, **own})
 
 
 def _salvaged(document: dict[str, Any]) -> Table:
