@@ -68,6 +68,14 @@ def generate(
             show_default="8 on a CPU, on a GPU by its memory",
         ),
     ] = None,
+    twins: Annotated[
+        bool,
+        typer.Option(
+            "--twins",
+            help="for each picture of a feature its twin too, the same person and seed without the feature; may be "
+            "added to a build that is there",
+        ),
+    ] = False,
     shard_size: Annotated[int, typer.Option(metavar="N", parser=cli.whole(1), help="pictures a shard")] = 256,
     image_format: Annotated[Literal["png", "webp", "jpg"], typer.Option(help="png and webp are lossless")] = "png",
     safety_checker: Annotated[
@@ -128,6 +136,7 @@ def generate(
         only=cli.words(only),
         scale=scale,
         limit=limit,
+        twins=twins,
         batch_size=batch_size,
         shard_size=shard_size,
         image_format=image_format,

@@ -9,8 +9,9 @@ are longer, or sort each band on disk and compare within its groups, which needs
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import imagehash
 import numpy as np
@@ -76,7 +77,7 @@ def _together(band: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 
 @dataclass(frozen=True)
-class Twin:
+class Copy:
     """A picture that is another one again: its place, the place of the one that stays, and how many bits differ."""
 
     place: int
@@ -84,30 +85,39 @@ class Twin:
     distance: int
 
 
-def twins(hashes: np.ndarray, cells: np.ndarray, criteria: Duplicates, settled: int = 0) -> list[Twin]:
+def copies(
+    hashes: np.ndarray,
+    cells: np.ndarray,
+    criteria: Duplicates,
+    settled: int = 0,
+    twin_of: Mapping[int, int] = MappingProxyType({}),
+) -> list[Copy]:
     """Return the pictures to be taken out so that no two are the same, sorted by place: the first of any two stays.
 
     `hashes` is uint64 (n,), `cells` int (n,), one number a (feature, sex). Only a picture that stays can make another
-    one a duplicate of it. The first `settled` pictures stay, whatever they show.
+    one a duplicate of it. The first `settled` pictures stay, whatever they show. `twin_of` has the places of twins,
+    with those of the pictures that each may be like.
 
     Thousands of pictures with one hash cost no more than one: in a cell, all but the first of them share its fate.
     """
     kinds = np.stack([hashes, cells.astype(np.uint64)])
     _, first, kind = np.unique(kinds, axis=1, return_index=True, return_inverse=True)
     firsts, places = np.sort(first), np.arange(len(hashes))
-    twin_of: dict[int, Twin] = {}
+    copy_of: dict[int, Copy] = {}
     for i, j, distance in zip(*map(np.ndarray.tolist, pairs(hashes[firsts], criteria.radius_in_cell))):
         i, j = int(firsts[i]), int(firsts[j])
+        if twin_of.get(i) == j or twin_of.get(j) == i:
+            continue
         if j < settled or (distance > criteria.radius and cells[i] != cells[j]):
             continue
-        if i not in twin_of and (j not in twin_of or distance < twin_of[j].distance):
-            twin_of[j] = Twin(j, i, distance)
+        if i not in copy_of and (j not in copy_of or distance < copy_of[j].distance):
+            copy_of[j] = Copy(j, i, distance)
     for place in places[(first[kind.ravel()] != places) & (places >= settled)].tolist():
         same = int(first[kind.ravel()[place]])
-        twin_of[place] = (
-            Twin(place, twin_of[same].of, twin_of[same].distance) if same in twin_of else Twin(place, same, 0)
+        copy_of[place] = (
+            Copy(place, copy_of[same].of, copy_of[same].distance) if same in copy_of else Copy(place, same, 0)
         )
-    return [twin_of[place] for place in sorted(twin_of)]
+    return [copy_of[place] for place in sorted(copy_of)]
 
 
 class HashCheck:

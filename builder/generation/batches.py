@@ -108,7 +108,9 @@ class Work:
                 stack.enter_context(writer)
             except Locked:
                 continue
-            self.open.append(Opened(shard, writer, self.plan.asked(shard), stack))
+            asked = self.plan.asked(shard)
+            writer.give_up_untried(asked)
+            self.open.append(Opened(shard, writer, asked, stack))
             if not self._finished(self.open[-1]):  # another process may have finished it just before
                 yield self.open[-1]
 

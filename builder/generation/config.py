@@ -25,7 +25,7 @@ class GenerateConfig:
     left out. `batch_size` pictures are made at once on each process; None: as many as suit the device. `safety_checker`
     takes the place of the model's own. `cpu` makes pictures on the CPU, whatever the machine has. `signer` signs every
     picture that is written; it is no part of the recipe. `keep_rejected` is how many rejected pictures of each reason
-    are kept for a look, beside the build.
+    are kept for a look, beside the build. `twins` adds to every picture of a feature its twin without it.
     """
 
     raw: Path = Path("agfd30k-raw")
@@ -42,6 +42,7 @@ class GenerateConfig:
     cpu: bool = False
     without: tuple[str, ...] = ()
     keep_rejected: int = 0
+    twins: bool = False
     signer: Signer | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -71,7 +72,10 @@ class GenerateConfig:
         if spec.recipe.model == preview.NAME:
             spec = preview.fitted(spec)
         spec = spec.changed(checks=spec.checks.without(self.without))
-        return Plan(spec, self.only, self.scale, self.limit, self.shard_size)
+        plan = Plan(spec, self.only, self.scale, self.limit, self.shard_size, self.twins)
+        if self.twins and not plan.chosen_twins:
+            raise UserError("--twins: nothing that was chosen has twins: features without words of their own have none")
+        return plan
 
     @property
     def toml(self) -> str:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from builder.checks.duplicates import numbers, twins
+from builder.checks.duplicates import copies, numbers
 from builder.common.files import sync_folder
 from builder.plan.plan import Plan, Shard
 from builder.raw import notes
@@ -20,7 +20,7 @@ from builder.raw.layout import DECIDED, SEARCHED
 from builder.raw.notes import Loser
 from builder.raw.receipts import Damaged
 from builder.raw.rejected_pictures import RejectedPictures
-from builder.raw.rows import DUPLICATE, NEAR_DUPLICATE, rejection
+from builder.raw.rows import DUPLICATE, NEAR_DUPLICATE, NO_TWIN, rejection
 from builder.spec.criteria import Duplicates
 
 PATIENCE = 10
@@ -71,6 +71,7 @@ class _Picture(NamedTuple):
     digest: str
     hash: str
     cell: int
+    twin_of: str | None
 
 
 def _decide(
@@ -81,20 +82,39 @@ def _decide(
     They are compared with all that is there; what this plan would not make again, another run's pictures, stays.
     """
     pictures, settled = _pictures(raw, plan, finished)
+    by_shard: dict[str, dict[str, dict[str, object]]] = {}
+    stale = _stale(pictures)
+    for place in stale:
+        _add(by_shard, pictures[place], NO_TWIN, f"{pictures[place].twin_of} was made again")
+    pictures = [picture for place, picture in enumerate(pictures) if place not in stale]
     cells = np.array([picture.cell for picture in pictures], dtype=np.int64)
     hashes = numbers([picture.hash for picture in pictures])
-    by_shard: dict[str, dict[str, dict[str, object]]] = {}
-    for twin in twins(hashes, cells, criteria, settled):
-        own, other = pictures[twin.place], pictures[twin.of]
-        if own.shard is None:
-            raise ValueError(f"{own.id}: another run's picture stays, whatever it shows")
-        loser = Loser(
-            attempt=own.attempt,
-            reason=DUPLICATE if own.digest == other.digest else NEAR_DUPLICATE,
-            detail=f"of {other.id}, {twin.distance} bits of 64",
-        )
-        by_shard.setdefault(own.shard.name, {})[own.id] = loser.model_dump()
+    for copy in copies(hashes, cells, criteria, settled, _twins(pictures)):
+        own, other = pictures[copy.place], pictures[copy.of]
+        reason = DUPLICATE if own.digest == other.digest else NEAR_DUPLICATE
+        _add(by_shard, own, reason, f"of {other.id}, {copy.distance} bits of 64")
     return by_shard
+
+
+def _twins(pictures: list[_Picture]) -> dict[int, int]:
+    """Return the places of twins, each with that of the picture whose twin it is."""
+    places = {picture.id: place for place, picture in enumerate(pictures)}
+    twins = ((place, places.get(picture.twin_of or "")) for place, picture in enumerate(pictures))
+    return {place: original for place, original in twins if original is not None}
+
+
+def _stale(pictures: list[_Picture]) -> set[int]:
+    """Return the places of this plan's twins that were made with an older seed than what they are the twins of."""
+    twins = _twins(pictures).items()
+    return {place for place, of in twins if pictures[place].shard and pictures[place].attempt < pictures[of].attempt}
+
+
+def _add(by_shard: dict[str, dict[str, dict[str, object]]], own: _Picture, reason: str, detail: str) -> None:
+    """Note that a picture goes back, and why."""
+    if own.shard is None:
+        raise ValueError(f"{own.id}: another run's picture stays, whatever it shows")
+    loser = Loser(attempt=own.attempt, reason=reason, detail=detail)
+    by_shard.setdefault(own.shard.name, {})[own.id] = loser.model_dump()
 
 
 def _pictures(raw: RawBuild, plan: Plan, finished: Finished) -> tuple[list[_Picture], int]:
@@ -113,7 +133,8 @@ def _pictures(raw: RawBuild, plan: Plan, finished: Finished) -> tuple[list[_Pict
             cell = cells.setdefault((row["feature"], row["sex"]), len(cells))
             mine = row["id"] in own_ids
             picture = _Picture(
-                shard if mine else None, row["id"], row["attempt"], row["sha256"], row["checks"]["hash"], cell
+                *(shard if mine else None, row["id"], row["attempt"], row["sha256"], row["checks"]["hash"], cell),
+                twin_of=row.get("twin_of"),
             )
             (own if mine else others).append(picture)
     return others + own, len(others)

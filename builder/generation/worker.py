@@ -181,7 +181,7 @@ class Run:
         """Wait while other processes are writing all that is left; returns True when everything is done."""
         left = self._left()
         with self.stop.at_once(), self.progress.during("waiting for other processes", Holdup(left, self.raw)):
-            while left and all(is_locked(self.raw.shard_folder(shard)) for shard in left):
+            while left and all(self._is_of_others(shard) for shard in left):
                 time.sleep(PAUSE)
                 left[:] = [shard for shard in left if not self._is_done(shard)]
         return not left and not self._left()
@@ -192,6 +192,14 @@ class Run:
 
     def _left(self) -> list[Shard]:
         return [shard for shard in self.plan.shards if not self._is_done(shard)]
+
+    def _is_of_others(self, shard: Shard) -> bool:
+        """Return True where another process is writing a shard, or what its pictures are twins of."""
+        return is_locked(self.raw.shard_folder(shard)) or not self._is_ready(shard)
+
+    def _is_ready(self, shard: Shard) -> bool:
+        """Return True unless a shard's pictures are twins of some that are not there yet."""
+        return shard.of is None or self._is_done(shard.of)
 
     def _is_done(self, shard: Shard) -> bool:
         return self.raw.is_done(self.plan, shard)
@@ -215,7 +223,7 @@ class Run:
                 settling.result()
 
     def _open(self, shard: Shard) -> ShardWriter | None:
-        return None if self._is_done(shard) else self._writer(shard)
+        return None if self._is_done(shard) or not self._is_ready(shard) else self._writer(shard)
 
     def _writer(self, shard: Shard) -> ShardWriter:
         return self.raw.writer(self.plan, shard, anew=False, signer=self.config.signer)

@@ -74,8 +74,8 @@ class RawBuild:
 
     @cached_property
     def plan(self) -> Plan:
-        """The plan of the whole table."""
-        return Plan(self.spec, shard_size=self.recipe.settings.shard_size)
+        """The plan of the whole table, with all twins."""
+        return Plan(self.spec, shard_size=self.recipe.settings.shard_size, twins=True)
 
     @property
     def asked(self) -> Plan:
@@ -83,14 +83,17 @@ class RawBuild:
         path, size = self.folder / ASKED, self.recipe.settings.shard_size
         asked = notes.read(Asked, path)
         try:
-            return Plan(self.spec, asked.only, asked.scale, asked.limit, size) if asked else self.plan
+            if asked is None:
+                return Plan(self.spec, shard_size=size)
+            return Plan(self.spec, asked.only, asked.scale, asked.limit, size, asked.twins)
         except UserError as error:
             raise notes.damaged(path, error) from None
 
     def note_asked(self, plan: Plan) -> None:
         """Remember what the latest run was asked to make."""
         with ownership.lock(self.folder):
-            notes.write(self.folder / ASKED, only=list(plan.only), scale=plan.scale, limit=plan.limit)
+            choice = {"only": list(plan.only), "scale": plan.scale, "limit": plan.limit, "twins": plan.twins}
+            notes.write(self.folder / ASKED, **choice)
 
     @property
     def decided(self) -> Decided | None:
@@ -142,13 +145,22 @@ class RawBuild:
     ) -> ShardWriter:
         """Return the writer of a shard, not yet entered; unless `anew`, it does not open a shard that is done."""
         is_done = (lambda: False) if anew else (lambda: self.is_done(plan, shard))
-        return ShardWriter(self.shard_folder(shard), self.rules(shard), patience, is_done, signer)
+        first_tries = self.first_tries(shard.of) if shard.of else None
+        return ShardWriter(self.shard_folder(shard), self.rules(shard), patience, is_done, signer, first_tries)
+
+    def first_tries(self, shard: Shard) -> dict[str, int]:
+        """Return which try each twin of a shard's pictures begins with: that of the picture, whose seed it shares."""
+        rows = agfd30k.read_rows(self.shard_folder(shard))
+        attempts = {row["id"]: row["attempt"] for row in rows}
+        twins = self.plan.whole(shard.twins).values()
+        return {twin.id: attempts[twin.twin_of.id] for twin in twins if twin.twin_of and twin.twin_of.id in attempts}
 
     def rules(self, shard: Shard) -> Rules:
         """Return what the lines of a shard must say."""
         recipe = self.recipe
         is_hashed = any(check.name == "duplicates" for check in recipe.checks)
-        return Rules(self.plan.whole(shard), self.plan, recipe.settings.image_format, recipe.made_by, is_hashed)
+        whole, of_twins = self.plan.whole(shard), shard.of is not None
+        return Rules(whole, self.plan, recipe.settings.image_format, recipe.made_by, is_hashed, of_twins)
 
     def is_done(self, plan: Plan, shard: Shard) -> bool:
         """Return True when everything that a plan asks of a shard is accounted for."""

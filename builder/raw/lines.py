@@ -1,13 +1,13 @@
 """The lines of a shard's two files, held against the plan and against each other.
 
 A line is what ends in a line feed, and nothing else does; what comes after the last one is a line too if it is whole.
-The tries at a sample are numbered from 0 without a hole: all but a row's own stand among the rejected ones.
+The tries at a sample are numbered from 0 without a hole: all but a row's own stand among the rejected ones. Those at a
+twin begin with the one that gave the picture it is the twin of.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any
 
 from builder.common.documents import Malformed, parse
 from builder.raw.layout import RECEIPT, REJECTED, ROWS, is_file
-from builder.raw.rows import DUPLICATE, NEAR_DUPLICATE, Rules, picture_fault
+from builder.raw.rows import TAKEN_BACK, Rules, picture_fault
 
 
 @dataclass(frozen=True)
@@ -90,12 +90,13 @@ class ShardLines:
     rows: Lines
     rejected: Lines
     is_finished: bool
+    of_twins: bool = False
 
     @classmethod
     def of(cls, folder: Path, rules: Rules) -> ShardLines:
         """Read a shard's lines; those that are missing are no fault."""
         rows, rejected = Lines.of(folder / ROWS, rules.row), Lines.of(folder / REJECTED, rules.rejection)
-        lines = cls(rows, rejected, is_file(folder / RECEIPT))
+        lines = cls(rows, rejected, is_file(folder / RECEIPT), rules.of_twins)
         lines._settle()
         return lines
 
@@ -105,9 +106,9 @@ class ShardLines:
         return list(self.rows.rows.values())
 
     @property
-    def tries(self) -> Counter[str]:
-        """How many tries at each sample were rejected."""
-        return Counter(row["id"] for row in self.rejected.rows.values())
+    def tries(self) -> list[dict[str, Any]]:
+        """The sound rejected tries."""
+        return list(self.rejected.rows.values())
 
     @property
     def faults(self) -> list[Fault]:
@@ -140,16 +141,24 @@ class ShardLines:
             for number in [line for attempt, line in tries.items() if attempt >= made]:
                 self.rejected.drop(number, f"{id}: the picture of try {made} is committed")
             tries = {attempt: line for attempt, line in tries.items() if attempt < made}
-        missing = next(attempt for attempt in itertools.count() if attempt not in tries)
+        missing = self._first_missing(made, tries)
         for number in [line for attempt, line in tries.items() if attempt > missing]:
             self.rejected.drop(number, f"{id}: try {missing} before it is missing")
         if row is not None and made > missing:
             self.rows.drop(row, f"{id}: its rejected try {missing} is missing")
 
+    def _first_missing(self, made: int, tries: dict[int, int]) -> int:
+        """Return the first try that does not stand among the rejected ones; at a twin, whose first is any, the one
+        behind which there is none.
+        """
+        if self.of_twins and tries:
+            return max(tries) if made < 0 else made
+        return next(attempt for attempt in itertools.count() if attempt not in tries) if not self.of_twins else made
+
     def _is_taken_back(self, made: int, tries: dict[int, int]) -> bool:
-        """Return True where a row stands for a duplicate that is on its way out: its try is the last rejected one.
+        """Return True where a row stands for a picture that is on its way out: its try is the last rejected one.
 
         The receipt goes before anything is taken back.
         """
         reason = self.rejected.rows[tries[made]]["reason"]
-        return not self.is_finished and made == max(tries) and reason in (DUPLICATE, NEAR_DUPLICATE)
+        return not self.is_finished and made == max(tries) and reason in TAKEN_BACK

@@ -28,6 +28,7 @@ class Asked(Note):
     only: tuple[str, ...]
     scale: Annotated[float, Field(gt=0, le=1)]
     limit: Annotated[int, Field(ge=1, lt=2**63)] | None
+    twins: bool = False
 
 
 class Searched(Note):

@@ -13,9 +13,10 @@ from builder.common.documents import Document, Malformed, parse_sealed, sealed
 from builder.common.errors import UserError
 from builder.common.files import sha256
 from builder.raw.layout import RECEIPT, REJECTED, ROWS, is_file, is_whole, misplaced
-from builder.raw.rows import Rules, Sha256
+from builder.raw.rows import Rules, Sha256, next_tries
 
 Count = Annotated[int, Field(ge=0)]
+Rows = list[dict[str, Any]]
 
 
 class Damaged(UserError):
@@ -53,15 +54,14 @@ class Receipt(Document):
     digest: str
 
     @classmethod
-    def of(cls, folder: Path, rows: list[dict[str, Any]], tries: dict[str, int], rules: Rules, **facts: Any) -> Receipt:
-        """Return the receipt of a shard whose lines and pictures are on disk; `tries` counts each id's rejected ones.
-
-        `facts` are `fingerprint`, `versions` and `finished`.
+    def of(cls, folder: Path, rows: Rows, rejected: Rows, rules: Rules, **facts: Any) -> Receipt:
+        """Return the receipt of a shard whose lines and pictures are on disk; `facts` are `fingerprint`, `versions` and
+        `finished`.
         """
-        asked, unfilled = accounted(rows, tries, rules)
+        asked, unfilled = accounted(rows, rejected, rules)
         values = {
             "rows": len(rows),
-            "rejected": sum(tries.values()),
+            "rejected": len(rejected),
             "unfilled": unfilled,
             "asked": asked,
             "bytes": sum((folder / row["file_name"]).stat().st_size for row in rows),
@@ -72,12 +72,10 @@ class Receipt(Document):
         return cls.model_validate(sealed(values))
 
 
-def accounted(
-    rows: list[dict[str, Any]], tries: dict[str, int], rules: Rules
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def accounted(rows: Rows, rejected: Rows, rules: Rules) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the ids that are made or given up, and those that are given up, in plan order."""
     made = {row["id"] for row in rows}
-    given_up = {id for id, count in tries.items() if count >= rules.most and id not in made}
+    given_up = {id for id, number in next_tries(rejected).items() if number >= rules.most and id not in made}
     asked = tuple(id for id in rules.whole if id in made or id in given_up)
     return asked, tuple(id for id in asked if id in given_up)
 

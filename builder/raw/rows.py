@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,8 +16,10 @@ from builder.plan.plan import Plan
 from builder.plan.sample import Attempt, Sample
 from builder.raw.layout import IMAGES, is_file
 
-DUPLICATE, NEAR_DUPLICATE = "duplicate", "near duplicate"
-"""Why a committed picture is taken back."""
+TAKEN_BACK = DUPLICATE, NEAR_DUPLICATE, NO_TWIN = "duplicate", "near duplicate", "no twin any more"
+"""Why a committed picture is taken back: it is another one again, or the one that it is the twin of was taken back."""
+NOTHING_TO_TWIN = "nothing to twin"
+"""Why a twin is given up untried: the picture that it would be the twin of was given up."""
 
 Count = Annotated[int, Field(ge=0, lt=2**31)]
 Size = Annotated[float, Field(ge=-3e38, le=3e38)]
@@ -56,6 +59,7 @@ class Row(Document):
 
     file_name: str
     id: str
+    twin_of: str | None = None
     attribute: str
     feature: str
     sex: str
@@ -97,8 +101,18 @@ PLANNED = KEYS[KEYS.index("id") : KEYS.index("model")]
 
 def planned(attempt: Attempt) -> dict[str, Any]:
     """Return the part of a row that follows from the table alone."""
-    values = {**vars(attempt.sample), "attempt": attempt.number, "seed": attempt.seed}
+    sample = attempt.sample
+    original = {"twin_of": sample.twin_of and sample.twin_of.id}
+    values = {**vars(sample), **original, "attempt": attempt.number, "seed": attempt.seed}
     return {key: values[key] for key in PLANNED}
+
+
+def next_tries(rejected: Iterable[dict[str, Any]]) -> dict[str, int]:
+    """Return the number of the next try at each sample that has rejected ones."""
+    numbers: dict[str, int] = {}
+    for row in rejected:
+        numbers[row["id"]] = max(numbers.get(row["id"], 0), row["attempt"] + 1)
+    return numbers
 
 
 def rejection(attempt: Attempt, reason: str, detail: str = "", checks: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -116,7 +130,8 @@ def measured(checks: dict[str, Any]) -> dict[str, Any]:
 @dataclass(frozen=True)
 class Rules:
     """What the lines of one shard must say: `whole` is every sample that can lie in it, `ending` that of its pictures,
-    `made_by` what rows say of the models. `is_hashed`: every picture's hash was noted.
+    `made_by` what rows say of the models. `is_hashed`: every picture's hash was noted. `of_twins`: they are twins,
+    whose tries begin with that of the picture that they are the twins of.
     """
 
     whole: dict[str, Sample]
@@ -124,6 +139,7 @@ class Rules:
     ending: str
     made_by: dict[str, str]
     is_hashed: bool = False
+    of_twins: bool = False
 
     @property
     def most(self) -> int:
@@ -144,8 +160,8 @@ class Rules:
         attempt = self.plan.attempt(self.whole[row["id"]], row["attempt"])
         right = {"file_name": self.file_name(row["id"]), **planned(attempt), **self.made_by}
         for key, value in right.items():
-            if row[key] != value:
-                raise Malformed(f"{row['id']}: `{key}` is {_said(row[key])}, the plan says {_said(value)}")
+            if row.get(key) != value:  # rows of older versions have no `twin_of`
+                raise Malformed(f"{row['id']}: `{key}` is {_said(row.get(key))}, the plan says {_said(value)}")
         if self.is_hashed and row["checks"]["hash"] is None:
             raise Malformed(f"{row['id']}: has no hash, by which duplicates are found")
         require_sealed(row)

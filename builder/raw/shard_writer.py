@@ -14,8 +14,7 @@ import hashlib
 import io
 import json
 import zlib
-from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,7 @@ from builder.raw import provenance
 from builder.raw.layout import IMAGES, RECEIPT, REJECTED, ROWS, misplaced
 from builder.raw.lines import Lines, ShardLines
 from builder.raw.receipts import Damaged, Receipt, require_sound
-from builder.raw.rows import Rules, measured, planned
+from builder.raw.rows import NOTHING_TO_TWIN, Rules, measured, next_tries, planned, rejection
 from builder.raw.signing import Signer
 
 LOCK = ".lock"
@@ -78,10 +77,11 @@ def is_locked(folder: Path) -> bool:
 class ShardWriter:
     """One shard, locked and recovered. Use it as a context manager; `commit` batches, then `finish`.
 
-    `rules` are what its lines must say. `rows` and `rejected` are what is committed; `tries` counts the rejected tries
-    of each id. Raises Locked where another run has the shard for longer than `patience` seconds, or where it `is_done`
-    once the lock is taken, which leaves a finished shard as it is; and Damaged where committed lines break the
-    rules, or lack their picture. Pictures are signed where there is a `signer`.
+    `rules` are what its lines must say. `rows` and `rejected` are what is committed. `first_tries`, of twins, has the
+    try that each begins with, by id; what it lacks has nothing to be a twin of. Raises Locked where another run has the
+    shard for longer than `patience` seconds, or where it `is_done` once the lock is taken, which leaves a finished
+    shard as it is; and Damaged where committed lines break the rules, or lack their picture. Pictures are signed where
+    there is a `signer`.
     """
 
     def __init__(
@@ -91,12 +91,14 @@ class ShardWriter:
         patience: float = 0,
         is_done: Callable[[], bool] = lambda: False,
         signer: Signer | None = None,
+        first_tries: Mapping[str, int] | None = None,
     ):
         self.folder = folder
         self.rules = rules
         self.signer = signer
         self.patience = patience
         self.is_done = is_done
+        self.first_tries = first_tries
         self.rows: list[dict[str, Any]] = []
         self.rejected: list[dict[str, Any]] = []
 
@@ -117,15 +119,22 @@ class ShardWriter:
     def __exit__(self, *_: object) -> None:
         self.lock.release()
 
-    @property
-    def tries(self) -> Counter[str]:
-        return Counter(row["id"] for row in self.rejected)
-
     def pending(self, asked: Iterable[Sample]) -> list[Attempt]:
         """Return the next try of every sample that is neither made nor given up, in plan order."""
-        made_ids, tries = {row["id"] for row in self.rows}, self.tries
-        left = (sample for sample in asked if sample.id not in made_ids and tries[sample.id] < self.rules.most)
-        return [self.rules.plan.attempt(sample, tries[sample.id]) for sample in left]
+        made_ids, numbers, first = {row["id"] for row in self.rows}, next_tries(self.rejected), self.first_tries or {}
+        left = (sample for sample in asked if sample.id not in made_ids)
+        tries = ((sample, max(numbers.get(sample.id, 0), first.get(sample.id, 0))) for sample in left)
+        return [self.rules.plan.attempt(sample, number) for sample, number in tries if number < self.rules.most]
+
+    def give_up_untried(self, asked: Iterable[Sample]) -> None:
+        """Give up those twins among some samples of which the picture that they are the twins of was given up."""
+        if self.first_tries is None:
+            return
+        made_ids, numbers, last = {row["id"] for row in self.rows}, next_tries(self.rejected), self.rules.most - 1
+        left = (sample for sample in asked if sample.id not in made_ids and numbers.get(sample.id, 0) <= last)
+        lost = [self.rules.plan.attempt(sample, last) for sample in left if sample.id not in self.first_tries]
+        if lost:
+            self.commit([], [rejection(attempt, NOTHING_TO_TWIN) for attempt in lost])
 
     def write_picture(
         self,
@@ -175,7 +184,7 @@ class ShardWriter:
             with atomic(self.folder / name) as file:
                 file.write(_lines(rows))
         facts = {"fingerprint": fingerprint, "versions": versions, "finished": finished}
-        content = Receipt.of(self.folder, self.rows, self.tries, self.rules, **facts)
+        content = Receipt.of(self.folder, self.rows, self.rejected, self.rules, **facts)
         with atomic(self.folder / RECEIPT) as file:
             file.write(json.dumps(content.model_dump(mode="json"), indent=1).encode())
         sync_folder(self.folder)

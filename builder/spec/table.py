@@ -13,10 +13,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from builder.spec import prompts
 from builder.spec.criteria import Shown
-from builder.spec.document import MAX_DESIGN, Combine, People, Row, Table, Template
+from builder.spec.document import MAX_DESIGN, Combine, People, Row, Table
 from builder.spec.faults import Fault, SpecError, faults_of, lines
 from builder.spec.model import Model
-from builder.spec.spec import ADULT, SEXES, TEMPLATE_FIELD, Feature, Spec
+from builder.spec.spec import ADULT, SEXES, TEMPLATE_FIELD, Feature, Spec, Template
 
 DEFAULT = Path(__file__).parents[1] / "agfd30k.toml"
 WORDING = {*Row.model_fields} - {"attribute", "name", "male", "female", "guidance_scale", "question", "check"}

@@ -7,11 +7,13 @@ adds for its feature's sake. A row whose prompts are the template's already, suc
 
 from __future__ import annotations
 
+from typing import Any
+
 from builder.spec.criteria import Shown
 from builder.spec.field_types import TWIN, TWINS
 from builder.spec.spec import SEXES, Feature, Spec
 
-NO_PHRASE: dict[str, tuple[str, ...]] = dict.fromkeys(SEXES, ("",))
+NO_PHRASE: Any = dict.fromkeys(SEXES, ("",))
 QUESTION = "Is this a plain portrait of one person?"
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from builder.checks import duplicates
-from builder.checks.duplicates import HashCheck, numbers, pairs, perceptual_hash, twins
+from builder.checks.duplicates import HashCheck, copies, numbers, pairs, perceptual_hash
 from builder.spec.criteria import Duplicates
 from tests.fixtures.builds import picture_of
 from tests.fixtures.photos import portrait
@@ -83,16 +83,16 @@ def test_what_stays_has_no_duplicates_and_what_goes_is_one_of_a_picture_that_sta
     picture of its hash and cell had, or that first picture itself; again the same.
     """
     hashes, cells, criteria = build
-    found = twins(hashes, cells, criteria)
-    gone = {twin.place for twin in found}
+    found = copies(hashes, cells, criteria)
+    gone = {copy.place for copy in found}
     stays = [n for n in range(len(hashes)) if n not in gone]
     assert not any(near(*build, i, j) for i in stays for j in stays if i < j)
-    for twin in found:
-        same = next(n for n in range(len(hashes)) if (hashes[n], cells[n]) == (hashes[twin.place], cells[twin.place]))
-        earlier = [n for n in stays if n <= same and n < twin.place and near(*build, n, twin.place)]
-        distances = {n: int(hashes[n] ^ hashes[twin.place]).bit_count() for n in earlier}
-        assert twin.of in earlier and twin.distance == distances[twin.of] == min(distances.values())
-    assert found == twins(hashes, cells, criteria) and [twin.place for twin in found] == sorted(gone)
+    for copy in found:
+        same = next(n for n in range(len(hashes)) if (hashes[n], cells[n]) == (hashes[copy.place], cells[copy.place]))
+        earlier = [n for n in stays if n <= same and n < copy.place and near(*build, n, copy.place)]
+        distances = {n: int(hashes[n] ^ hashes[copy.place]).bit_count() for n in earlier}
+        assert copy.of in earlier and copy.distance == distances[copy.of] == min(distances.values())
+    assert found == copies(hashes, cells, criteria) and [copy.place for copy in found] == sorted(gone)
 
 
 @settings(max_examples=100, deadline=None)
@@ -100,7 +100,7 @@ def test_what_stays_has_no_duplicates_and_what_goes_is_one_of_a_picture_that_sta
 def test_what_is_settled_stays_and_makes_others_go(build, settled):
     """Pictures that cannot be made again stay, also beside each other; of the others none that stays is one of them."""
     hashes, cells, criteria = build
-    gone = {twin.place for twin in twins(hashes, cells, criteria, settled)}
+    gone = {copy.place for copy in copies(hashes, cells, criteria, settled)}
     stays = [n for n in range(len(hashes)) if n not in gone]
     assert stays[:settled] == list(range(min(settled, len(hashes))))
     assert not any(near(*build, i, j) for i in stays for j in stays if i < j and j >= settled)
@@ -109,7 +109,7 @@ def test_what_is_settled_stays_and_makes_others_go(build, settled):
 def test_thousands_of_one_picture_take_no_longer_than_others():
     """The pairs of 40,000 equal hashes would fill 20 GB."""
     hashes, cells = np.full(40_000, 7, dtype=np.uint64), np.arange(40_000) % 64
-    assert [twin.of for twin in twins(hashes, cells, Duplicates(radius=2, radius_in_cell=4))] == [0] * 39_999
+    assert [copy.of for copy in copies(hashes, cells, Duplicates(radius=2, radius_in_cell=4))] == [0] * 39_999
 
 
 @settings(max_examples=100, deadline=None)
@@ -117,24 +117,24 @@ def test_thousands_of_one_picture_take_no_longer_than_others():
 def test_what_comes_later_changes_nothing_about_what_came_first(build, cut):
     """A larger build of the same table keeps what a first look kept."""
     hashes, cells, criteria = build
-    first = twins(hashes[:cut], cells[:cut], criteria)
-    assert first == [twin for twin in twins(hashes, cells, criteria) if twin.place < cut]
+    first = copies(hashes[:cut], cells[:cut], criteria)
+    assert first == [copy for copy in copies(hashes, cells, criteria) if copy.place < cut]
 
 
 @pytest.mark.parametrize(("distance", "same_cell", "goes"), [(2, 0, 1), (3, 0, 0), (3, 1, 1), (4, 1, 1), (5, 1, 0)])
 def test_pictures_of_one_feature_and_sex_may_be_less_alike(distance, same_cell, goes):
     hashes = np.array([0, 2**distance - 1], dtype=np.uint64)
-    assert len(twins(hashes, np.array([0, 1 - same_cell]), Duplicates(radius=2, radius_in_cell=4))) == goes
+    assert len(copies(hashes, np.array([0, 1 - same_cell]), Duplicates(radius=2, radius_in_cell=4))) == goes
 
 
 def test_only_a_picture_that_stays_makes_another_one_go():
     """Of a chain whose neighbours are near and whose ends are not, the first and the third stay."""
-    found = twins(
+    found = copies(
         np.array([0b0, 0b11, 0b1111], dtype=np.uint64),
         np.zeros(3, dtype=np.int64),
         Duplicates(radius=2, radius_in_cell=2),
     )
-    assert [(twin.place, twin.of, twin.distance) for twin in found] == [(1, 0, 2)]
+    assert [(copy.place, copy.of, copy.distance) for copy in found] == [(1, 0, 2)]
 
 
 def test_a_hash_is_64_bits_that_survive_its_spelling():
