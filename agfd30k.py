@@ -62,7 +62,10 @@ LABELS = {
 """Class names of the default table; a folder made from another table brings its own."""
 
 
-SHARD = re.compile(r"[a-z][a-z0-9_]*-\d{5,}")
+TWINS, TWIN = "twins", "twin"
+"""Attribute and feature of pictures without a feature, each of which is the twin of one that has it."""
+
+SHARD = re.compile(rf"({TWINS}-)?[a-z][a-z0-9_]*-\d{{5,}}")
 """What a shard's folder is called."""
 
 
@@ -76,6 +79,7 @@ POSE = ("roll", "yaw", "pitch")
 COLUMNS = {
     "image": "the picture",
     "id": "`<attribute>-<feature>-<sex>-<index>`, unique",
+    "twin_of": "of a twin, the picture of the same person with the feature; null for others",
     "attribute": "the group of features the picture was made for, e.g. occlusion",
     "feature": "what it was asked to show, e.g. only_mask",
     **dict.fromkeys(("sex", "ethnicity"), "the person asked for"),
@@ -143,6 +147,8 @@ def features(labels: dict[str, list[str]] = LABELS, config: str = "all") -> data
     columns: dict[str, Any] = {name: datasets.Value(kinds.get(name, "string")) for name in COLUMNS}
     columns |= {name: datasets.ClassLabel(names=labels[name]) for name in LABELS}
     columns["image"] = datasets.Image()
+    if TWINS not in labels["attribute"]:
+        del columns["twin_of"]
     if config == "metadata":
         del columns["image"]
     if config == "aligned":
@@ -179,6 +185,7 @@ def flat(row: dict[str, Any]) -> dict[str, Any]:
     points = checks.get("points") or (None,) * len(POINTS)
     return {
         **row,
+        "twin_of": row.get("twin_of"),
         **{name: _rounded(checks.get(name) if name in POSE else checks[name]) for name in MEASURES},
         **dict(zip(FACE_BOX, box, strict=True)),
         **dict(zip(POINTS, points, strict=True)),
@@ -265,6 +272,11 @@ def shards(folder: str | Path) -> list[Path]:
     return sorted(found, key=lambda path: (path.name.rpartition("-")[0], len(path.name), path.name))
 
 
+def config_of(shard: Path) -> str:
+    """The config that a shard's rows belong to: its attribute, or that of the twins."""
+    return shard.name.partition("-")[0]
+
+
 def picture(shard: str | Path, row: dict[str, Any]) -> Path:
     """Path of a row's picture. Raises ValueError where it would lie outside its shard."""
     name = PurePosixPath(row["file_name"])
@@ -308,6 +320,8 @@ def _labels(folder: Path) -> dict[str, list[str]]:
             recipe = _document((folder / "recipe.json").read_bytes())
             attempts = range(recipe["spec"]["recipe"]["max_attempts"])
             labels = {**recipe["labels"], "attempt": attempts}
+            if any(config_of(shard) == TWINS for shard in shards(folder)):
+                labels |= {"attribute": [*labels["attribute"], TWINS], "feature": [*labels["feature"], TWIN]}
             return {name: [str(value) for value in labels[name]] for name in LABELS}
         except (ValueError, LookupError, TypeError):
             raise ValueError(f"{folder / 'recipe.json'}: damaged, or of another version; restore it") from None
@@ -322,7 +336,7 @@ def _labels(folder: Path) -> dict[str, list[str]]:
 def _sources(folder: Path, config: str) -> list[Path]:
     """What a config is read from: raw shards with rows, or the Parquet files of a release."""
     if is_raw(folder):
-        wanted = [s for s in shards(folder) if config in ("all", "metadata", s.name.rpartition("-")[0])]
+        wanted = [s for s in shards(folder) if config in ("all", "metadata", config_of(s))]
         return [shard for shard in wanted if next(read_rows(shard), None)]
     if config == "all":
         return [*sorted(folder.glob("first_page/*.parquet")), *sorted(folder.glob("data/*/*-of-*.parquet"))]

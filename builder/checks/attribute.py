@@ -46,7 +46,7 @@ class AttributeCheck:
 
     A feature is judged by what can be measured where the table says so, see `shown`, else by the `reader`, which is
     None where nothing in the table needs one. What the reader has no label for is not judged. A picture that looks like
-    a minor, and was not asked to, is barred: no table keeps it.
+    a minor, and was not asked to, is barred: no table keeps it. A twin must not show the feature that it is without.
     """
 
     name = "attribute"
@@ -65,18 +65,30 @@ class AttributeCheck:
 
     def _one(self, sample: Sample, image: Image.Image, scores: np.ndarray, before: Seen) -> Verdict:
         read = {label: float(scores[n]) for label, n in self.place.items()}
-        feature = feature_score(sample.feature, sample.check, image, before, read)
+        feature = _score(sample, image, before, read)
         sex, age = read.get(sample.sex), read.get(OF_AGE.format(sample.age_group), read.get(sample.age_group))
         minor = minor_score(read)
         seen = {"attribute_score": feature, "sex_score": sex, "age_score": age, "minor_score": minor}
         if minor is not None and minor >= MOST_MINOR and not sample.minor:
             return Verdict(False, seen, "looks like a minor", f"{minor:.2f}, less than {MOST_MINOR}", barred=True)
         least = self.criteria.threshold if sample.check.threshold is None else sample.check.threshold
-        limits = (("feature", feature, least), ("sex", sex, self.criteria.person), ("age", age, self.criteria.person))
-        for what, score, limit in limits:
+        reason = "the other's feature seen" if sample.twin_of else "feature not seen"
+        limits = (
+            (reason, feature, least),
+            ("sex not seen", sex, self.criteria.person),
+            ("age not seen", age, self.criteria.person),
+        )
+        for reason, score, limit in limits:
             if score is not None and score < limit:
-                return Verdict(False, seen, f"{what} not seen", f"{score:.2f}, at least {limit}")
+                return Verdict(False, seen, reason, f"{score:.2f}, at least {limit}")
         return Verdict(None if feature is None else True, seen)
+
+
+def _score(sample: Sample, image: Image.Image, seen: Seen, read: dict[str, float]) -> float | None:
+    """Return how surely a picture shows its feature, or, a twin, that it lacks that of what it is the twin of."""
+    asked = sample.twin_of or sample
+    score = feature_score(asked.feature, asked.check, image, seen, read)
+    return score if score is None or sample.twin_of is None else 1 - score
 
 
 def minor_score(read: dict[str, float]) -> float | None:

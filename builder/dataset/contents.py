@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from builder.common.errors import UserError
 from builder.dataset.build_info import BuildInfo, recipe_toml, table_digest
@@ -15,7 +15,10 @@ from builder.raw.recipe import BuildRecipe
 
 @dataclass(frozen=True)
 class Contents:
-    """A release's recipe, its shards with their counts, how far people agree with the checks, and its build info."""
+    """A release's recipe, its shards with their counts, how far people agree with the checks, and its build info.
+
+    Where there are twins, the recipe's table has a row of them.
+    """
 
     recipe: BuildRecipe
     shards: Finished
@@ -33,7 +36,8 @@ class Contents:
         statistics = Statistics.of(raw, shards)
         if not statistics.made:
             raise UserError(f"{raw.folder}: {statistics.nothing()}")
-        return cls(raw.recipe, shards, statistics, calibration, build_info(raw, shards, calibration))
+        recipe = replace(raw.recipe, spec=statistics.table(raw.spec))
+        return cls(recipe, shards, statistics, calibration, build_info(raw, shards, calibration))
 
 
 def build_info(raw: RawBuild, shards: Finished, calibration: Kept | None) -> BuildInfo:

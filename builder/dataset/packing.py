@@ -39,7 +39,7 @@ def summary(statistics: Statistics, recipe: BuildRecipe, out: Path) -> str:
     """Return what was made and rejected and what a release holds, as tables, and how to load it."""
     config = next(iter(statistics.made))[0]
     look = f"pictures of every feature: {out / 'assets' / 'all.webp'}"
-    checked = "\n".join([*statistics.lines(recipe.spec), *_aligned_line(out)])
+    checked = "\n".join([*statistics.lines(statistics.table(recipe.spec)), *_aligned_line(out)])
     return f'{checked}\n\n{statistics}\n\n{look}\n{out} is ready: load_dataset("{out.as_posix()}", "{config}")'
 
 
@@ -167,7 +167,7 @@ def _detector(contents: Contents) -> ModelId | None:
 def _by_attribute(contents: Contents) -> Parts:
     parts: Parts = {attribute: [] for attribute in contents.recipe.spec.attributes}
     for shard in contents.shards:
-        parts[shard.name.rpartition("-")[0]].append(shard)
+        parts[agfd30k.config_of(shard)].append(shard)
     return parts
 
 

@@ -13,12 +13,14 @@ from typing import Annotated, Any
 from annotated_types import Len
 from pydantic import BaseModel, ConfigDict
 
+import agfd30k
 from agfd30k import SPLITS
 from builder.dataset.first_page import Candidates, FirstPage
 from builder.models.identity import CheckVersion
 from builder.raw.build import Finished, RawBuild
 from builder.raw.recipe import BuildRecipe
 from builder.spec.spec import ADULT, Feature, Spec
+from builder.spec.twins import with_twins
 
 CHECKS_FILE = "checks.json"
 """Its name among a release's assets."""
@@ -98,7 +100,7 @@ class Statistics:
     Pictures: `made` by (attribute, feature, split), `people` by (sex, ethnicity, age group), `verified` by (feature,
     verified), `minors` by age group, `unfilled` (given up) by feature. Their `prompts`, by split. Tries: `rejected` by
     (feature, reason), and their attribute `scores` by feature in SCORES bins. `versions` of what made them, by name.
-    `candidates` for the first page.
+    `candidates` for the first page. `twins` by the feature that they are without, and `same_seed` of them.
     """
 
     made: Counter = field(default_factory=Counter)
@@ -111,6 +113,8 @@ class Statistics:
     unfilled: Counter = field(default_factory=Counter)
     candidates: Candidates = field(default_factory=Candidates)
     prompts: Prompts = field(default_factory=Prompts)
+    twins: Counter = field(default_factory=Counter)
+    same_seed: Counter = field(default_factory=Counter)
 
     @classmethod
     def of(cls, raw: RawBuild, shards: Finished) -> Statistics:
@@ -125,12 +129,22 @@ class Statistics:
                 counts.verified[row["feature"], row["verified"]] += 1
                 counts.prompts.add(row["split"], row["prompt"])
                 counts.candidates.add(shard, row)
+            if agfd30k.config_of(shard) == agfd30k.TWINS:
+                counts._pair(lines.made, shard.with_name(shard.name.removeprefix(f"{agfd30k.TWINS}-")))
             counts.unfilled.update(_feature(id) for id in facts.unfilled)
             for name, version in facts.versions.items():
                 counts.versions.setdefault(name, set()).add(version)
             for row in lines.rejected.rows.values():
                 counts._reject(row)
         return counts
+
+    def _pair(self, twins: list[dict[str, Any]], shard: Path) -> None:
+        """Count a shard's twins; `shard` has the pictures that they are twins of."""
+        seeds = {row["id"]: row["seed"] for row in agfd30k.read_rows(shard)}
+        for row in twins:
+            feature = row["id"].split("-")[1]
+            self.twins[feature] += 1
+            self.same_seed[feature] += seeds.get(row["twin_of"]) == row["seed"]
 
     def _reject(self, row: dict[str, Any]) -> None:
         feature = _feature(row["id"])
@@ -159,6 +173,10 @@ class Statistics:
             values = tuple(person[place] for place in places)
             counts[values if len(values) > 1 else values[0]] += count
         return dict(counts)
+
+    def table(self, spec: Spec) -> Spec:
+        """Return the table, with a row of the twins where there are some."""
+        return with_twins(spec) if self.twins else spec
 
     def features(self, spec: Spec) -> list[FeatureCounts]:
         """Return the counts of every feature of which pictures were asked for, in the table's order."""
@@ -222,7 +240,8 @@ class Statistics:
 
 
 def _feature(id: str) -> str:
-    return id.split("-")[1]
+    attribute, feature, _ = id.split("-", 2)
+    return agfd30k.TWIN if attribute == agfd30k.TWINS else feature
 
 
 def _counts(row: FeatureCounts) -> tuple[int, int, int, int, int]:

@@ -212,7 +212,7 @@ Label = Annotated[
 FileName = Annotated[Label, NoneOf(WINDOWS, "a name that Windows keeps for its devices")]
 FeatureName = Annotated[FileName, NoneOf(frozenset(SEXES), "that of a sex")]
 TWINS, TWIN = "twins", "twin"
-"""Attribute and feature of the pictures that have no feature: see builder.spec.twins."""
+"""Attribute and feature of the pictures that have no feature, as `agfd30k` has them: see builder.spec.twins."""
 RowAttribute = Annotated[FileName, NoneOf(frozenset({TWINS}), "that of the twins")]
 RowName = Annotated[FeatureName, NoneOf(frozenset({TWIN}), "that of the twins")]
 SafetensorsFile = Annotated[
