@@ -52,6 +52,7 @@ def render(contents: Contents, configs: dict[str, Config], sheets: list[str], na
             splits=SPLITS,
             statistics=statistics,
             composition=list(_composition(spec, statistics)),
+            twins=list(_twins(statistics)),
             ages=_usual_ages(spec),
             columns=list(columns(configs[default_config(configs)].features)),
             labels=spec.labels,
@@ -125,6 +126,16 @@ def _composition(spec: Spec, statistics: Statistics) -> Iterator[dict[str, Any]]
     for counts in statistics.features(spec):
         asks = _asks_for(features[counts.feature], _usual_ages(spec))
         yield {**vars(counts), "number": names.index(counts.feature), "asks_for": asks}
+
+
+def _twins(statistics: Statistics) -> Iterator[dict[str, Any]]:
+    """Yield how many pictures of a feature have a twin, and how many of these share their seed."""
+    made: Counter = Counter()
+    for (_, feature, _), count in statistics.made.items():
+        made[feature] += count
+    for feature, twins in statistics.twins.items():
+        seeds = statistics.same_seed[feature]
+        yield {"feature": feature, "made": made[feature], "twins": twins, "same_seed": seeds}
 
 
 def _usual_ages(spec: Spec) -> tuple[int, ...]:

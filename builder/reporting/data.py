@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -47,10 +49,9 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def readable(names: Iterable[str], schema: pa.Schema) -> list[str]:
-    """Return the columns of a release's file that hold these ones; points and turns where it has them, older releases
-    have not.
-    """
-    return agfd30k.stored([name for name in names if name in schema.names or name not in (*POINTS, *TURNS)], schema)
+    """Return the columns of a release's file that hold these ones; points, turns and twins where it has them."""
+    some = (*POINTS, *TURNS, "twin_of")
+    return agfd30k.stored([name for name in names if name in schema.names or name not in some], schema)
 
 
 def columns_of(file: pq.ParquetFile, names: Iterable[str]) -> pa.Table:
@@ -63,12 +64,14 @@ class Labels:
     """The labels of n rows, split by split.
 
     `names` maps each of AXES to its values, `codes` (n, AXES) says which one a row has, `ids` is an Arrow array;
-    `scores` are the attribute scores, NaN for none, `hashes` the perceptual hashes (uint64) of rows that are `hashed`.
+    `scores` are the attribute scores, NaN for none, `hashes` the perceptual hashes (uint64) of rows that are `hashed`,
+    `twin_of` an Arrow array of the ids of what twins are the twins of, null for other rows.
     """
 
     names: dict[str, list[str]]
     codes: np.ndarray
     ids: pa.Array
+    twin_of: pa.Array
     scores: np.ndarray
     hashes: np.ndarray
     hashed: np.ndarray
@@ -85,8 +88,9 @@ class Labels:
             with naming(path):
                 names = names or _names(path)
                 parts.append(_part(path, split, names))
-        codes, ids, *rest = zip(*parts)
-        return cls(names, np.concatenate(codes), pa.concat_arrays(ids), *map(np.concatenate, rest))
+        codes, ids, twin_of, *rest = zip(*parts)
+        columns = map(np.concatenate, rest)
+        return cls(names, np.concatenate(codes), pa.concat_arrays(ids), pa.concat_arrays(twin_of), *columns)
 
     def column(self, axis: str) -> np.ndarray:
         """Return which of its values each row has, (n,)."""
@@ -106,8 +110,16 @@ class Labels:
         bins = np.clip((own * SCORES).astype(np.int64), 0, SCORES - 1)
         return np.bincount(bins, minlength=SCORES).tolist() if len(own) else None
 
+    @cached_property
+    def twins(self) -> dict[int, int]:
+        """The places of twins, each with that of the picture whose twin it is, where that is there."""
+        twins = np.flatnonzero(self.twin_of.is_valid().to_numpy(zero_copy_only=False)).tolist()
+        places = pc.index_in(self.twin_of.take(pa.array(twins, pa.int64())), self.ids).to_pylist()
+        return {twin: place for twin, place in zip(twins, places) if place is not None}
+
     def near(self) -> list[tuple[int, int, int]]:
-        """The nearest pairs of rows, (place, place, bits that differ), at most MOST_PAIRS, the smallest distance first.
+        """The nearest pairs of rows, (place, place, bits that differ), at most MOST_PAIRS, the smallest distance first;
+        twins are meant to be near.
 
         Each of several rows with the very same hash is shown beside the first of them alone.
         """
@@ -120,7 +132,11 @@ class Labels:
         one = np.concatenate([first[kind[again]], first[i[order]]])
         other = np.concatenate([again, first[j[order]]])
         bits = np.concatenate([np.zeros_like(again), distance[order]])
-        return [*zip(*(column[:MOST_PAIRS].tolist() for column in (known[one], known[other], bits)))]
+        nearest = zip(*(column.tolist() for column in (known[one], known[other], bits)))
+        strangers = (
+            pair for pair in nearest if self.twins.get(pair[0]) != pair[1] and self.twins.get(pair[1]) != pair[0]
+        )
+        return [*islice(strangers, MOST_PAIRS)]
 
 
 def _names(path: Path) -> dict[str, list[str]]:
@@ -132,8 +148,9 @@ def _names(path: Path) -> dict[str, list[str]]:
 def _part(path: Path, split: str, names: dict[str, list[str]]) -> tuple:
     """Return what `Labels` has of one file's rows, without the names."""
     with pq.ParquetFile(path) as file:
-        columns = ("id", *CLASSES, "verified", "attribute_score", "perceptual_hash")
+        columns = ("id", "twin_of", *CLASSES, "verified", "attribute_score", "perceptual_hash")
         read = columns_of(file, columns)
+        has_twins = "twin_of" in read.column_names
     classes = [pc.fill_null(read[name], -1).to_numpy() for name in CLASSES]
     for name, codes in zip(CLASSES, classes):
         if len(codes) and not (codes.min() >= 0 and codes.max() < len(names[name])):
@@ -146,6 +163,7 @@ def _part(path: Path, split: str, names: dict[str, list[str]]) -> tuple:
     return (
         codes,
         read["id"].combine_chunks(),
+        read["twin_of"].combine_chunks() if has_twins else pa.nulls(len(read), pa.string()),
         scores.to_numpy(zero_copy_only=False).astype(np.float64),
         bits,
         hashes.is_valid().to_numpy(zero_copy_only=False),

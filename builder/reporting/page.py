@@ -21,7 +21,7 @@ from builder.common.files import atomic
 from builder.dataset.statistics import FeatureCounts
 from builder.reporting.data import AXES, RADIUS, Labels, calibration, checks_report, headline, rejected_tries
 from builder.reporting.geometry import BINS, TALL, Faces
-from builder.reporting.thumbnails import MEASURED, choose, pictures
+from builder.reporting.thumbnails import MEASURED, choose, choose_twins, pictures
 
 HERE = Path(__file__).resolve().parent
 
@@ -68,7 +68,8 @@ def render(folder: Path, labels: Labels, thumbnails: int, side: int) -> bytes:
     checks, precision, near = checks_report(folder), calibration(folder), labels.near()
     faces = Faces.of(folder)
     chosen = choose(labels, thumbnails)
-    wanted = dict.fromkeys([*chosen, *(place for *two, _ in near for place in two)])
+    twins = choose_twins(labels)
+    wanted = dict.fromkeys([*chosen, *(place for *two, _ in near for place in two), *(p for two in twins for p in two)])
     shown = pictures(folder, labels, [*wanted], side)
     script, style = ((HERE / f"report.{kind}").read_text(encoding="utf-8") for kind in ("js", "css"))
     environment = Environment(loader=FileSystemLoader(HERE), undefined=StrictUndefined, autoescape=True)
@@ -86,6 +87,8 @@ def render(folder: Path, labels: Labels, thumbnails: int, side: int) -> bytes:
         unseen=faces.unseen(labels),
         size_of_chart=(5 * BINS - 1, TALL),
         pairs=[([shown[place] for place in places], bits) for *places, bits in near],
+        twins=[_twins(labels, two, shown) for two in twins],
+        twinned=len(labels.twins),
         hashed=bool(labels.hashed.any()),
         radius=RADIUS,
         side=side,
@@ -104,6 +107,13 @@ def _feature(row: FeatureCounts, labels: Labels, precision: dict[str, dict]) -> 
     reasons = sorted(row.reasons.items(), key=lambda item: -item[1])
     scores = labels.histogram(row.feature)
     return row.model_dump(mode="json") | {"reasons": reasons, "scores": scores, "precision": precision.get(row.feature)}
+
+
+def _twins(labels: Labels, places: tuple[int, int], shown: dict[int, dict[str, Any]]) -> dict[str, Any]:
+    """A picture and its twin, and what the picture shows; they are alike only where they have one seed."""
+    feature = labels.names["feature"][labels.column("feature")[places[0]]]
+    two = [shown[place] for place in places]
+    return {"feature": feature, "two": two, "same_seed": two[0]["seed"] == two[1]["seed"]}
 
 
 def _data(labels: Labels, chosen: list[int], rows: list[dict[str, Any]], checks: list[str]) -> dict[str, Any]:

@@ -56,6 +56,15 @@ def choose(labels: Labels, most: int) -> list[int]:
     return chosen
 
 
+def choose_twins(labels: Labels) -> list[tuple[int, int]]:
+    """Return the places of one picture of every feature that has twins, with its twin's; in the features' order."""
+    feature = labels.column("feature")
+    first: dict[int, tuple[int, int]] = {}
+    for twin, original in labels.twins.items():
+        first.setdefault(int(feature[original]), (original, twin))
+    return [first[code] for code in sorted(first)]
+
+
 def shares(sizes: list[int], total: int) -> list[int]:
     """Return how many of `total` each gets: all the same, but none more than its size."""
     given, left = [0] * len(sizes), total
