@@ -15,6 +15,7 @@ from builder.common.errors import UserError
 from builder.common.files import atomic
 from builder.evaluation import statistics
 from builder.evaluation.cells import FEW, Measure, Pair, measure
+from builder.evaluation.paired import paired
 from builder.evaluation.report import ModelName, ReleaseName, Report, escaped, p_said, percent, require_free, span
 
 FILE = "comparison.json"
@@ -149,7 +150,7 @@ class _Pair:
         name = "failed" if "failed" in self.first.column_names else _matches(by)
         one, other = (table[name].to_numpy()[places].astype(float) for table in (self.first, self.second))
         known = ~(np.isnan(one) | np.isnan(other))
-        tested = (_pictures if name == "failed" else _pairs)(one[known], other[known])
+        tested = paired(one[known], other[known])._asdict() if name == "failed" else _pairs(one[known], other[known])
         values = set(self.first.column_names) & set(self.second.column_names)
         numbers = [value for value in self.first.column_names if value in values and self._is_number(value)]
         return PairedCell(
@@ -171,23 +172,6 @@ class _Pair:
 
 def _matches(by: tuple[str, ...]) -> str:
     return f"matches by {','.join(by)}" if by else "matches"
-
-
-def _pictures(one: np.ndarray, other: np.ndarray) -> dict:
-    """Return the numbers of a cell of pictures, of which each model fails some."""
-    n = len(one)
-    both, first, second = int((one * other).sum()), int((one * (1 - other)).sum()), int(((1 - one) * other).sum())
-    rates = ((both + first) / n, (both + second) / n) if n else (0.0, 0.0)
-    limits = [statistics.exact(np.float64(k), np.float64(n)) for k in (both + first, both + second)]
-    correlation = statistics.phi(*map(np.float64, (both, first, second, n - both - first - second)))
-    low, high = statistics.paired_difference(
-        np.float64(rates[0]), limits[0], np.float64(rates[1]), limits[1], correlation
-    )
-    return {
-        **{"trials": n, "rates": rates, "only_first": first, "only_second": second},
-        **{"difference": rates[0] - rates[1], "difference_interval": (float(low), float(high))},
-        "p": float(statistics.mcnemar(first, second)),
-    }
 
 
 def _pairs(one: np.ndarray, other: np.ndarray) -> dict:

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,14 @@ import pyarrow as pa
 
 from builder.common.errors import UserError
 from builder.common.progress import counted
-from builder.evaluation import cells, predictions, predictors, statistics
+from builder.evaluation import cells, predictions, predictors, statistics, twins
 from builder.evaluation.predictions import Identity, Predictions, Store
 from builder.evaluation.predictors import Predict, Predictor
 from builder.evaluation.report import Document, ModelName, Real, ReleaseName, Report, parquet
 from builder.evaluation.slices import Slicing, column
 from builder.evaluation.tasks import TASKS, Outcomes, Question
 from builder.evaluation.truth import Truth
+from builder.evaluation.twins import Effects
 from builder.reporting.data import calibration
 
 
@@ -67,13 +68,16 @@ def evaluate(folder: Path, config: EvaluateConfig, name: str = "") -> Report:
         raise UserError("--real: goes with --task fake")
     release = Truth.of(folder, name)
     chosen = release.chosen(config.split, config.verified)
-    slicings = [Slicing.of(chosen, by) for by in config.slicings]
+    pictures = chosen.without_twins()
+    slicings = [Slicing.of(pictures, by) for by in config.slicings]
     real = _real(config.real, question) if config.real else None
-    found = _predictions(config, release, chosen)
+    has_twins = twins.applies(question) and len(pictures) < len(chosen)
+    found = _predictions(config, release, chosen if has_twins else pictures)
     assert found.identity
-    said = [found.values[id] for id in chosen.ids]
-    outcomes = TASKS[question.task].outcomes(question, chosen, said)
-    return _Evaluation(config, question, chosen, said, outcomes, found.identity, slicings).report(real)
+    said = [found.values[id] for id in pictures.ids]
+    outcomes = TASKS[question.task].outcomes(question, pictures, said)
+    evaluation = _Evaluation(config, question, pictures, said, outcomes, found.identity, slicings)
+    return evaluation.report(real, evaluation.effects(chosen, found.values) if has_twins else ())
 
 
 def _predictions(config: EvaluateConfig, release: Truth, chosen: Truth) -> Predictions:
@@ -141,7 +145,19 @@ class _Evaluation:
             return {}
         return {name: row["interval"][0] for name, row in calibration(self.truth.folder).items()}
 
-    def report(self, real: Real | None) -> Report:
+    def effects(self, chosen: Truth, values: dict[str, Any]) -> tuple[Effects, ...]:
+        """The effects of features, from what the model said of the `chosen` pictures' twins among others."""
+        places = chosen.twins_of(self.truth)
+        own = places[places >= 0]
+        pairs = replace(chosen, table=chosen.table.take(pa.array(own)))
+        outcomes = TASKS[self.question.task].outcomes(self.question, pairs, [values[id] for id in pairs.ids])
+        failed, same_seed = np.full(len(places), np.nan), np.zeros(len(places), bool)
+        failed[places >= 0] = outcomes.failed
+        seeds = self.truth.table["seed"].to_numpy()[places >= 0]
+        same_seed[places >= 0] = seeds == pairs.table["seed"].to_numpy()
+        return twins.effects(self.slicings, self.outcomes.failed, failed, same_seed)
+
+    def report(self, real: Real | None, effects: tuple[Effects, ...] = ()) -> Report:
         task, config, table = TASKS[self.question.task], self.config, self.table()
         document = Document(
             task=self.question.task,
@@ -154,10 +170,11 @@ class _Evaluation:
             release=self.release(),
             baseline=config.baseline,
             confidence=statistics.CONFIDENCE,
-            limits=(*task.limits(self.question, self.truth, self.outcomes, self.identity), *self.limits()),
+            limits=(*task.limits(self.question, self.truth, self.outcomes, self.identity), *self.limits(bool(effects))),
             real=real,
             overall=cells.overall(self.counter, self.truth.ids),
             slices=self.slices(),
+            effects=effects,
             outcomes=hashlib.sha256(parquet(table)).hexdigest(),
         )
         return Report(document, table)
@@ -178,7 +195,7 @@ class _Evaluation:
         bounded = ((part, tuple(cells.with_bounds(cell, self.shown) for cell in part.cells)) for part in made)
         return tuple(part.model_copy(update={"cells": own}) for part, own in bounded)
 
-    def limits(self) -> Iterator[str]:
+    def limits(self, has_twins: bool) -> Iterator[str]:
         """What limits every task."""
         if self.truth.is_preview:
             yield "The pictures are drawings of the preview model: they prove the tool, and say nothing of a model."
@@ -191,6 +208,11 @@ class _Evaluation:
             yield "Pictures that no check confirmed are left out."
         else:
             yield "Pictures that no check confirmed are among them: the generator's failures count as the model's."
+        if has_twins:
+            yield (
+                "Twins are of the same person, seed and settings, asked for without the feature: what differs is what "
+                "the generator made of the feature's words, which may be more than the feature."
+            )
         if self.config.baseline not in self.truth.strings("feature"):
             others = "nothing" if self.counter.of_pairs else "all the others"
             yield f"There is no picture of {self.config.baseline}: slices are compared with {others}."

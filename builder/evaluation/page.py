@@ -21,10 +21,12 @@ from PIL import Image
 import agfd30k
 from agfd30k import FACE_BOX
 from builder.common.errors import UserError
+from builder.evaluation import statistics
 from builder.evaluation.cells import Cell
 from builder.evaluation.comparison import Comparison, PairedCell
 from builder.evaluation.report import Report, p_said, percent, span, worst_first
 from builder.evaluation.tasks import TASKS
+from builder.evaluation.twins import Effect, Effects
 from builder.reporting.page import policy
 
 Rate = tuple[float | None, tuple[float, float]]
@@ -58,7 +60,10 @@ def of_report(report: Report, folder: Path) -> bytes:
         notes=notes,
         summary=_summary([report]),
         failure=document.failure,
-        tables=[_table(report, number) for number in range(len(document.slices))],
+        tables=[
+            *(_table(report, number) for number in range(len(document.slices))),
+            *(_effects_table(effects, number) for number, effects in enumerate(document.effects) if effects.effects),
+        ],
         failures=groups,
         boxed=any(picture["truth"] for group in groups for picture in group["pictures"]),
         answered=any(picture["answers"] for group in groups for picture in group["pictures"]),
@@ -180,13 +185,51 @@ def _row(cell: Cell, measures: Sequence[str], scale: float) -> Iterator[dict[str
     if cell.difference is None or cell.difference_interval is None or cell.holm is None:
         yield from (_text("", None) for _ in range(3))
     else:
-        is_sure = cell.holm <= SURE
-        yield _text(f"{100 * cell.difference:+.1f}", cell.difference, is_sure=is_sure)
-        yield _text(span(cell.difference_interval, "+"), cell.loss)
-        yield _text(p_said(cell.holm), cell.holm, is_sure=is_sure)
+        yield from _compared(cell.difference, cell.difference_interval, cell.holm)
     for name in measures:
         mean = cell.measures[name].mean
         yield _text("" if mean is None else f"{mean:.3f}", mean)
+
+
+def _effects_table(effects: Effects, number: int) -> dict[str, Any]:
+    """Return the table of pictures against their twins."""
+    heads = [*effects.by, "pairs", "same seed", "", "picture", "twin", "difference", "95% of it", "Holm p"]
+    rates = [[*_rates_of_pairs(effect)] for effect in effects.effects]
+    scale = max((interval[1] for own in rates for _, interval in own), default=1.0) or 1.0
+    return {
+        "id": f"twins-{number}",
+        "name": ", ".join(name.replace("_", " ") for name in effects.by) + ": pictures and their twins",
+        "legend": "Twins are the same people with the same seed, asked for without the feature. The largest certain "
+        "effect first. Bars have their 95% intervals: the pictures' above, the twins' below; the heads sort. Bold: certainly "
+        f"different (Holm's p at most {SURE:g}, over all pairs). Grey: fewer than 30 pairs.",
+        "heads": [{"name": name.replace("_", " ") or "bars", "sorted": name == "95% of it"} for name in heads],
+        "rows": [
+            {"grey": effect.grey, "cells": [*_effect_row(effect, own, scale)]}
+            for effect, own in zip(effects.effects, rates)
+        ],
+    }
+
+
+def _rates_of_pairs(effect: Effect) -> Iterator[Rate]:
+    """Yield the pictures' rate and the twins', with their intervals."""
+    for rate in effect.rates:
+        limits = statistics.exact(round(rate * effect.pairs), effect.pairs)
+        yield rate, (float(limits.low), float(limits.high))
+
+
+def _effect_row(effect: Effect, rates: Sequence[Rate], scale: float) -> Iterator[dict[str, Any]]:
+    yield from (_text(value, value, is_name=not n) for n, value in enumerate(effect.key.values()))
+    yield from (_text(f"{count:,}", count) for count in (effect.pairs, effect.same_seed))
+    yield _bars(rates, None, scale)
+    yield from (_text(percent(rate), rate) for rate in effect.rates)
+    yield from _compared(effect.difference, effect.difference_interval, effect.holm)
+
+
+def _compared(difference: float, interval: tuple[float, float], holm: float) -> Iterator[dict[str, Any]]:
+    is_sure = holm <= SURE
+    yield _text(f"{100 * difference:+.1f}", difference, is_sure=is_sure)
+    yield _text(span(interval, "+"), interval[0])
+    yield _text(p_said(holm), holm, is_sure=is_sure)
 
 
 def _paired_table(comparison: Comparison, first: Report, second: Report, number: int) -> dict[str, Any]:
@@ -218,10 +261,7 @@ def _paired_row(cell: PairedCell, rates: Sequence[dict], scale: float) -> Iterat
     yield _text(f"{cell.trials:,}", cell.trials)
     yield _bars([own.get(key, (None, (0.0, 0.0))) for own in rates], None, scale)
     yield from (_text(percent(rate), rate) for rate in cell.rates)
-    is_sure = cell.holm <= SURE
-    yield _text(f"{100 * cell.difference:+.1f}", cell.difference, is_sure=is_sure)
-    yield _text(span(cell.difference_interval, "+"), cell.difference_interval[0])
-    yield _text(p_said(cell.holm), cell.holm, is_sure=is_sure)
+    yield from _compared(cell.difference, cell.difference_interval, cell.holm)
 
 
 def _text(text: str, sort: str | float | None, is_name: bool = False, is_sure: bool = False) -> dict[str, Any]:

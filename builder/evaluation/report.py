@@ -22,6 +22,7 @@ from builder.common.errors import UserError
 from builder.common.files import atomic
 from builder.evaluation.cells import Cell, Pair, Slices
 from builder.evaluation.tasks import TASKS
+from builder.evaluation.twins import Effects
 
 FILE, CELLS, OUTCOMES, TABLE = "report.json", "cells.parquet", "outcomes.parquet", "report.md"
 FILES = (OUTCOMES, CELLS, TABLE, FILE)
@@ -60,7 +61,8 @@ class Real(documents.Document):
 
 
 class Document(documents.Document):
-    """report.json: what was asked, what the truth is worth (`limits`, sentences), and every cell.
+    """report.json: what was asked, what the truth is worth (`limits`, sentences), every cell, and where pictures have
+    twins the effects of their features.
 
     `failure` is what a failure is called, `unit` what fails, `measures` what the further numbers of a cell are.
     `outcomes` is the digest of outcomes.parquet.
@@ -82,6 +84,7 @@ class Document(documents.Document):
     real: Real | None
     overall: Cell
     slices: tuple[Slices, ...]
+    effects: tuple[Effects, ...] = ()
     outcomes: str
 
     @property
@@ -225,6 +228,26 @@ def _page(document: Document) -> Iterator[str]:
     for slices in document.slices:
         yield ""
         yield from _table(document, slices)
+    for effects in document.effects:
+        if effects.effects:
+            yield ""
+            yield from _effects(document, effects)
+
+
+def _effects(document: Document, effects: Effects) -> Iterator[str]:
+    yield (
+        f"Pictures against their twins, the same people without the feature, how often {document.failure}: the largest "
+        "certain effect first."
+    )
+    yield ""
+    heads = [*effects.by, "pairs", "same seed", "picture", "twin", "difference", "95%", "Holm p"]
+    yield f"| {' | '.join(name.replace('_', ' ') for name in heads)} |"
+    yield f"|{' --- |' * len(effects.by)}{' ---: |' * (len(heads) - len(effects.by))}"
+    for effect in effects.effects:
+        numbers = [f"{effect.pairs:,}{' (grey)' if effect.grey else ''}", f"{effect.same_seed:,}"]
+        numbers += [*map(percent, effect.rates), f"{100 * effect.difference:+.1f}"]
+        numbers += [span(effect.difference_interval, "+"), p_said(effect.holm)]
+        yield f"| {' | '.join([*map(escaped, effect.key.values()), *numbers])} |"
 
 
 def _table(document: Document, slices: Slices) -> Iterator[str]:

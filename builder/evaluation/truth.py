@@ -22,7 +22,7 @@ from builder.spec.criteria import CLASSIFIER, YUNET
 
 CLASSES = ("attribute", "feature", "sex", "ethnicity", "age_group")
 NUMBERS = ("age", *FACE_BOX, *POINTS, *POSE, "luminance")
-COLUMNS = ("id", *CLASSES, "phrase", "verified", "sha256", *NUMBERS)
+COLUMNS = ("id", "twin_of", *CLASSES, "phrase", "verified", "sha256", "seed", *NUMBERS)
 UNREADABLE = (OSError, pa.ArrowException, ValueError, LookupError, TypeError, AttributeError)
 ANEW = "make the release again with `agfd30k release`, or download it again"
 
@@ -112,6 +112,18 @@ class Truth:
             raise UserError(f"{self.name}: no picture is verified, so nothing sure can be said; --all takes them all")
         return replace(self, table=kept)
 
+    def without_twins(self) -> Truth:
+        """Return the rows that are no twins. Raises UserError where there are twins alone."""
+        kept = self.table.filter(pc.is_null(self.table["twin_of"]))
+        if not len(kept):
+            raise UserError(f"{self.name}: has nothing but twins")
+        return replace(self, table=kept)
+
+    def twins_of(self, pictures: Truth) -> np.ndarray:
+        """Return for each of some pictures the place of its twin among these rows, (n,), -1 where there is none."""
+        places = pc.index_in(pa.array(pictures.ids, pa.string()), self.table["twin_of"].combine_chunks())
+        return pc.fill_null(places, -1).to_numpy(zero_copy_only=False)
+
 
 def _rows(path: Path, split: str, labels: dict[str, list[str]]) -> pa.Table:
     """Return COLUMNS of a file and its split; a column that an older release lacks is null."""
@@ -127,7 +139,7 @@ def _rows(path: Path, split: str, labels: dict[str, list[str]]) -> pa.Table:
             columns[name] = pa.nulls(len(read))
     if columns["id"].null_count:
         raise ValueError("a row has no id")
-    kinds = dict.fromkeys(NUMBERS, pa.float32()) | {"verified": pa.bool_()}
+    kinds = dict.fromkeys(NUMBERS, pa.float32()) | {"verified": pa.bool_(), "seed": pa.int64()}
     arrays = {name: column.cast(kinds.get(name, pa.string())) for name, column in columns.items()}
     return pa.table({**arrays, "split": pa.array([split] * len(read), pa.string())})
 
