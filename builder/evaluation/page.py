@@ -200,8 +200,8 @@ def _effects_table(effects: Effects, number: int) -> dict[str, Any]:
         "id": f"twins-{number}",
         "name": ", ".join(name.replace("_", " ") for name in effects.by) + ": pictures and their twins",
         "legend": "Twins are the same people with the same seed, asked for without the feature. The largest certain "
-        "effect first. Bars have their 95% intervals: the pictures' above, the twins' below; the heads sort. Bold: certainly "
-        f"different (Holm's p at most {SURE:g}, over all pairs). Grey: fewer than 30 pairs.",
+        "effect first. Bars have their 95% intervals: the pictures' above, the twins' below; the heads sort. Bold: "
+        f"certainly different (Holm's p at most {SURE:g}, over all pairs). Grey: fewer than 30 pairs.",
         "heads": [{"name": name.replace("_", " ") or "bars", "sorted": name == "95% of it"} for name in heads],
         "rows": [
             {"grey": effect.grey, "cells": [*_effect_row(effect, own, scale)]}

@@ -12,7 +12,8 @@ from builder.models import source
 from builder.plan.plan import SHARD_SIZE, Plan
 from builder.raw.shard_writer import FORMATS
 from builder.raw.signing import Signer
-from builder.spec import table
+from builder.spec import prompts, table
+from builder.spec.faults import SpecError
 
 
 @dataclass(frozen=True)
@@ -75,9 +76,18 @@ class GenerateConfig:
         plan = Plan(spec, self.only, self.scale, self.limit, self.shard_size, self.twins)
         if self.twins and not plan.chosen_twins:
             raise UserError("--twins: nothing that was chosen has twins: features without words of their own have none")
+        if self.twins:
+            _require_decent_twins(plan)
         return plan
 
     @property
     def toml(self) -> str:
         """The table's text, kept in the recipe for reading."""
         return self.table.read_text(encoding="utf-8")
+
+
+def _require_decent_twins(plan: Plan) -> None:
+    """Raise UserError where a twin's prompt breaks the rules for minors, which the row's own prompts may obey."""
+    for feature in {cell.feature.name: cell.plain for cell in plan.cells if cell.plain and cell.chosen}.values():
+        if broken := [*prompts.faults(plan.spec, feature)]:
+            raise UserError(f"--twins: twins of {feature.name}: {SpecError.of(*broken)}")

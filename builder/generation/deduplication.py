@@ -23,6 +23,8 @@ from builder.raw.rejected_pictures import RejectedPictures
 from builder.raw.rows import DUPLICATE, NEAR_DUPLICATE, NO_TWIN, rejection
 from builder.spec.criteria import Duplicates
 
+MOST = 2**31
+"""More than any try's number."""
 PATIENCE = 10
 """Seconds to wait for the lock of a shard: who has just written its receipt lets it go a moment later."""
 
@@ -85,7 +87,7 @@ def _decide(
     by_shard: dict[str, dict[str, dict[str, object]]] = {}
     stale = _stale(pictures)
     for place in stale:
-        _add(by_shard, pictures[place], NO_TWIN, f"{pictures[place].twin_of} was made again")
+        _add(by_shard, pictures[place], NO_TWIN, f"{pictures[place].twin_of} was taken back")
     pictures = [picture for place, picture in enumerate(pictures) if place not in stale]
     cells = np.array([picture.cell for picture in pictures], dtype=np.int64)
     hashes = numbers([picture.hash for picture in pictures])
@@ -104,9 +106,12 @@ def _twins(pictures: list[_Picture]) -> dict[int, int]:
 
 
 def _stale(pictures: list[_Picture]) -> set[int]:
-    """Return the places of this plan's twins that were made with an older seed than what they are the twins of."""
-    twins = _twins(pictures).items()
-    return {place for place, of in twins if pictures[place].shard and pictures[place].attempt < pictures[of].attempt}
+    """Return the places of this plan's twins of which the picture that they are the twins of was made again since, with
+    a later seed, or was given up.
+    """
+    attempts = {picture.id: picture.attempt for picture in pictures}
+    own = ((place, picture) for place, picture in enumerate(pictures) if picture.shard and picture.twin_of)
+    return {place for place, picture in own if picture.attempt < attempts.get(picture.twin_of or "", MOST)}
 
 
 def _add(by_shard: dict[str, dict[str, dict[str, object]]], own: _Picture, reason: str, detail: str) -> None:

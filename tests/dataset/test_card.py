@@ -184,7 +184,7 @@ def test_every_column_is_told_with_its_type(tmp_path):
     text = card(tmp_path)
     table = text.partition("| column | type | what it holds |")[2].partition("Classes are numbers")[0]
     told = [name for line in table.split(" | ") for name in re.findall(r"`(\w+)`", line)]
-    assert [name for name in told if name in agfd30k.COLUMNS and name != "torch"] == list(agfd30k.COLUMNS)
+    assert [name for name in told if name in agfd30k.COLUMNS and name != "torch"] == list(agfd30k.features())
     assert "| `face_x`, `face_y`, `face_width`, `face_height` | float32 | the largest face" in table
 
 

@@ -29,6 +29,7 @@ from pathlib import Path
 from unittest import mock
 
 from builder import verify
+from builder.raw.rows import TAKEN_BACK
 from tests.fixtures import inside, standin
 
 STANDIN = Path(__file__).parents[1] / "fixtures" / "standin.py"
@@ -40,7 +41,7 @@ LAUNCH = {
 """How a build is started, by ranks; 0 is plain python."""
 BATCH = 4
 BUILD = [
-    *["--model", "preview", "--only", "occlusion", "--scale", "0.2"],
+    *["--model", "preview", "--only", "occlusion", "--scale", "0.1", "--twins"],
     *["--shard-size", "16", "--batch-size", str(BATCH)],
 ]
 SMALL = ["--model", "preview", "--only", "occlusion", "--scale", "0.02", "--shard-size", "16", "--batch-size", "4"]
@@ -128,8 +129,8 @@ def settled(folder):
 
 
 def taken_back(folder):
-    """Every try whose picture was a duplicate."""
-    return {(row["id"], row["attempt"]) for row in lines(folder, "rejected.jsonl") if "duplicate" in row["reason"]}
+    """Every try whose picture was a duplicate, or a twin of one."""
+    return {(row["id"], row["attempt"]) for row in lines(folder, "rejected.jsonl") if row["reason"] in TAKEN_BACK}
 
 
 def refilling(folder):
