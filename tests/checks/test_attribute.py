@@ -77,6 +77,31 @@ def test_a_features_own_threshold_goes_before_the_tables():
     assert verdict({"smile": 0.8}, {"threshold": 0.9}).detail == "0.80, at least 0.9"
 
 
+@pytest.mark.parametrize(
+    ("scores", "passed", "reason"),
+    [
+        ({"smile": 0.5, "female": 1, "old": 1}, True, ""),
+        ({"smile": 0.51, "female": 1, "old": 1}, False, "the other's feature seen"),
+        ({"smile": 0.0, "female": 0.1, "old": 1}, False, "sex not seen"),
+        ({"female": 1, "old": 1}, None, ""),
+        ({"smile": 0.0, LOOKS_MINOR: 0.9}, False, "looks like a minor"),
+    ],
+)
+def test_a_twin_must_lack_the_feature(scores, passed, reason):
+    """The feature of what it is the twin of; its own, which is none, is not looked for."""
+    twin = replace(asked(), feature="twin", twin_of=asked())
+    found = AttributeCheck(Attribute(model="a model"), Reads(**scores)).judge([twin], [picture_of(1)])[0]
+    assert (found.passed, found.reason) == (passed, reason)
+    assert found.observed["attribute_score"] == (1 - scores["smile"] if "smile" in scores else None)
+
+
+def test_a_twin_must_not_be_dark_where_the_other_is():
+    dark, bright = (Image.new("L", (64, 64), value).convert("RGB") for value in (30, 200))
+    twin = replace(asked(), feature="twin", twin_of=replace(asked(darker_than=0.3), feature="dark"))
+    judge = AttributeCheck(Attribute(model="a model"), None).judge
+    assert [judge([twin], [image])[0].passed for image in (dark, bright)] == [False, True]
+
+
 def test_an_age_group_with_descriptions_of_its_own_is_read_by_them():
     """A feature may have an age group's name: it says what the feature shows, not what the person's age looks like."""
     assert verdict({"smile": 1, "old": 0.0, OF_AGE.format("old"): 0.9}).passed is True

@@ -127,6 +127,15 @@ def test_pictures_of_one_feature_and_sex_may_be_less_alike(distance, same_cell, 
     assert len(copies(hashes, np.array([0, 1 - same_cell]), Duplicates(radius=2, radius_in_cell=4))) == goes
 
 
+def test_a_twin_may_be_what_it_is_the_twin_of_and_nothing_else():
+    """Two pictures, and the twin of the first: it may look like that one, not like the other."""
+    hashes, cells = np.array([0, 2**10 - 1, 0], dtype=np.uint64), np.array([0, 0, 1])
+    criteria = Duplicates(radius=2, radius_in_cell=2)
+    assert [copy.place for copy in copies(hashes, cells, criteria)] == [2]
+    assert copies(hashes, cells, criteria, twin_of={2: 0}) == []
+    assert [copy.of for copy in copies(hashes[[0, 1, 1]], cells, criteria, twin_of={2: 0})] == [1]
+
+
 def test_only_a_picture_that_stays_makes_another_one_go():
     """Of a chain whose neighbours are near and whose ends are not, the first and the third stay."""
     found = copies(

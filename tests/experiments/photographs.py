@@ -397,12 +397,12 @@ def measured(folder, mesh=None):
     return all(reached(*result[1:]) for result in results)
 
 
-def write(name, lines):
-    """Put lines into docs/labels.md, in the place of those that were measured before."""
+def write(name, lines, page=PAGE):
+    """Put lines into a page of docs, in the place of those that were measured before."""
     begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
     part = "\n\n".join([begin, "\n".join(lines), end])
-    page = re.sub(f"{begin}.*{end}", lambda _: part, PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
-    PAGE.write_text(page, encoding="utf-8")
+    text = re.sub(f"{begin}.*{end}", lambda _: part, page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    page.write_text(text, encoding="utf-8")
 
 
 def main():

@@ -232,10 +232,13 @@ def test_the_same_release_gives_the_same_page(made, tmp_path):
 # Near pairs.
 
 
-def near(hashes):
-    none = np.zeros((len(hashes), 0))
-    known = np.array(hashes, dtype=np.uint64)
-    return Labels({}, none, none, none, known, np.ones(len(hashes), dtype=bool)).near()
+def near(hashes, hashed=True, twin_of=None):
+    """The nearest pairs of rows with these hashes, called by their places."""
+    ids = [str(place) for place in range(len(hashes))]
+    twins = pa.array(twin_of or [None] * len(hashes), pa.string())
+    known, none = np.array(hashes, dtype=np.uint64), np.zeros((len(hashes), 0))
+    is_hashed = np.broadcast_to(hashed, len(hashes))
+    return Labels({}, none, pa.array(ids, pa.string()), twins, none, known, is_hashed).near()
 
 
 @given(st.lists(st.builds(lambda n, m: n << 60 | m, st.integers(0, 15), st.integers(0, 15)), max_size=30))
@@ -253,8 +256,29 @@ def test_many_pictures_that_are_all_the_same_are_not_compared_all_with_all():
 
 
 def test_a_row_without_a_hash_is_near_to_none():
-    labels = Labels({}, *[np.zeros((3, 0))] * 3, np.zeros(3, dtype=np.uint64), np.array([True, False, False]))
-    assert labels.near() == []
+    assert near([0, 0, 0], [True, False, False]) == []
+
+
+def test_a_twin_is_no_near_pair_of_what_it_is_the_twin_of():
+    assert near([0, 0, 1]) == [(0, 1, 0), (0, 2, 1)]
+    assert near([0, 0, 1], twin_of=[None, "0", None]) == [(0, 2, 1)]
+    assert near([0, 3, 1], twin_of=[None, "0", "0"]) == [(2, 1, 1)]
+
+
+def test_twins_stand_beside_what_they_are_twins_of(tmp_path):
+    """One pair of each feature that has some."""
+    out = tmp_path / "page.html"
+    reporting_page.make(reports.make(tmp_path / "x", twins=True), out)
+    found = reports.Html(out)
+    shown = [attributes["alt"] for tag, attributes in found.elements if tag == "img" and "loading" in attributes][:4]
+    assert [id.split("-")[:2] for id in shown] == [
+        ["fruit", "banana"],
+        ["twins", "banana"],
+        ["drink", "tea"],
+        ["twins", "tea"],
+    ]
+    assert all(one.split("-")[1:] == two.split("-")[1:] for one, two in zip(shown[::2], shown[1::2]))
+    assert "40 pictures are twins" in found.text
 
 
 def test_none_near_is_said(made, page):
