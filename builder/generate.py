@@ -72,8 +72,8 @@ def generate(
         bool,
         typer.Option(
             "--twins",
-            help="for each picture of a feature its twin too, the same person and seed without the feature; may be "
-            "added to a build that is there",
+            help="for each picture of a feature its twin too, the same person and seed without the feature, beyond "
+            "--limit; may be added to a build that is there",
         ),
     ] = False,
     shard_size: Annotated[int, typer.Option(metavar="N", parser=cli.whole(1), help="pictures a shard")] = 256,

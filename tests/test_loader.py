@@ -198,6 +198,25 @@ def test_a_users_own_table_loads_with_its_own_configs_and_labels(tmp_path, monke
     assert set(datasets.load_dataset("./fruit", "drink", split="test")["age"]) <= {30, 70}
 
 
+def test_twins_are_a_config_and_a_column_of_all(tmp_path, monkeypatch):
+    """From the release, the raw build and without a script: what each is the twin of lies in the same split."""
+    monkeypatch.chdir(tmp_path)
+    toml, spec = own_table(tmp_path)
+    write_raw(Path("agfd30k-raw"), spec, toml.read_text(), twins=True)
+    packing.pack(RawBuild.open(Path("agfd30k-raw")), tmp_path / "agfd30k")
+    release, raw = (agfd30k.load_dataset("twins", data_dir=name) for name in ("agfd30k", "agfd30k-raw"))
+    plain = datasets.load_dataset(str(tmp_path / "agfd30k"), "twins")
+    assert ids(release) == ids(raw) == ids(plain) and release["train"].features == raw["train"].features
+    assert release["train"].features["attribute"].names == ["fruit", "drink", "twins"]
+    everything = agfd30k.load_dataset("all", data_dir="agfd30k")
+    assert sum(map(len, everything.values())) == 2 * sum(map(len, release.values())) == 80
+    for split, rows in release.items():
+        others = dict(zip(everything[split]["id"], everything[split]["twin_of"]))
+        assert all(others[id] == of and others[of] is None for id, of in zip(rows["id"], rows["twin_of"]))
+    fruit = agfd30k.load_dataset("fruit", data_dir="agfd30k", split="train")
+    assert not any(fruit["twin_of"]) and all(id.startswith("fruit-") for id in fruit["id"])
+
+
 def test_a_folder_named_agfd30k_does_not_hide_the_module(built):
     """In the folder where `load_dataset("agfd30k", ...)` works, `import agfd30k` finds the module."""
     code = "import agfd30k; print(len(agfd30k.load_dataset('base', split='train')))"

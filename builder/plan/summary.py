@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 
+from builder.common.progress import counted
 from builder.plan.cells import Cell
 from builder.plan.plan import Plan
 from builder.spec import prompt_syntax
 from builder.spec.criteria import Criteria
+from builder.spec.field_types import TWINS
 
 
 def lines(plan: Plan, tokenize: Callable[[str], list[int]] | None) -> Iterator[str]:
@@ -17,7 +19,9 @@ def lines(plan: Plan, tokenize: Callable[[str], list[int]] | None) -> Iterator[s
     counts: Counter[str] = Counter()
     for cell in plan.cells:
         counts[cell.feature.name] += cell.chosen
-    yield f"{spec.name}: {plan.chosen:,} of {len(plan):,} pictures in {len(plan.shards):,} shards of {plan.shard_size}"
+    own = plan.chosen - plan.chosen_twins
+    twins = f" and {counted(plan.chosen_twins, 'twin')}" if plan.twins else ""
+    yield f"{spec.name}: {own:,} of {len(plan):,} pictures{twins} in {len(plan.shards):,} shards of {plan.shard_size}"
     yield f"model {spec.recipe.model}, {spec.recipe.steps} steps, guidance scale {spec.recipe.guidance_scale}"
     yield f"checks: {', '.join(_checks(plan.spec.checks)) or 'that a picture is neither black nor flat'}"
     yield f"looks like a minor: {_minors(plan.spec.checks)}"
@@ -35,6 +39,8 @@ def lines(plan: Plan, tokenize: Callable[[str], list[int]] | None) -> Iterator[s
                 tokens = _longest(plan, cells, tokenize) if tokenize else "-"
                 example = plan.at(cells[0], 0).prompt
                 yield f"  {feature.name:<24}{counts[feature.name]:>9,}{phrases:>9}{tokens:>8}  {example[:110]}"
+    if twinned := [cell for cell in plan.cells if cell.plain and cell.chosen] if plan.twins else []:
+        yield f"{TWINS:<26}{plan.chosen_twins:>9,}{'':>17}  {plan.twin(twinned[0], 0).prompt[:110]}"
     yield f"{'all':<26}{plan.chosen:>9,}"
 
 

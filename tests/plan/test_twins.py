@@ -7,6 +7,7 @@ import pytest
 import agfd30k
 from builder.common.errors import UserError
 from builder.generation.config import GenerateConfig
+from builder.plan import summary
 from builder.plan.balance import spread
 from builder.plan.plan import Plan
 from builder.spec import field_types, table
@@ -117,3 +118,11 @@ def test_a_minors_twin_obeys_the_rules_for_minors(tmp_path):
 def test_a_table_without_its_template_has_no_twins():
     """Such as that of a build of an older version."""
     assert Plan(SPEC.changed(template=None), twins=True).chosen_twins == 0
+
+
+def test_a_dry_run_counts_them():
+    lines = [*summary.lines(TWINNED, None)]
+    own = TWINNED.chosen - TWINNED.chosen_twins
+    assert lines[0].startswith(f"AGFD-30K: {own:,} of 30,000 pictures and {TWINNED.chosen_twins:,} twins in ")
+    assert lines[-2].split()[:2] == ["twins", f"{TWINNED.chosen_twins:,}"]
+    assert lines[-1].split() == ["all", f"{TWINNED.chosen:,}"]
