@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image, ImageCms
 
-from builder import parity as command
+import builder
 from builder.common.errors import UserError
 from builder.evaluation import parity, parity_chain, parity_pairs
 from builder.evaluation.parity import Settings, make
@@ -26,6 +26,7 @@ from builder.evaluation.parity_sources import Generated, Real
 from builder.models.boxes import Box
 from builder.models.face_detectors import YuNet
 from builder.models.source import resolve_detector
+from builder.parity import main
 from tests.fixtures.hub import until
 from tests.fixtures.parity import (
     auc,
@@ -48,8 +49,8 @@ place = parity._place
 def slow(*arguments):
     {}
 parity._place = slow
-from builder import parity as command
-sys.exit(command.main(sys.argv[1:]))
+from builder.parity import main
+sys.exit(main(sys.argv[1:]))
 """
 
 
@@ -339,7 +340,7 @@ def test_files_of_every_kind_are_read_and_the_rest_is_counted(few, tmp_path, cap
         str(SIZE),
         "--all",
     ]
-    assert command.main(arguments) == 0
+    assert main(arguments) == 0
     said = capsys.readouterr().out
     assert "generated: 10 of 10 pictures, 0 with a face\n" in said
     assert "real: 15 of 20 pictures" in said and "2 links, which are not followed" in said
@@ -386,7 +387,7 @@ def test_the_same_sources_give_the_same_pack(few, tmp_path):
 
 def fails(capsys, *arguments):
     """The line that the command ends in."""
-    assert command.main([*map(str, arguments)]) == 2
+    assert main([*map(str, arguments)]) == 2
     written = capsys.readouterr()
     assert written.out == "" and written.err.count("\n") == 1, written
     return written.err.strip()
@@ -414,6 +415,24 @@ def test_what_is_wrong_is_told_in_a_line(few, tmp_path, capsys):
     assert (there / "mine").read_text() == "mine" and {path.name for path in tmp_path.iterdir()} == {
         *("agfd30k", "photographs", "there", "empty")
     }
+
+
+def test_from_python_it_is_the_same_pack(few, tmp_path):
+    """Beside the release unless it is said where."""
+    pack = builder.parity(*map(str, few), size=SIZE, within=1.0)
+    assert pack.folder == few[0].parent / "agfd30k-parity"
+    arguments = [few[0], "--real", few[1], "--out", tmp_path / "other", "--size", SIZE, "--bytes-within", 1]
+    assert main([*map(str, arguments)]) == 0 and content(pack.folder) == content(tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    "option",
+    [{"size": 31}, {"size": 2049}, {"qualities": ()}, {"qualities": (75, 101)}, {"within": 0.0}, {"within": 1.5}],
+)
+def test_options_that_are_out_of_range_are_told_and_nothing_is_written(few, tmp_path, option):
+    with pytest.raises(UserError, match=f"^{next(iter(option))}: must be "):
+        builder.parity(*few, tmp_path / "pack", **option)
+    assert {path.name for path in tmp_path.iterdir()} == {"agfd30k", "photographs"}
 
 
 def test_no_picture_left_and_no_partner_are_told_with_what_to_do(few, tmp_path):
@@ -462,6 +481,6 @@ def test_killed_at_any_moment_it_leaves_no_pack_and_the_next_run_makes_it(few, t
     assert process.returncode in (-number, 128 + number) and not (tmp_path / "pack").exists()
     if number != signal.SIGKILL:
         assert said == "parity: stopped, nothing was written\n" and not (tmp_path / ".pack.tmp").exists()
-    assert command.main([*map(str, arguments)]) == 0
+    assert main([*map(str, arguments)]) == 0
     assert content(tmp_path / "pack") == content(make(*few, tmp_path / "other", ANY).folder)
     assert not list(tmp_path.glob(".*"))
