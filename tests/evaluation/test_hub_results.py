@@ -1,6 +1,7 @@
 """Evaluation results for the Hub: one value a report, in the client's own format; none of the preview's pictures."""
 
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from builder.common.errors import UserError
 from builder.evaluation import hub_results
 from builder.evaluation.truth import Truth
 from builder.hub import commits
+from builder.hub.changes import differences
 from tests.fixtures import builds, evaluations
 from tests.fixtures.evaluations import brightness, write
 
@@ -136,3 +138,9 @@ def test_a_commit_is_known_where_all_files_are_of_it(tmp_path):
     assert commits.of(tmp_path / "whole") == COMMIT
     (notes / "b.parquet.metadata").write_text(f"{COMMIT[::-1]}\netag\n1.0\n")
     assert commits.of(tmp_path / "whole") is None
+
+
+def test_a_later_upload_leaves_an_eval_yaml_that_somebody_added():
+    """A release has none; what an older release had is removed."""
+    older = "data/fruit/test-00000-of-00001.parquet"
+    assert differences(SimpleNamespace(files={}), {"eval.yaml": None, older: None}) == ([], [older])

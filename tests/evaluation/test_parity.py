@@ -29,11 +29,13 @@ from builder.models.source import resolve_detector
 from builder.parity import main
 from tests.fixtures.hub import until
 from tests.fixtures.parity import (
+    Auc,
     auc,
     clouds,
     file_features,
     pack_features,
     segments,
+    validated,
     write_photographs,
     write_release,
 )
@@ -102,7 +104,7 @@ def picture(rng, mode="RGB", side=SMALL):
 def test_files_tell_real_from_generated_before_and_not_in_a_pack(sources, pack):
     """By bytes, dimensions, tables, metadata, names and times; the area is one that chance gives as well.
 
-    `tests/experiments/parity.py` does so with enough pictures for an area of 0.50 ± 0.02.
+    `tests/experiments/parity.py --pack` does so with enough pictures for an interval within 0.50 ± 0.02.
     """
     release, photographs = Generated.of(sources[0]), Real.of(sources[1])
     before = [
@@ -113,6 +115,30 @@ def test_files_tell_real_from_generated_before_and_not_in_a_pack(sources, pack):
     kinds = pack_features(pack.folder)
     seen = auc(*kinds, partners=True)
     assert len(kinds[0]) > 200 and seen.is_chance() and seen.deviation < 0.05, seen
+
+
+def test_an_area_is_that_of_chance_only_where_all_of_its_interval_is():
+    assert Auc(0.501, 0.5, 0.009).is_within(0.02)
+    for area, deviation in ((0.501, 0.011), (0.515, 0.005), (0.485, 0.005)):
+        assert not Auc(area, 0.5, deviation).is_within(0.02)
+
+
+def test_folds_that_are_dealt_again_make_an_area_surer():
+    """It depends less on how they fell."""
+    values, labels = np.random.default_rng(3).normal(size=(400, 3)), np.repeat([0.0, 1.0], 200)
+    once, often = (
+        np.std([validated(repeats, values, labels, True, np.random.default_rng(seed)) for seed in range(30)])
+        for repeats in (1, 5)
+    )
+    assert often < 0.7 * once
+
+
+def test_photographs_are_the_same_in_every_run(tmp_path):
+    """What is drawn depends on their digests, so nothing in them may tell the time."""
+    first = content(write_photographs(tmp_path / "first", 4, np.random.default_rng(4)))
+    profiles = [Image.open(io.BytesIO(data)).info.get("icc_profile") for data in first.values()]
+    assert any(profiles) and all(profile[24:36] == bytes(12) for profile in profiles if profile)
+    assert content(write_photographs(tmp_path / "again", 4, np.random.default_rng(4))) == first
 
 
 def test_the_number_of_bytes_would_tell_them_apart(sources, tmp_path):
