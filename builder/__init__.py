@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from builder.common.errors import UserError
     from builder.dataset.folder import Release
+    from builder.evaluation.parity import Pack
     from builder.evaluation.report import Report
     from builder.linting.lint import Fault
     from builder.models.pipeline import Pipeline
@@ -45,6 +46,7 @@ __all__ = [
     "load_pipeline",
     "load_spec",
     "pack",
+    "parity",
     "publish",
 ]
 _PLACES = {
@@ -130,6 +132,18 @@ def evaluate(
 
     source = {"predictions": model} if isinstance(model, Path) else {"model": model}
     return work(Path(release), EvaluateConfig(task=task, **source, **options))
+
+
+def parity(release: str | Path, real: str | Path, out: str | Path | None = None, **options: Any) -> Pack:
+    """Encode a release's pictures and a folder of real photographs alike, in pairs; returns what was made.
+
+    `out` is a new folder, RELEASE-parity beside the release unless given. `options` are the fields of
+    `builder.evaluation.parity.Settings`: size, qualities, within, everything, seed. Raises UserError where one of them
+    is out of range, `out` is there already, something of the release is damaged, or no pictures are left.
+    """
+    from builder.evaluation.parity import Settings, make
+
+    return make(Path(release), Path(real), Path(out) if out else None, Settings(**options))
 
 
 def publish(release: str | Path, repo_id: str, **options: Any) -> None:

@@ -80,6 +80,12 @@ def evaluate(
         Path | None,
         typer.Option(metavar="FILE", help="of a fake: scores of real pictures of your own, as --predictions"),
     ] = None,
+    hub_results: Annotated[
+        bool,
+        typer.Option(
+            "--hub-results", help="of a dataset on the Hub: write .eval_results too, for the model's repository"
+        ),
+    ] = False,
     worst: Annotated[int, typer.Option(metavar="N", parser=cli.whole(0), help="slices that are named at the end")] = 5,
     batch_size: Annotated[
         int, typer.Option(metavar="N", parser=cli.whole(1, 10_000), help="pictures that are looked at together")
@@ -90,11 +96,13 @@ def evaluate(
     A model that is named looks at every picture once; stopped, it goes on in the same --out. Its predictions stay
     there: with --predictions they give other slices at no cost. Two reports of the same pictures are compared.
     """
+    dataset = _dataset(release, out) if hub_results else ""
     if other is not None or Path(release).name == "report.json":
         _compare(Path(release), other, out)
         return
     from builder.evaluation import evaluate as evaluation
     from builder.evaluation import page
+    from builder.evaluation.hub_results import require_folder_measured
     from builder.evaluation.report import PAGE, require_free
 
     if task is None:
@@ -116,6 +124,8 @@ def evaluate(
     if out:
         require_free(out)
     folder = _folder(release, needs_pictures=bool(model))
+    if dataset:
+        require_folder_measured(dataset, folder)
     with cli.terminable():
         report = evaluation.evaluate(folder, config, release)
     print(report.table())
@@ -124,6 +134,27 @@ def evaluate(
         data = page.of_report(report, folder)
         _write_page(report.save(out), data)
         print(f"{out} is ready: open {PAGE}; report.json, report.md, cells.parquet, outcomes.parquet")
+        if dataset:
+            _write_hub_results(report, dataset, folder, out)
+
+
+def _dataset(release: str, out: Path | None) -> str:
+    """Return the dataset on the Hub of which results are asked for. Raises UserError where there can be none."""
+    dataset = cli.HUB_ID.fullmatch(release)
+    if Path(release).exists() or not dataset:
+        raise UserError(f"--hub-results: {release} is no dataset on the Hub; evaluate the published one, owner/name")
+    if out is None:
+        raise UserError("--hub-results: needs --out, the folder that they are written into")
+    return dataset[1]
+
+
+def _write_hub_results(report: Report, dataset: str, folder: Path, out: Path) -> None:
+    from builder.evaluation import hub_results
+    from builder.hub import commits
+
+    path = hub_results.save(out, report, dataset, commits.of(folder)).relative_to(out)
+    benchmark = f"{dataset} is registered as a benchmark with the task {hub_results.task_id(report.document)}"
+    print(f"{path} is for the model's repository: the Hub shows it only where {benchmark}")
 
 
 def _write_page(out: Path, data: bytes) -> None:

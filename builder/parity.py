@@ -50,20 +50,17 @@ def parity(
     quality and about as many bytes; pictures without a partner are left out and counted, as are small, grey and
     unreadable ones. `load_dataset("imagefolder", data_dir=OUT)` reads the result, with labels `generated` and `real`.
     """
-    from builder.dataset.folder import sweep
     from builder.evaluation.parity import Settings, make
 
     settings = Settings(size, _qualities(qualities), bytes_within, everything, seed)
-    folder = release.resolve()
-    sweep(folder)
     with cli.terminable():
-        print(make(folder, real, out or folder.parent / f"{folder.name}-parity", settings))
+        print(make(release, real, out, settings))
 
 
 def _qualities(text: str) -> tuple[int, ...]:
-    """Return the qualities that a list names, each once."""
+    """Return the qualities that a list names."""
     try:
-        qualities = tuple(sorted({int(word) for word in text.split(",")}))
+        qualities = tuple(int(word) for word in text.split(","))
     except ValueError:
         qualities = ()
     if not qualities or not all(1 <= quality <= 100 for quality in qualities):

@@ -40,6 +40,7 @@ from builder.spec.criteria import YUNET
 
 KINDS = ("generated", "real")
 QUALITIES = (75, 85, 95)
+LEAST_SIZE, MOST_SIZE = 32, 2048
 TIME = 946_684_800
 """When every file of a pack was changed, by its own word: the first second of 2000."""
 POOL = ".pool"
@@ -52,13 +53,26 @@ UNREADABLE, AGAIN = "not readable", "the same again"
 
 @dataclass(frozen=True)
 class Settings:
-    """How pictures are encoded and paired. `within` is by what share the bytes of a pair may differ."""
+    """How pictures are encoded and paired.
+
+    `size` is the side of every picture, `qualities` are those of JPEG, of which each picture gets one, `within` is by
+    what share the bytes of a pair may differ; `everything` pairs nothing. Raises UserError for what is out of range.
+    """
 
     size: int = 256
     qualities: tuple[int, ...] = QUALITIES
     within: float = 0.02
     everything: bool = False
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "qualities", tuple(sorted({*self.qualities})))
+        if not LEAST_SIZE <= self.size <= MOST_SIZE:
+            raise UserError(f"size: must be from {LEAST_SIZE} to {MOST_SIZE}, got {self.size}")
+        if not self.qualities or not all(1 <= quality <= 100 for quality in self.qualities):
+            raise UserError(f"qualities: must be whole numbers from 1 to 100, got {self.qualities}")
+        if not 0 < self.within <= 1:
+            raise UserError(f"within: must be above 0 and at most 1, got {self.within}")
 
 
 @dataclass(frozen=True)
@@ -134,14 +148,19 @@ class Pack:
         return "\n".join([*self.lines(), *notes, f"{self.folder} is ready: {load}"])
 
 
-def make(release: Path, photographs: Path, out: Path, settings: Settings) -> Pack:
+def make(release: Path, photographs: Path, out: Path | None, settings: Settings) -> Pack:
     """Write a pack of a release's pictures and a folder's into a new folder, which appears when it is whole.
+
+    It lies beside the release, RELEASE-parity, unless `out` names another place. What a run that was killed has left
+    beside the release is put right first.
 
     Raises UserError where `out` is there already, where something in the release is damaged, where no pictures are left
     of one kind, and where the disk is full; nothing of a pack is left then. Files of the folder that cannot be read are
     counted.
     """
-    release, photographs, out = release.resolve(), photographs.resolve(), out.resolve()
+    release, photographs = release.resolve(), photographs.resolve()
+    out = out.resolve() if out else release.parent / f"{release.name}-parity"
+    folder.sweep(release)
     _require_new(out, release, photographs)
     generated, real = Generated.of(release), Real.of(photographs)
     pack = Pack(out, settings, release.name, generated.release.preview)

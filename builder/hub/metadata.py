@@ -13,8 +13,10 @@ from builder.common.errors import UserError
 from builder.common.retry import one_line, with_retries
 
 FILES = "metadata/*.parquet"
-WITH_CHECKS = (FILES, "recipe.toml", "assets/checks.json")
-"""The labels, the table that they were made from, and what the checks were."""
+WITH_CHECKS = (FILES, "README.md", "recipe.toml", "assets/checks.json")
+"""The labels, the card, which says whether the pictures are a preview, the table that they were made from, and what the
+checks were.
+"""
 
 
 def download(repo_id: str, revision: str | None = None, files: Sequence[str] = (FILES,)) -> Path:

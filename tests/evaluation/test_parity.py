@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image, ImageCms
 
-from builder import parity as command
+import builder
 from builder.common.errors import UserError
 from builder.evaluation import parity, parity_chain, parity_pairs
 from builder.evaluation.parity import Settings, make
@@ -26,13 +26,16 @@ from builder.evaluation.parity_sources import Generated, Real
 from builder.models.boxes import Box
 from builder.models.face_detectors import YuNet
 from builder.models.source import resolve_detector
+from builder.parity import main
 from tests.fixtures.hub import until
 from tests.fixtures.parity import (
+    Auc,
     auc,
     clouds,
     file_features,
     pack_features,
     segments,
+    validated,
     write_photographs,
     write_release,
 )
@@ -48,8 +51,8 @@ place = parity._place
 def slow(*arguments):
     {}
 parity._place = slow
-from builder import parity as command
-sys.exit(command.main(sys.argv[1:]))
+from builder.parity import main
+sys.exit(main(sys.argv[1:]))
 """
 
 
@@ -101,7 +104,7 @@ def picture(rng, mode="RGB", side=SMALL):
 def test_files_tell_real_from_generated_before_and_not_in_a_pack(sources, pack):
     """By bytes, dimensions, tables, metadata, names and times; the area is one that chance gives as well.
 
-    `tests/experiments/parity.py` does so with enough pictures for an area of 0.50 ± 0.02.
+    `tests/experiments/parity.py --pack` does so with enough pictures for an interval within 0.50 ± 0.02.
     """
     release, photographs = Generated.of(sources[0]), Real.of(sources[1])
     before = [
@@ -112,6 +115,30 @@ def test_files_tell_real_from_generated_before_and_not_in_a_pack(sources, pack):
     kinds = pack_features(pack.folder)
     seen = auc(*kinds, partners=True)
     assert len(kinds[0]) > 200 and seen.is_chance() and seen.deviation < 0.05, seen
+
+
+def test_an_area_is_that_of_chance_only_where_all_of_its_interval_is():
+    assert Auc(0.501, 0.5, 0.009).is_within(0.02)
+    for area, deviation in ((0.501, 0.011), (0.515, 0.005), (0.485, 0.005)):
+        assert not Auc(area, 0.5, deviation).is_within(0.02)
+
+
+def test_folds_that_are_dealt_again_make_an_area_surer():
+    """It depends less on how they fell."""
+    values, labels = np.random.default_rng(3).normal(size=(400, 3)), np.repeat([0.0, 1.0], 200)
+    once, often = (
+        np.std([validated(repeats, values, labels, True, np.random.default_rng(seed)) for seed in range(30)])
+        for repeats in (1, 5)
+    )
+    assert often < 0.7 * once
+
+
+def test_photographs_are_the_same_in_every_run(tmp_path):
+    """What is drawn depends on their digests, so nothing in them may tell the time."""
+    first = content(write_photographs(tmp_path / "first", 4, np.random.default_rng(4)))
+    profiles = [Image.open(io.BytesIO(data)).info.get("icc_profile") for data in first.values()]
+    assert any(profiles) and all(profile[24:36] == bytes(12) for profile in profiles if profile)
+    assert content(write_photographs(tmp_path / "again", 4, np.random.default_rng(4))) == first
 
 
 def test_the_number_of_bytes_would_tell_them_apart(sources, tmp_path):
@@ -339,7 +366,7 @@ def test_files_of_every_kind_are_read_and_the_rest_is_counted(few, tmp_path, cap
         str(SIZE),
         "--all",
     ]
-    assert command.main(arguments) == 0
+    assert main(arguments) == 0
     said = capsys.readouterr().out
     assert "generated: 10 of 10 pictures, 0 with a face\n" in said
     assert "real: 15 of 20 pictures" in said and "2 links, which are not followed" in said
@@ -386,7 +413,7 @@ def test_the_same_sources_give_the_same_pack(few, tmp_path):
 
 def fails(capsys, *arguments):
     """The line that the command ends in."""
-    assert command.main([*map(str, arguments)]) == 2
+    assert main([*map(str, arguments)]) == 2
     written = capsys.readouterr()
     assert written.out == "" and written.err.count("\n") == 1, written
     return written.err.strip()
@@ -414,6 +441,24 @@ def test_what_is_wrong_is_told_in_a_line(few, tmp_path, capsys):
     assert (there / "mine").read_text() == "mine" and {path.name for path in tmp_path.iterdir()} == {
         *("agfd30k", "photographs", "there", "empty")
     }
+
+
+def test_from_python_it_is_the_same_pack(few, tmp_path):
+    """Beside the release unless it is said where."""
+    pack = builder.parity(*map(str, few), size=SIZE, within=1.0)
+    assert pack.folder == few[0].parent / "agfd30k-parity"
+    arguments = [few[0], "--real", few[1], "--out", tmp_path / "other", "--size", SIZE, "--bytes-within", 1]
+    assert main([*map(str, arguments)]) == 0 and content(pack.folder) == content(tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    "option",
+    [{"size": 31}, {"size": 2049}, {"qualities": ()}, {"qualities": (75, 101)}, {"within": 0.0}, {"within": 1.5}],
+)
+def test_options_that_are_out_of_range_are_told_and_nothing_is_written(few, tmp_path, option):
+    with pytest.raises(UserError, match=f"^{next(iter(option))}: must be "):
+        builder.parity(*few, tmp_path / "pack", **option)
+    assert {path.name for path in tmp_path.iterdir()} == {"agfd30k", "photographs"}
 
 
 def test_no_picture_left_and_no_partner_are_told_with_what_to_do(few, tmp_path):
@@ -462,6 +507,6 @@ def test_killed_at_any_moment_it_leaves_no_pack_and_the_next_run_makes_it(few, t
     assert process.returncode in (-number, 128 + number) and not (tmp_path / "pack").exists()
     if number != signal.SIGKILL:
         assert said == "parity: stopped, nothing was written\n" and not (tmp_path / ".pack.tmp").exists()
-    assert command.main([*map(str, arguments)]) == 0
+    assert main([*map(str, arguments)]) == 0
     assert content(tmp_path / "pack") == content(make(*few, tmp_path / "other", ANY).folder)
     assert not list(tmp_path.glob(".*"))
