@@ -149,7 +149,7 @@ class _Evaluation:
             threshold=self.question.threshold,
             failure=task.failure,
             unit=task.unit,
-            measures=task.values,
+            measures={name: words for name, words in task.values.items() if name in self.outcomes.values},
             model=ModelName(name=config.name or self.identity.model, digest=self.identity.model_digest),
             release=self.release(),
             baseline=config.baseline,
@@ -204,7 +204,7 @@ class _Evaluation:
             for slicing in self.slicings:
                 columns[f"matches by {','.join(slicing.by)}"] = pa.array(self.matches(slicing))
         else:
-            plain = [value.tolist() if isinstance(value, np.ndarray) else value for value in self.said]
+            plain = [predictions.plain(self.question.task, value) for value in self.said]
             columns |= {"failed": pa.array(self.outcomes.failed, from_pandas=True), "said": pa.array(plain)}
         columns |= {name: pa.array(values, from_pandas=True) for name, values in self.outcomes.values.items()}
         for name in dict.fromkeys(name for slicing in self.slicings for name in slicing.by):

@@ -20,10 +20,13 @@ from builder.annotation.annotator import find_function
 from builder.common.errors import UserError, one_line
 from builder.common.files import sha256
 from builder.common.progress import counted, duration, heartbeat, progress_bar
+from builder.evaluation.perturbations import CHANGES
 from builder.evaluation.predictions import FORMATS, Store
 from builder.evaluation.truth import UNREADABLE, Truth
 
 Predict = Callable[[Sequence[Image.Image]], Sequence[Any]]
+DECIMALS = 3
+"""Of points that are brought back from a copy, in pixels."""
 OPENCV = ("opencv:yunet", "opencv:haar")
 
 
@@ -113,8 +116,9 @@ def run(predictor: Predictor, task: str, truth: Truth, store: Store, batch: int,
         return
     before, started = total - len(wanted), time.monotonic()
     known_already = f", {before:,} known already" if before else ""
+    copies = f", each with {len(CHANGES)} changed copies" if task == "landmark" else ""
     kept = f"; what it says goes to {store.path}" if is_kept else ""
-    line = f"evaluate: {predictor.name} looks at {counted(len(wanted), 'picture')}{known_already}{kept}"
+    line = f"evaluate: {predictor.name} looks at {counted(len(wanted), 'picture')}{copies}{known_already}{kept}"
     print(line, file=sys.stderr, flush=True)
 
     def beat() -> str:
@@ -171,7 +175,20 @@ def _decoded(row: dict[str, Any]) -> Image.Image:
 
 
 def _look(predictor: Predictor, task: str, rows: list[tuple[str, Image.Image]]) -> dict[str, dict[str, Any]]:
-    """Return what a model says of some pictures, as rows without ids."""
+    """Return what a model says of some pictures, as rows without ids; of landmarks on their changed copies too."""
+    predictions = _rows(predictor, task, rows)
+    if task != "landmark":
+        return predictions
+    for name, change in CHANGES.items():
+        copies = [(f"{id} ({name})", change.copy(image)) for id, image in rows]
+        for (id, image), row in zip(rows, _rows(predictor, task, copies).values()):
+            found = np.array(row["points"])
+            predictions[id][name] = change.back(found, image.size).round(DECIMALS).tolist() if len(found) else []
+    return predictions
+
+
+def _rows(predictor: Predictor, task: str, rows: list[tuple[str, Image.Image]]) -> dict[str, dict[str, Any]]:
+    """Return what a model says of some pictures, each as a row without id."""
     try:
         said = predictor.predict([image for _, image in rows])
     except Exception as error:  # code of the user's own

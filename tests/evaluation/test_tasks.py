@@ -9,7 +9,7 @@ import pytest
 from builder.common.errors import UserError
 from builder.evaluation import cells, slices
 from builder.evaluation.cells import Counter
-from builder.evaluation.predictions import Identity
+from builder.evaluation.predictions import FORMATS, Identity
 from builder.evaluation.slices import Slicing
 from builder.evaluation.tasks import TASKS, Outcomes, Question, overlaps
 from builder.evaluation.truth import Detector, Truth
@@ -38,6 +38,11 @@ def outcomes(truth, predictions, task, **question):
 def limits(truth, predictions, task, identity=IDENTITY, **question):
     asked = Question.of(task, **question)
     return " ".join(TASKS[task].limits(asked, truth, outcomes(truth, predictions, task, **question), identity))
+
+
+def five(points):
+    """Five points without those of any copy."""
+    return FORMATS["landmark"].parse({"points": points})
 
 
 def boxes(*rows):
@@ -111,17 +116,34 @@ def test_the_distance_of_points_is_a_share_of_that_between_the_eyes(three):
     points = np.array(POINTS).reshape(5, 2)
     one = points.copy()
     one[2, 0] += 4
-    found = outcomes(three, [points + np.array([1, 0]), one, points], "landmark", threshold=0.2)
+    found = outcomes(three, [five(points + np.array([1, 0])), five(one), five(points)], "landmark", threshold=0.2)
     assert found.values["distance"][:2] == pytest.approx([0.25, 0.2]) and np.isnan(found.values["distance"][2])
     assert found.failed[:2].tolist() == [1, 0] and np.isnan(found.failed[2])
-    says = limits(three, [points] * 3, "landmark")
+    says = limits(three, [five(points)] * 3, "landmark")
     assert "Consistency, not accuracy" in says and "yunet" in says and "Left out: 1 picture" in says
+
+
+def test_how_far_points_move_on_copies_by_hand(three):
+    """The eyes are 4 apart; what is 1, 2, 3 and 4 away moves by 0.25, the mean of 0.5 and 0.75, and 1."""
+    points = np.array(POINTS).reshape(5, 2)
+    copies = {
+        name: (points + np.array([0, shift])).tolist()
+        for shift, name in enumerate(("flip", "turn_left", "turn_right", "jitter"), 1)
+    }
+    whole = FORMATS["landmark"].parse({"points": points, **copies})
+    found = outcomes(three, [whole, five(points), whole], "landmark").values
+    assert {name: values[0] for name, values in found.items()} == {
+        **{"distance": 0, "flip": 0.25, "turn": 0.625, "jitter": 1}
+    }
+    assert all(np.isnan(found[name][1:]).all() for name in ("flip", "turn", "jitter"))
+    says = limits(three, [whole, five(points), whole], "landmark")
+    assert "turned by 10° to either side (turn)" in says and "jitter is known on 1 of 2 pictures" in says
 
 
 def test_without_points_there_is_nothing_to_compare_with(three):
     bare = replace(three, table=three.table.slice(2))
     with pytest.raises(UserError, match="no picture has a face's five points"):
-        outcomes(bare, [np.zeros((5, 2))], "landmark")
+        outcomes(bare, [five(np.zeros((5, 2)))], "landmark")
 
 
 def test_a_fake_is_found_from_the_threshold_on(three):

@@ -149,12 +149,20 @@ def of_task(task, release, runs, rng):
     return [*lines, *_means(task, release, runs, rng)], found, max(alarms)
 
 
+def _moved(rng, shape):
+    """How far points move on a copy: a little, and on one of twenty pictures far, for the face is lost."""
+    return rng.lognormal(-4, 0.6, shape) + 0.5 * (rng.random(shape) < 0.05)
+
+
 MEANS = {
     "detect": {
         "further boxes": (lambda rng, shape: (rng.random(shape) < 0.005).astype(float), 0.005),
         "iou": (lambda rng, shape: 0.5 + 0.5 * rng.beta(6, 2, shape), 0.875),
     },
-    "landmark": {"distance": (lambda rng, shape: rng.lognormal(-3.5, 0.6, shape), np.exp(-3.5 + 0.18))},
+    "landmark": {
+        "distance": (lambda rng, shape: rng.lognormal(-3.5, 0.6, shape), np.exp(-3.5 + 0.18)),
+        "flip": (_moved, np.exp(-4 + 0.18) + 0.025),
+    },
     "fake": {"score": (lambda rng, shape: rng.beta(1, 0.1, shape), 1 / 1.1)},
 }
 """By task the further numbers: how one is drawn, and its mean."""
