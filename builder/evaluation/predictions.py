@@ -18,7 +18,8 @@ from builder.common.progress import counted
 from builder.evaluation.perturbations import CHANGES
 
 KIND = "predictions"
-FILE = "predictions.jsonl"
+FILE, REAL = "predictions.jsonl", "real.jsonl"
+"""Of the release's pictures, and of real ones."""
 
 
 @dataclass(frozen=True)
@@ -230,6 +231,8 @@ def scores(path: Path) -> Iterator[float]:
     if not path.is_file():
         raise UserError(f"{path}: there is no such file of scores")
     for number, row in enumerate(_rows(path), 1):
+        if number == 1 and isinstance(row, dict) and Identity.of(row):
+            continue
         try:
             yield FORMATS["fake"].parse(row)
         except (ValueError, TypeError, LookupError):

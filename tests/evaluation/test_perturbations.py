@@ -203,5 +203,7 @@ def test_a_model_that_fails_on_a_copy_is_told_with_it(release):
 def test_the_command_says_how_many_copies_it_looks_at(release, tmp_path, capsys):
     assert commands.main(["evaluate", str(release), "--task", "landmark", "--model", MODEL]) == 0
     written = capsys.readouterr()
-    assert f"looks at {len(Truth.of(release).chosen())} pictures, each with 4 changed copies" in written.err
+    assert (
+        f"looks at {len(Truth.of(release).chosen())} pictures of {release}, each with 4 changed copies" in written.err
+    )
     assert "Measured, and no failures: how far the points move" in written.out
