@@ -76,6 +76,7 @@ def evaluate(folder: Path, config: EvaluateConfig, name: str = "") -> Report:
         raise UserError("--real: goes with --task fake")
     release = Truth.of(folder, name)
     chosen = release.chosen(config.split, config.verified)
+    TASKS[question.task].require(chosen)
     slicings = [Slicing.of(chosen, by) for by in config.slicings]
     if config.predictions:
         if config.fake_labels:
@@ -229,9 +230,14 @@ class _Evaluation:
             yield "Pictures that no check confirmed are left out."
         else:
             yield "Pictures that no check confirmed are among them: the generator's failures count as the model's."
-        if self.config.baseline not in self.truth.strings("feature"):
-            others = "nothing" if self.counter.of_pairs else "all the others"
-            yield f"There is no picture of {self.config.baseline}: slices are compared with {others}."
+        has_base = self.config.baseline in self.truth.strings("feature")
+        if not has_base:
+            yield f"There is no picture of {self.config.baseline}: slices are compared with all the others."
+        if self.counter.of_pairs and not (has_base and all("feature" in slicing.by for slicing in self.slicings)):
+            yield (
+                "Where a slice is compared with all the others, it is with all pairs of them, most of which are of two "
+                "slices: what the pictures of one slice have in common may make them match more often."
+            )
         yield "All pictures are generated, by one way of generating: real ones may be harder or easier."
 
     def table(self) -> pa.Table:

@@ -61,7 +61,9 @@ class Outcomes:
 
 @dataclass(frozen=True)
 class Task:
-    """`failure` is what a failure is called, `unit` what fails; `values` says what the further numbers are."""
+    """`failure` is what a failure is called, `unit` what fails; `values` says what the further numbers are. `require`
+    raises UserError for pictures of which the task cannot be asked.
+    """
 
     failure: str
     unit: str
@@ -69,6 +71,7 @@ class Task:
     outcomes: Callable[[Question, Truth, list[Any]], Outcomes]
     limits: Callable[[Question, Truth, Outcomes, Identity], Iterator[str]]
     values: dict[str, str] = field(default_factory=dict)
+    require: Callable[[Truth], object] = bool
 
 
 def _detect(question: Question, truth: Truth, predictions: list[Any]) -> Outcomes:
@@ -150,11 +153,7 @@ def _attribute_limits(question: Question, truth: Truth, outcomes: Outcomes, iden
 
 
 def _landmark(question: Question, truth: Truth, predictions: list[Any]) -> Outcomes:
-    points = truth.numbers(*POINTS).reshape(-1, 5, 2)
-    between = np.linalg.norm(points[:, 1] - points[:, 0], axis=1)
-    if not (between > 0).any():
-        raise UserError(f"{truth.name}: no picture has a face's five points, which --task landmark compares with")
-    between[~(between > 0)] = np.nan
+    points, between = _five_points(truth)
     said = np.array(predictions)
     own, copies = said[:, 0], said[:, 1:]
     distance = _apart(own, points) / between
@@ -163,6 +162,18 @@ def _landmark(question: Question, truth: Truth, predictions: list[Any]) -> Outco
     values = {name: _mean([moved[copy] for copy in names]) for name, (names, _) in MEASURES.items()}
     known = {name: numbers for name, numbers in values.items() if not np.isnan(numbers).all()}
     return Outcomes(np.where(np.isnan(between), np.nan, ~is_near), {"distance": distance, **known})
+
+
+def _five_points(truth: Truth) -> tuple[np.ndarray, np.ndarray]:
+    """Return the points of every picture, (n, 5, 2), and the distance between its eyes, NaN where they are not known.
+
+    Raises UserError where none are.
+    """
+    points = truth.numbers(*POINTS).reshape(-1, 5, 2)
+    between = np.linalg.norm(points[:, 1] - points[:, 0], axis=1)
+    if not (between > 0).any():
+        raise UserError(f"{truth.name}: no picture has a face's five points, which --task landmark compares with")
+    return points, np.where(between > 0, between, np.nan)
 
 
 def _apart(points: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -248,6 +259,7 @@ TASKS = {
                 for name, (_, words) in MEASURES.items()
             },
         },
+        _five_points,
     ),
     "recognise": Task("false match", "pair", None, _recognise, _recognise_limits),
     "fake": Task("taken for real", "picture", 0.5, _fake, _fake_limits, {"score": "mean score"}),

@@ -360,7 +360,7 @@ def test_an_older_release_has_no_points_and_is_evaluated_all_the_same(release, t
     assert [cell.key for cell in report.document.slices[0].cells] == [{"yaw": "not known"}]
     assert report.document.slices[1] == builder.evaluate(brightness, release).document.slices[0]
     with pytest.raises(UserError, match="no picture has a face's five points"):
-        builder.evaluate(lambda images: [np.zeros((5, 2))] * len(images), older, task="landmark")
+        builder.evaluate(evaluations.fails, older, task="landmark")  # it is not asked
 
 
 # Two models.
@@ -442,6 +442,20 @@ def test_false_matches_are_of_pairs_within_a_slice(verified, tmp_path):
     matches = report.outcomes["matches by feature"].to_numpy()
     own = np.array([feature == "banana" for feature in report.outcomes["feature"].to_pylist()])
     assert matches[own].sum() == 2 * banana.failures
+
+
+def test_without_a_baseline_pairs_are_compared_with_those_of_all_others(verified, tmp_path):
+    path = write(tmp_path / "p.jsonl", faces(verified, 1))
+    options = {"task": "recognise", "by": "feature", "threshold": 0.5}
+    report = builder.evaluate(path, verified.folder, baseline="hat", **options)
+    (banana,) = report.worst(1)
+    assert banana.key == {"feature": "banana"} and banana.against.key == {} and banana.holm < 0.05
+    left = len(verified) - 47
+    assert banana.against.trials == left * (left - 1) // 2
+    assert "most of which are of two slices" in report.table() and "less the others'" in report.table()
+    assert "most of which" not in builder.evaluate(path, verified.folder, **options).table()
+    by_sex = builder.evaluate(path, verified.folder, **{**options, "by": "sex"})
+    assert all(cell.holm is not None for cell in by_sex.document.cells) and "most of which" in by_sex.table()
 
 
 def test_two_recognisers_are_compared_on_the_same_pairs(verified, tmp_path):

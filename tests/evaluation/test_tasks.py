@@ -165,6 +165,28 @@ def test_pairs_match_from_the_cosine_on_whatever_the_block(monkeypatch):
     assert (counts.failures, counts.trials) == (hits.sum() / 2, 50 * 49 / 2)
 
 
+@pytest.mark.parametrize("rows", [1, 7, 50, 1024])
+def test_pairs_among_the_rest_are_those_of_the_pictures_left(monkeypatch, rows):
+    """Whatever the block, and however the slices' pictures lie among each other; each pair is looked at once."""
+    monkeypatch.setattr(cells, "ROWS_A_BLOCK", rows)
+    rng = np.random.default_rng(2)
+    vectors = rng.standard_normal((60, 3)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    codes = rng.permutation([0] * 5 + [1] * 1 + [2] * 24 + [3] * 30)
+    counter = Counter(Outcomes(np.zeros(60), {}, vectors, 0.3))
+    blocks = []
+    monkeypatch.setattr(
+        Counter, "_blocks", lambda self, places, real=Counter._blocks: blocks.append(1) or real(self, places)
+    )
+    for group in ([0, 1, 2, 3], [1, 2, 3]):
+        for code in group:
+            left = np.flatnonzero(np.isin(codes, group) & (codes != code))
+            hits = vectors[left] @ vectors[left].T >= 0.3
+            np.fill_diagonal(hits, False)
+            assert counter.rest(codes, group, code).tolist() == hits.sum(axis=1).tolist()
+    assert len(blocks) == 1
+
+
 @pytest.mark.parametrize(
     ("question", "says"),
     [
@@ -244,6 +266,21 @@ def test_without_the_baseline_a_cell_is_compared_with_all_others_of_its_sex():
     against = made["x", "m"].against
     assert (against.key, against.trials, against.failures) == ({}, 60, 6)
     assert made["x", "f"].against is None  # nobody else of that sex
+
+
+def test_pairs_of_a_cell_are_compared_with_the_pairs_of_all_others_of_its_sex():
+    """All of x's pictures match, and half of y's with half of z's."""
+    x, y, z = [[1, 0, 0]] * 4, [[0, 1, 0], [0, 0, 1]] * 3, [[0, 1, 0], [0, 0, -1]] * 2
+    vectors = np.array([*x, *y, *z, *x], dtype=np.float32)
+    keys = [("x", "m"), ("y", "m"), ("z", "m"), ("x", "f")]
+    codes = np.repeat(range(4), [4, 6, 4, 4])
+    counter = Counter(Outcomes(np.zeros(18), {}, vectors, 0.9))
+    (made,) = cells.slices(counter, [""] * 18, [Slicing(("feature", "sex"), tuple(keys), codes)], "base")
+    x, y, z, women = made.cells
+    assert (x.rate, x.against.key, x.against.trials) == (1, {}, 45)
+    assert x.against.failures == 2 * 3 + 2 + 3 * 2  # within y, within z's two kinds, and between y and z
+    assert (y.against.trials, y.against.failures) == (28, 6 + 2)
+    assert x.difference == pytest.approx(1 - 14 / 45) and x.holm is not None and women.against is None
 
 
 def test_pictures_that_could_not_be_tried_are_no_trials():
