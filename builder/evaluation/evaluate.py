@@ -16,8 +16,8 @@ import pyarrow as pa
 
 from builder.common.errors import UserError
 from builder.common.progress import counted
-from builder.evaluation import cells, pictures, predictions, predictors, statistics
-from builder.evaluation.pictures import Pictures
+from builder.evaluation import cells, predictions, predictors, statistics
+from builder.evaluation.pictures import Pictures, of_folder, of_release
 from builder.evaluation.predictions import Identity, Predictions, Store
 from builder.evaluation.predictors import Predict, Predictor
 from builder.evaluation.report import Document, ModelName, Real, ReleaseName, Report, parquet
@@ -78,18 +78,22 @@ def evaluate(folder: Path, config: EvaluateConfig, name: str = "") -> Report:
     chosen = release.chosen(config.split, config.verified)
     TASKS[question.task].require(chosen)
     slicings = [Slicing.of(chosen, by) for by in config.slicings]
-    if config.predictions:
-        if config.fake_labels:
-            raise UserError("--fake-label: goes with --model")
-        scores = _scores(config.real) if config.real else None
-        found = _read(config.predictions, config.task, release, chosen)
-    else:
-        found, scores = _looked(config, release, chosen)
+    found, scores = _predictions(config, release, chosen)
     assert found.identity
     said = [found.values[id] for id in chosen.ids]
     outcomes = TASKS[question.task].outcomes(question, chosen, said)
     real = None if scores is None else _real(scores, question)
     return _Evaluation(config, question, chosen, said, outcomes, found.identity, slicings).report(real)
+
+
+def _predictions(config: EvaluateConfig, release: Truth, chosen: Truth) -> tuple[Predictions, list[float] | None]:
+    """Return what the model says of the chosen pictures, and its scores of real ones where there are some."""
+    if config.predictions:
+        if config.fake_labels:
+            raise UserError("--fake-label: goes with --model")
+        scores = _scores(config.real) if config.real else None
+        return _read(config.predictions, config.task, release, chosen), scores
+    return _looked(config, release, chosen)
 
 
 def _read(path: Path, task: str, release: Truth, chosen: Truth) -> Predictions:
@@ -113,15 +117,15 @@ def _scores(path: Path) -> list[float]:
 
 
 def _looked(config: EvaluateConfig, release: Truth, chosen: Truth) -> tuple[Predictions, list[float] | None]:
-    """Return what a model says of the chosen pictures, and its scores of real ones where there are some."""
+    """As _predictions, of a model that looks at them."""
     assert config.model is not None
     is_folder = config.real is not None and config.real.is_dir()
-    photographs = pictures.of_folder(config.real) if config.real and is_folder else None
+    photographs = of_folder(config.real) if config.real and is_folder else None
     scores = _scores(config.real) if config.real and not is_folder else None
     labels = release.labels.get(config.label or "feature", [])
     predictor = predictors.load(config.model, config.task, labels, config.fake_labels)
     with contextlib.closing(predictor), _kept(config.out) as out:
-        known = _look(predictor, config, out / predictions.FILE, pictures.of_release(chosen), release.ids)
+        known = _look(predictor, config, out / predictions.FILE, of_release(chosen), release.ids)
         if photographs:
             said = _look(predictor, config, out / predictions.REAL, photographs, photographs.ids).values
             scores = [said[name] for name in photographs.ids]
