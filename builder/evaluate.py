@@ -78,7 +78,19 @@ def evaluate(
     ] = False,
     real: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="of a fake: scores of real pictures of your own, as --predictions"),
+        typer.Option(
+            metavar="PLACE",
+            help="of a fake: real pictures of your own, a folder that --model looks at, or a file of their scores, as "
+            "--predictions",
+        ),
+    ] = None,
+    fake_label: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="which of a transformers classifier's labels means fake; several with commas between",
+            show_default="told from its labels",
+        ),
     ] = None,
     hub_results: Annotated[
         bool,
@@ -118,6 +130,7 @@ def evaluate(
         split=split,
         verified=not everything,
         real=real,
+        fake_label=fake_label or (),
         batch_size=batch_size,
         out=out,
     )

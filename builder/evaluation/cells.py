@@ -30,7 +30,9 @@ class Measure(Document):
 
 
 class Against(Document):
-    """What a cell is compared with: the baseline's cell, or, with no key, all other pictures (of the same sex)."""
+    """What a cell is compared with: the baseline's cell, or, with no key, all other pictures (of the same sex), or all
+    pairs of them.
+    """
 
     key: dict[str, str]
     trials: int
@@ -121,6 +123,7 @@ class Counter:
 
     outcomes: Outcomes
     known: dict[bytes, np.ndarray] = field(default_factory=dict)
+    sliced: dict[bytes, np.ndarray] = field(default_factory=dict)
 
     @property
     def of_pairs(self) -> bool:
@@ -142,18 +145,61 @@ class Counter:
         return self.known[key]
 
     def _matches(self, places: np.ndarray) -> np.ndarray:
-        """Compare block by block: memory does not grow with the pairs."""
-        vectors = self.outcomes.vectors
-        assert vectors is not None
-        vectors = vectors[places]
-        matches = np.zeros(len(vectors), dtype=np.int64)
+        matches = np.zeros(len(places), dtype=np.int64)
+        for start, hits in self._blocks(places):
+            matches[start : start + len(hits)] += hits.sum(axis=1)
+            matches[start:] += hits.sum(axis=0)
+        return matches
+
+    def _blocks(self, places: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield of a block of pictures which of those from its start on they match, each pair once, none with itself:
+        memory does not grow with the pairs.
+        """
+        assert self.outcomes.vectors is not None
+        vectors = self.outcomes.vectors[places]
         for start in range(0, len(vectors), ROWS_A_BLOCK):
             block = vectors[start : start + ROWS_A_BLOCK]
             hits = block @ vectors[start:].T >= self.outcomes.threshold
-            hits[:, : len(block)] &= ~np.tri(len(block), dtype=bool)  # each pair once, none with itself
-            matches[start : start + len(block)] += hits.sum(axis=1)
-            matches[start:] += hits.sum(axis=0)
-        return matches
+            hits[:, : len(block)] &= ~np.tri(len(block), dtype=bool)
+            yield start, hits
+
+    def by_slice(self, codes: np.ndarray) -> np.ndarray:
+        """Return how many of each slice every picture matches, (pictures, slices); `codes` are the pictures' slices."""
+        key = codes.tobytes()
+        if key not in self.sliced:
+            self.sliced[key] = self._by_slice(codes)
+        return self.sliced[key]
+
+    def _by_slice(self, codes: np.ndarray) -> np.ndarray:
+        """Compare all pairs once, in the order of the slices, so that a slice's matches are sums over neighbours."""
+        order = np.argsort(codes, kind="stable")
+        codes = codes[order]
+        begins = np.flatnonzero(np.diff(codes, prepend=-1))
+        ends = np.append(begins[1:], len(codes))
+        matches = np.zeros((len(codes), len(begins)), dtype=np.int32)
+        for start, hits in self._blocks(order):
+            rows = slice(start, start + len(hits))
+            later = np.flatnonzero(ends > start)
+            edges = np.maximum(begins[later] - start, 0)
+            matches[rows, later] += np.add.reduceat(hits, edges, axis=1, dtype=np.int32)
+            own = codes[rows]
+            for code in np.unique(own):
+                matches[start:, code] += hits[own == code].sum(axis=0)
+        unsorted = np.empty_like(matches)
+        unsorted[order] = matches
+        return unsorted
+
+    def rest(self, codes: np.ndarray, group: Sequence[int], code: int) -> np.ndarray:
+        """Return how many of each other the pictures of a group of slices match, without those of one slice of it.
+
+        All pairs of the group, less those with the slice: no pair is compared twice, however many slices there are.
+        """
+        by_slice = self.by_slice(codes)
+        key = codes.tobytes() + bytes(str(group), "ascii")
+        if key not in self.known:
+            self.known[key] = by_slice[:, group].sum(axis=1, dtype=np.int64)
+        others = np.isin(codes, group) & (codes != code)
+        return (self.known[key] - by_slice[:, code])[others]
 
     def measures(self, places: np.ndarray) -> dict[str, Measure]:
         return {name: measure(values[places]) for name, values in self.outcomes.values.items()}
@@ -228,8 +274,10 @@ def _against(
         other = tuple({**key, "feature": baseline}.values())
         return ({**key, "feature": baseline}, counts[slicing.keys.index(other)]) if other in slicing.keys else None
     rest = [n for n, other in enumerate(slicing.keys) if n != code and _same_sex(slicing, code, n)]
-    if counter.of_pairs or not rest:
+    if not rest:
         return None
+    if counter.of_pairs:
+        return {}, of_matches(counter.rest(slicing.codes, sorted([code, *rest]), code))
     return {}, Counts(*(sum(column) for column in zip(*(counts[n] for n in rest))))
 
 

@@ -17,6 +17,7 @@ import pyarrow as pa
 from builder.common.errors import UserError
 from builder.common.progress import counted
 from builder.evaluation import cells, predictions, predictors, statistics, twins
+from builder.evaluation.pictures import Pictures, of_folder, of_release
 from builder.evaluation.predictions import Identity, Predictions, Store
 from builder.evaluation.predictors import Predict, Predictor
 from builder.evaluation.report import Document, ModelName, Real, ReleaseName, Report, parquet
@@ -34,7 +35,9 @@ class EvaluateConfig:
     `model` is opencv:yunet, opencv:haar, a transformers model, module:function, or a function on a list of pictures;
     instead of it `predictions` names a file. `by` are the columns that slices are made by, crossed: "feature,sex" or
     ("feature", "sex"); a sequence of such tuples gives several tables. `verified` leaves out pictures that no check
-    confirmed. `out` is where predictions are kept, and an interrupted run goes on.
+    confirmed. `real` are real pictures of one's own, a folder, or a file of a fake detector's scores of them;
+    `fake_label` are a classifier's labels that mean fake. `out` is where predictions are kept, and an interrupted run
+    goes on.
     """
 
     task: str
@@ -47,9 +50,15 @@ class EvaluateConfig:
     split: str | None = None
     verified: bool = True
     real: Path | None = None
+    fake_label: str | Sequence[str] = ()
     batch_size: int = 32
     out: Path | None = None
     name: str | None = None
+
+    @property
+    def fake_labels(self) -> list[str]:
+        labels = self.fake_label.split(",") if isinstance(self.fake_label, str) else self.fake_label
+        return [label.strip() for label in labels]
 
     @property
     def slicings(self) -> list[tuple[str, ...]]:
@@ -68,53 +77,87 @@ def evaluate(folder: Path, config: EvaluateConfig, name: str = "") -> Report:
         raise UserError("--real: goes with --task fake")
     release = Truth.of(folder, name)
     chosen = release.chosen(config.split, config.verified)
+    TASKS[question.task].require(chosen)
     pictures = chosen.without_twins()
     slicings = [Slicing.of(pictures, by) for by in config.slicings]
-    real = _real(config.real, question) if config.real else None
     has_twins = twins.applies(question) and len(pictures) < len(chosen)
-    found = _predictions(config, release, chosen if has_twins else pictures)
+    found, scores = _predictions(config, release, chosen if has_twins else pictures)
     assert found.identity
     said = [found.values[id] for id in pictures.ids]
     outcomes = TASKS[question.task].outcomes(question, pictures, said)
+    real = None if scores is None else _real(scores, question)
     evaluation = _Evaluation(config, question, pictures, said, outcomes, found.identity, slicings)
     return evaluation.report(real, evaluation.effects(chosen, found.values) if has_twins else ())
 
 
-def _predictions(config: EvaluateConfig, release: Truth, chosen: Truth) -> Predictions:
-    """Return what the model says of the chosen pictures, and who it is."""
+def _predictions(config: EvaluateConfig, release: Truth, chosen: Truth) -> tuple[Predictions, list[float] | None]:
+    """Return what the model says of the chosen pictures, and its scores of real ones where there are some."""
     if config.predictions:
-        found = predictions.read(config.predictions, config.task, release.ids, chosen.ids)
-        ours = Identity(config.task, config.predictions.name, None, release.name, release.digest)
-        if found.identity:
-            ours = Identity(
-                config.task, found.identity.model, found.identity.model_digest, release.name, release.digest
-            )
-            if differs := ours.difference(found.identity):
-                raise UserError(f"{config.predictions}: is of {differs}")
-        return Predictions(found.values, ours)
+        if config.fake_labels:
+            raise UserError("--fake-label: goes with --model")
+        scores = _scores(config.real) if config.real else None
+        return _read(config.predictions, config.task, release, chosen), scores
+    return _looked(config, release, chosen)
+
+
+def _read(path: Path, task: str, release: Truth, chosen: Truth) -> Predictions:
+    """Return what a file says of the chosen pictures, and of which model."""
+    found = predictions.read(path, task, release.ids, chosen.ids)
+    ours = Identity(task, path.name, None, release.name, release.digest)
+    if found.identity:
+        ours = replace(ours, model=found.identity.model, model_digest=found.identity.model_digest)
+        if differs := ours.difference(found.identity):
+            raise UserError(f"{path}: is of {differs}")
+    return Predictions(found.values, ours)
+
+
+def _scores(path: Path) -> list[float]:
+    """Return the scores of real pictures. Raises UserError for a file without scores."""
+    if path.is_dir():
+        raise UserError(f"--real {path}: a folder of pictures goes with --model; name a file of their scores")
+    if not (scores := [*predictions.scores(path)]):
+        raise UserError(f"{path}: has no scores")
+    return scores
+
+
+def _looked(config: EvaluateConfig, release: Truth, chosen: Truth) -> tuple[Predictions, list[float] | None]:
+    """As _predictions, of a model that looks at them."""
     assert config.model is not None
-    predictor = predictors.load(config.model, config.task, release.labels.get(config.label or "feature", []))
-    identity = Identity(config.task, predictor.name, predictor.digest, release.name, release.digest)
-    with contextlib.closing(predictor):
-        if config.out:
-            return _run(predictor, identity, config, release, chosen, config.out)
+    is_folder = config.real is not None and config.real.is_dir()
+    photographs = of_folder(config.real) if config.real and is_folder else None
+    scores = _scores(config.real) if config.real and not is_folder else None
+    labels = release.labels.get(config.label or "feature", [])
+    predictor = predictors.load(config.model, config.task, labels, config.fake_labels)
+    with contextlib.closing(predictor), _kept(config.out) as out:
+        known = _look(predictor, config, out / predictions.FILE, of_release(chosen), release.ids)
+        if photographs:
+            said = _look(predictor, config, out / predictions.REAL, photographs, photographs.ids).values
+            scores = [said[name] for name in photographs.ids]
+    return known, scores
+
+
+@contextlib.contextmanager
+def _kept(out: Path | None) -> Iterator[Path]:
+    """Give the folder in which predictions are kept, one that goes away where none is named."""
+    if out:
+        yield out
+    else:
         with tempfile.TemporaryDirectory() as folder:
-            return _run(predictor, identity, config, release, chosen, Path(folder))
+            yield Path(folder)
 
 
-def _run(
-    predictor: Predictor, identity: Identity, config: EvaluateConfig, release: Truth, chosen: Truth, out: Path
+def _look(
+    predictor: Predictor, config: EvaluateConfig, file: Path, looked_at: Pictures, known: Sequence[str]
 ) -> Predictions:
-    store = Store(out / predictions.FILE, identity, release.ids)
-    predictors.run(predictor, config.task, chosen, store, config.batch_size, is_kept=config.out is not None)
+    """Return what a model says of pictures; `known` are the ids that the file may hold already."""
+    identity = Identity(config.task, predictor.name, predictor.digest, looked_at.place, looked_at.digest)
+    store = Store(file, identity, known)
+    predictors.run(predictor, config.task, looked_at, store, config.batch_size, is_kept=config.out is not None)
     return Predictions(store.done, identity)
 
 
-def _real(path: Path, question: Question) -> Real:
-    """Return how many of the user's real pictures are taken for fake. Raises UserError for a file without scores."""
-    scores = [*predictions.scores(path)]
-    if not scores:
-        raise UserError(f"{path}: has no scores")
+def _real(scores: Sequence[float], question: Question) -> Real:
+    """Return how many of the user's real pictures are taken for fake."""
     failures = sum(score >= (question.threshold or 0) for score in scores)
     low, high = statistics.exact(np.float64(failures), np.float64(len(scores)))
     return Real(
@@ -165,7 +208,7 @@ class _Evaluation:
             threshold=self.question.threshold,
             failure=task.failure,
             unit=task.unit,
-            measures=task.values,
+            measures={name: words for name, words in task.values.items() if name in self.outcomes.values},
             model=ModelName(name=config.name or self.identity.model, digest=self.identity.model_digest),
             release=self.release(),
             baseline=config.baseline,
@@ -213,9 +256,14 @@ class _Evaluation:
                 "Twins are of the same person, seed and settings, asked for without the feature: what differs is what "
                 "the generator made of the feature's words, which may be more than the feature."
             )
-        if self.config.baseline not in self.truth.strings("feature"):
-            others = "nothing" if self.counter.of_pairs else "all the others"
-            yield f"There is no picture of {self.config.baseline}: slices are compared with {others}."
+        has_base = self.config.baseline in self.truth.strings("feature")
+        if not has_base:
+            yield f"There is no picture of {self.config.baseline}: slices are compared with all the others."
+        if self.counter.of_pairs and not (has_base and all("feature" in slicing.by for slicing in self.slicings)):
+            yield (
+                "Where a slice is compared with all the others, it is with all pairs of them, most of which are of two "
+                "slices: what the pictures of one slice have in common may make them match more often."
+            )
         yield "All pictures are generated, by one way of generating: real ones may be harder or easier."
 
     def table(self) -> pa.Table:
@@ -226,7 +274,7 @@ class _Evaluation:
             for slicing in self.slicings:
                 columns[f"matches by {','.join(slicing.by)}"] = pa.array(self.matches(slicing))
         else:
-            plain = [value.tolist() if isinstance(value, np.ndarray) else value for value in self.said]
+            plain = [predictions.plain(self.question.task, value) for value in self.said]
             columns |= {"failed": pa.array(self.outcomes.failed, from_pandas=True), "said": pa.array(plain)}
         columns |= {name: pa.array(values, from_pandas=True) for name, values in self.outcomes.values.items()}
         for name in dict.fromkeys(name for slicing in self.slicings for name in slicing.by):

@@ -15,9 +15,11 @@ import pyarrow.parquet as pq
 
 from builder.common.errors import UserError
 from builder.common.progress import counted
+from builder.evaluation.perturbations import CHANGES
 
 KIND = "predictions"
-FILE = "predictions.jsonl"
+FILE, REAL = "predictions.jsonl", "real.jsonl"
+"""Of the release's pictures, and of real ones."""
 
 
 @dataclass(frozen=True)
@@ -74,10 +76,23 @@ def _label(row: dict[str, Any]) -> str:
 
 
 def _points(row: dict[str, Any]) -> np.ndarray:
-    points = _array(row["points"])
+    """Return the points on the picture, then those on each of CHANGES, (5, 5, 2): NaN where there are none."""
+    copies = [row.get(name) for name in CHANGES]
+    return np.stack([_five(row["points"]), *(_five([] if points is None else points) for points in copies)])
+
+
+def _five(value: Any) -> np.ndarray:
+    points = _array(value) if len(value) else np.full((5, 2), np.nan)
     if points.shape != (5, 2):
         raise ValueError("not five points")
     return points
+
+
+def plain(task: str, value: Any) -> Any:
+    """Return what is said of a picture, of its changed copies nothing, as lists and Python's own values."""
+    if task == "landmark":
+        return [] if np.isnan(value[0]).any() else value[0].tolist()
+    return value.tolist() if isinstance(value, np.ndarray) else value
 
 
 def _embedding(row: dict[str, Any]) -> np.ndarray:
@@ -96,7 +111,7 @@ def _score(row: dict[str, Any]) -> float:
 FORMATS = {
     "detect": Format(("boxes",), "boxes: [[x, y, width, height, score], ...]", _boxes),
     "attribute": Format(("label", "scores"), 'label: "name", or scores: {"name": number, ...}', _label),
-    "landmark": Format(("points",), "points: [[x, y], ...], five", _points),
+    "landmark": Format(("points",), "points: [[x, y], ...], five or none", _points),
     "recognise": Format(("embedding",), "embedding: [number, ...], not all 0", _embedding),
     "fake": Format(("score",), "score: number", _score),
 }
@@ -216,6 +231,8 @@ def scores(path: Path) -> Iterator[float]:
     if not path.is_file():
         raise UserError(f"{path}: there is no such file of scores")
     for number, row in enumerate(_rows(path), 1):
+        if number == 1 and isinstance(row, dict) and Identity.of(row):
+            continue
         try:
             yield FORMATS["fake"].parse(row)
         except (ValueError, TypeError, LookupError):

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from PIL import Image
 
 from builder.annotation.annotator import find_function
 from builder.common.errors import UserError, one_line
 from builder.common.files import sha256
 from builder.common.progress import counted, duration, heartbeat, progress_bar
+from builder.evaluation.perturbations import CHANGES
+from builder.evaluation.pictures import Batch, Pictures
 from builder.evaluation.predictions import FORMATS, Store
-from builder.evaluation.truth import UNREADABLE, Truth
 
 Predict = Callable[[Sequence[Image.Image]], Sequence[Any]]
+DECIMALS = 3
+"""Of points that are brought back from a copy, in pixels."""
 OPENCV = ("opencv:yunet", "opencv:haar")
 
 
@@ -39,11 +38,14 @@ class Predictor:
     close: Callable[[], object] = bool
 
 
-def load(model: str | Predict, task: str, labels: Sequence[str]) -> Predictor:
-    """Return the model of a name, or of a function on a list of pictures; `labels` are those that a CLIP model reads.
+def load(model: str | Predict, task: str, labels: Sequence[str], fake: Sequence[str] = ()) -> Predictor:
+    """Return the model of a name, or of a function on a list of pictures; `labels` are those that a CLIP model reads,
+    `fake` those of a classifier that mean fake.
 
     Raises UserError where there is none of that name, or none for the task.
     """
+    if fake and not (task == "fake" and isinstance(model, str) and _is_transformers(model)):
+        raise UserError("--fake-label: goes with --task fake and a transformers model")
     if not isinstance(model, str):
         return Predictor(getattr(model, "__qualname__", type(model).__name__), None, model)
     if model in OPENCV:
@@ -52,11 +54,15 @@ def load(model: str | Predict, task: str, labels: Sequence[str]) -> Predictor:
         return _opencv(model)
     if model.endswith(".task"):
         return _mesh(model, task)
-    if ":" not in model and ("/" in model or Path(model).is_dir()):
-        return _transformers(model, task, labels)
+    if _is_transformers(model):
+        return _transformers(model, task, labels, fake)
     function = find_function("--model", model, (*OPENCV, "a transformers model's folder or owner/name"))
     file = getattr(sys.modules.get(model.partition(":")[0]), "__file__", None)
     return Predictor(model, sha256(Path(file)) if file else None, function)
+
+
+def _is_transformers(model: str) -> bool:
+    return ":" not in model and not model.endswith(".task") and ("/" in model or Path(model).is_dir())
 
 
 def _opencv(model: str) -> Predictor:
@@ -86,8 +92,8 @@ def _mesh(model: str, task: str) -> Predictor:
     return Predictor(f"mediapipe:{Path(model).name}", sha256(Path(model)), boxes, mesh.close)
 
 
-def _transformers(model: str, task: str, labels: Sequence[str]) -> Predictor:
-    if task not in ("detect", "attribute"):
+def _transformers(model: str, task: str, labels: Sequence[str], fake: Sequence[str]) -> Predictor:
+    if task not in ("detect", "attribute", "fake"):
         raise UserError(f"--model {model}: there is no pipeline for --task {task}: write module:function")
     location, _, revision = (model, "", "") if Path(model).is_dir() else model.partition("@")
     print(f"evaluate: loading {model}", file=sys.stderr, flush=True)
@@ -96,26 +102,37 @@ def _transformers(model: str, task: str, labels: Sequence[str]) -> Predictor:
 
         if task == "detect":
             look, digest = vision_pipelines.detector(location, revision or None)
-        else:
+        elif task == "attribute":
             look, digest = vision_pipelines.labeller(location, revision or None, labels)
+        else:
+            return _fake_scorer(
+                model, *vision_pipelines.fake_scorer(location, revision or None, fake), is_told=bool(fake)
+            )
     return Predictor(model, digest, look)
 
 
-def run(predictor: Predictor, task: str, truth: Truth, store: Store, batch: int, is_kept: bool) -> None:
-    """Let a model look at every picture of some rows that the store does not know yet, each once.
+def _fake_scorer(model: str, look: Predict, digest: str, labels: Sequence[str], is_told: bool) -> Predictor:
+    """Return a classifier whose labels mean fake; those that the user says stand in its name, since they are its."""
+    print(f"evaluate: {model} says {' or '.join(labels)} of a fake", file=sys.stderr, flush=True)
+    return Predictor(f"{model} (fake: {', '.join(labels)})" if is_told else model, digest, look)
+
+
+def run(predictor: Predictor, task: str, pictures: Pictures, store: Store, batch: int, is_kept: bool) -> None:
+    """Let a model look at every picture that the store does not know yet, each once.
 
     Raises UserError where a picture is lost or damaged, and where the model fails or says anything else than the task
     asks for; what it has said is kept.
     """
-    total = len(truth)
-    wanted = {*truth.ids} - store.done.keys()
+    total = len(pictures.ids)
+    wanted = {*pictures.ids} - store.done.keys()
     if not wanted:
         return
     before, started = total - len(wanted), time.monotonic()
     known_already = f", {before:,} known already" if before else ""
+    copies = f", each with {len(CHANGES)} changed copies" if task == "landmark" else ""
     kept = f"; what it says goes to {store.path}" if is_kept else ""
-    line = f"evaluate: {predictor.name} looks at {counted(len(wanted), 'picture')}{known_already}{kept}"
-    print(line, file=sys.stderr, flush=True)
+    what = f"{counted(len(wanted), 'picture')} of {pictures.place}"
+    print(f"evaluate: {predictor.name} looks at {what}{copies}{known_already}{kept}", file=sys.stderr, flush=True)
 
     def beat() -> str:
         rows, seconds = len(store.done) - known, time.monotonic() - started
@@ -129,49 +146,26 @@ def run(predictor: Predictor, task: str, truth: Truth, store: Store, batch: int,
         progress_bar(total=total, initial=before, desc=f"evaluate with {predictor.name}", unit="picture") as bar,
         heartbeat(beat),
     ):
-        for rows in _batches(truth.folder, wanted, batch):
+        for rows in pictures.read(wanted, batch):
             store.add(_look(predictor, task, rows))
             bar.update(len(rows))
-    if lost := wanted - store.done.keys():
-        raise UserError(
-            f"{truth.name}: {counted(len(lost), 'picture')} of metadata/ not in data/, {min(lost)} first; "
-            "`agfd30k lint` lists every fault"
-        )
 
 
-def _batches(folder: Path, wanted: set[str], batch: int) -> Iterator[list[tuple[str, Image.Image]]]:
-    """Yield ids with their pictures, decoded, a few at a time."""
-    left: list[tuple[str, Image.Image]] = []
-    for path in sorted(folder.glob("data/*/*.parquet")):
-        try:
-            with pq.ParquetFile(path) as file:
-                for part in file.iter_batches(batch, columns=["id", "sha256", "image"]):
-                    left += [(row["id"], _decoded(row)) for row in _chosen(part, wanted)]
-                    while len(left) >= batch:
-                        yield left[:batch]
-                        left = left[batch:]
-        except (*UNREADABLE, SyntaxError) as error:
-            reason = " ".join(str(error).split())
-            name = path.relative_to(folder)
-            raise UserError(f"{name}: cannot be read: {reason}; `agfd30k lint` lists every fault") from error
-    if left:
-        yield left
+def _look(predictor: Predictor, task: str, rows: Batch) -> dict[str, dict[str, Any]]:
+    """Return what a model says of some pictures, as rows without ids; of landmarks on their changed copies too."""
+    predictions = _rows(predictor, task, rows)
+    if task != "landmark":
+        return predictions
+    for name, change in CHANGES.items():
+        copies = [(f"{id} ({name})", change.copy(image)) for id, image in rows]
+        for (id, image), row in zip(rows, _rows(predictor, task, copies).values()):
+            found = np.array(row["points"])
+            predictions[id][name] = change.back(found, image.size).round(DECIMALS).tolist() if len(found) else []
+    return predictions
 
 
-def _chosen(part: pa.RecordBatch, wanted: set[str]) -> list[dict[str, Any]]:
-    chosen = [place for place, id in enumerate(part["id"].to_pylist()) if id in wanted]
-    return part.take(pa.array(chosen, pa.int64())).to_pylist()
-
-
-def _decoded(row: dict[str, Any]) -> Image.Image:
-    data = row["image"]["bytes"]
-    if row["sha256"] and hashlib.sha256(data).hexdigest() != row["sha256"]:
-        raise ValueError(f"the picture of {row['id']} is not the one that its row says")
-    return Image.open(io.BytesIO(data)).convert("RGB")
-
-
-def _look(predictor: Predictor, task: str, rows: list[tuple[str, Image.Image]]) -> dict[str, dict[str, Any]]:
-    """Return what a model says of some pictures, as rows without ids."""
+def _rows(predictor: Predictor, task: str, rows: Batch) -> dict[str, dict[str, Any]]:
+    """Return what a model says of some pictures, each as a row without id."""
     try:
         said = predictor.predict([image for _, image in rows])
     except Exception as error:  # code of the user's own

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from agfd30k import FACE_BOX, POINTS
 from builder.common.errors import UserError
 from builder.common.progress import counted
+from builder.evaluation.perturbations import CHANGES, MEASURES
 from builder.evaluation.predictions import Identity
 from builder.evaluation.truth import Truth
 
@@ -60,7 +61,9 @@ class Outcomes:
 
 @dataclass(frozen=True)
 class Task:
-    """`failure` is what a failure is called, `unit` what fails; `values` says what the further numbers are."""
+    """`failure` is what a failure is called, `unit` what fails; `values` says what the further numbers are. `require`
+    raises UserError for pictures of which the task cannot be asked.
+    """
 
     failure: str
     unit: str
@@ -68,6 +71,7 @@ class Task:
     outcomes: Callable[[Question, Truth, list[Any]], Outcomes]
     limits: Callable[[Question, Truth, Outcomes, Identity], Iterator[str]]
     values: dict[str, str] = field(default_factory=dict)
+    require: Callable[[Truth], object] = bool
 
 
 def _detect(question: Question, truth: Truth, predictions: list[Any]) -> Outcomes:
@@ -149,26 +153,68 @@ def _attribute_limits(question: Question, truth: Truth, outcomes: Outcomes, iden
 
 
 def _landmark(question: Question, truth: Truth, predictions: list[Any]) -> Outcomes:
+    points, between = _five_points(truth)
+    said = np.array(predictions)
+    own, copies = said[:, 0], said[:, 1:]
+    distance = _apart(own, points) / between
+    is_near = distance <= question.threshold  # false where the model found no points
+    moved = dict(zip(CHANGES, (_apart(copies, own[:, None]) / between[:, None]).T))
+    values = {name: _mean([moved[copy] for copy in names]) for name, (names, _) in MEASURES.items()}
+    known = {name: numbers for name, numbers in values.items() if not np.isnan(numbers).all()}
+    return Outcomes(np.where(np.isnan(between), np.nan, ~is_near), {"distance": distance, **known})
+
+
+def _five_points(truth: Truth) -> tuple[np.ndarray, np.ndarray]:
+    """Return the points of every picture, (n, 5, 2), and the distance between its eyes, NaN where they are not known.
+
+    Raises UserError where none are.
+    """
     points = truth.numbers(*POINTS).reshape(-1, 5, 2)
     between = np.linalg.norm(points[:, 1] - points[:, 0], axis=1)
     if not (between > 0).any():
         raise UserError(f"{truth.name}: no picture has a face's five points, which --task landmark compares with")
-    between[~(between > 0)] = np.nan
-    distance = np.linalg.norm(np.array(predictions) - points, axis=2).mean(axis=1) / between
-    failed = np.where(np.isnan(distance), np.nan, distance > question.threshold)
-    return Outcomes(failed, {"distance": distance})
+    return points, np.where(between > 0, between, np.nan)
+
+
+def _apart(points: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return the mean distance of five points, (..., 5, 2), from others."""
+    return np.linalg.norm(points - others, axis=-1).mean(axis=-1)
+
+
+def _mean(columns: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the mean of those numbers that are there, row by row; NaN where there is none."""
+    numbers = np.stack(columns)
+    known = ~np.isnan(numbers)
+    return np.where(known, numbers, 0).sum(axis=0) / np.where(known.any(axis=0), known.sum(axis=0), np.nan)
 
 
 def _landmark_limits(question: Question, truth: Truth, outcomes: Outcomes, identity: Identity) -> Iterator[str]:
     name = truth.detector.name if truth.detector else "a detector that the release does not name"
     yield (
-        f"Consistency, not accuracy: nobody marked the true points. The distance is to those of {name}, as a share of "
-        "that between its eyes."
+        "Consistency, not accuracy: nobody marked the true points. Too far means no points, or a mean distance from "
+        f"those of {name} of more than {question.threshold:g} of that between its eyes."
     )
     if _is_same(truth, identity):
         yield "That is the very model that is measured here: it is compared with itself."
     if lost := int(np.isnan(outcomes.failed).sum()):
         yield f"Left out: {counted(lost, 'picture')} on which it has no points."
+    yield from _copies_limits(outcomes)
+
+
+def _copies_limits(outcomes: Outcomes) -> Iterator[str]:
+    """What the consistency of a landmark model with itself is, and where it is not known."""
+    known = [name for name in MEASURES if name in outcomes.values]
+    if known:
+        changes = ", ".join(f"{MEASURES[name][1]} ({name})" for name in known)
+        yield (
+            f"Measured, and no failures: how far the points move, as the same share, on a copy that is {changes}. A "
+            "model that is wrong in the same way on every copy is consistent."
+        )
+    tried = int((~np.isnan(outcomes.failed)).sum())
+    for name in MEASURES:
+        number = int((~np.isnan(outcomes.values[name])).sum()) if name in known else 0
+        if number < tried:
+            yield f"{name} is known on {number:,} of {counted(tried, 'picture')}; the others have no points on a copy."
 
 
 def _recognise(question: Question, truth: Truth, predictions: list[Any]) -> Outcomes:
@@ -206,7 +252,14 @@ TASKS = {
     "attribute": Task("wrong", "picture", None, _attribute, _attribute_limits),
     "landmark": Task(
         *("too far", "picture", 0.1, _landmark, _landmark_limits),
-        {"distance": "mean distance of the points, as a share of that between the eyes"},
+        {
+            "distance": "mean distance of the points, as a share of that between the eyes",
+            **{
+                name: f"how far the points move on a copy that is {words}, as that share"
+                for name, (_, words) in MEASURES.items()
+            },
+        },
+        _five_points,
     ),
     "recognise": Task("false match", "pair", None, _recognise, _recognise_limits),
     "fake": Task("taken for real", "picture", 0.5, _fake, _fake_limits, {"score": "mean score"}),

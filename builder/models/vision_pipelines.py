@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,16 @@ LEAST = 0.05
 """Boxes that a detector is less sure of are not listed: there may be hundreds."""
 Boxes = list[list[float]]
 Look = Callable[[Sequence[Image.Image]], list[Any]]
+FAKE = {
+    *("fake", "fakes", "deepfake", "deepfakes", "ai", "aigc", "artificial", "generated", "synthetic", "gan"),
+    *("diffusion", "forged", "forgery", "manipulated", "spoof"),
+}
+REAL = {
+    *("real", "realism", "human", "hum", "authentic", "genuine", "natural", "original", "pristine", "photo"),
+    *("photograph", "camera", "live"),
+}
+NOT = {"not", "non", "no"}
+"""Words of labels."""
 SAFE = {"trust_remote_code": False}
 
 
@@ -75,6 +86,44 @@ def labeller(location: str, revision: str | None, labels: Sequence[str]) -> tupl
         ]
 
     return look, digest
+
+
+def fake_scorer(location: str, revision: str | None, named: Sequence[str] = ()) -> tuple[Look, str, list[str]]:
+    """As `detector`, for a function that scores how fake a picture is: the sum of what an image classifier says for its
+    labels that mean fake, and these labels: those `named`, or those that `fakes` tells.
+    """
+    pipe, digest = _pipe("image-classification", AutoModelForImageClassification, location, revision)
+    labels = [*pipe.model.config.id2label.values()]
+    if lost := {*named} - {*labels}:
+        raise ValueError(f"has no label {min(lost)}: {', '.join(labels[:5])}")
+    chosen = [*named] or fakes(labels)
+
+    def look(images: Sequence[Image.Image]) -> list[float]:
+        return [
+            sum(one["score"] for one in each if one["label"] in chosen) for each in pipe([*images], top_k=len(labels))
+        ]
+
+    return look, digest, chosen
+
+
+def fakes(labels: Sequence[str]) -> list[str]:
+    """Return those of a classifier's labels that mean fake. Raises ValueError unless words tell it of every label.
+
+    >>> fakes(["Realism", "Deepfake"]), fakes(["ai_generated", "not-ai"]), fakes(["artificial", "human"])
+    (['Deepfake'], ['ai_generated'], ['artificial'])
+    """
+    sides = {label: _is_fake(label) for label in labels}
+    if {*sides.values()} != {True, False}:
+        unclear = [label for label, side in sides.items() if side is None] or labels
+        raise ValueError(f"which label means fake cannot be told from {', '.join(unclear[:5])}: say --fake-label NAME")
+    return [label for label, side in sides.items() if side]
+
+
+def _is_fake(label: str) -> bool | None:
+    """Return what a label's words say, None where they say nothing, or both."""
+    words = {word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", label)}
+    fake, real = bool(words & FAKE), bool(words & REAL)
+    return None if fake == real else fake != bool(words & NOT)
 
 
 def _pipe(task: str, kind: Any, location: str, revision: str | None) -> tuple[Any, str]:

@@ -13,11 +13,12 @@ import cv2
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 import builder
 from builder import __main__ as commands
 from builder.common.errors import UserError
-from builder.evaluation import predictors
+from builder.evaluation import pictures
 from builder.evaluation.comparison import Comparison
 from builder.evaluation.report import Report
 from builder.evaluation.truth import Truth
@@ -26,6 +27,7 @@ from builder.plan.plan import Plan
 from builder.spec import table
 from drawn_faces.drawing.draw import draw, labels_of
 from tests.fixtures import evaluations
+from tests.fixtures.builds import picture_of
 from tests.fixtures.evaluations import brightness, write
 from tests.fixtures.mediapipe_library import face, stand_in
 
@@ -65,7 +67,7 @@ def scored(tmp_path, verified, name, score):
 
 def test_a_file_a_function_and_a_name_give_the_same_report(release, tmp_path, capsys):
     status, out, error = run(capsys, release, "--task", "detect", "--model", MODEL, "--out", tmp_path / "named")
-    assert status == 0 and error.startswith(f"evaluate: {MODEL} looks at 113 pictures; what it says goes to")
+    assert status == 0 and error.startswith(f"evaluate: {MODEL} looks at 113 pictures of {release}; what it says goes")
     kept = tmp_path / "named" / "predictions.jsonl"
     other = ["--task", "detect", "--predictions", kept, "--out", tmp_path / "filed"]
     assert run(capsys, release, *other)[0] == 0
@@ -112,7 +114,7 @@ def test_a_killed_run_goes_on(release, tmp_path):
     assert killed.returncode == -signal.SIGKILL
     assert len((tmp_path / "out/predictions.jsonl").read_text().splitlines()) == 1 + 40
     again = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert again.returncode == 0 and "looks at 73 pictures, 40 known already" in again.stderr
+    assert again.returncode == 0 and ", 40 known already" in again.stderr
     assert Report.load(tmp_path / "out").document.cells == builder.evaluate(brightness, release).document.cells
 
 
@@ -150,8 +152,8 @@ def test_what_is_wrong_with_a_function_is_one_line(release, capsys, function, sa
 
 
 def test_a_damaged_picture_is_told_and_what_was_said_before_is_kept(release, tmp_path, monkeypatch):
-    decoded = predictors._decoded
-    monkeypatch.setattr(predictors, "_decoded", lambda row: decoded({**row, "sha256": "0" * 64}))
+    decoded = pictures._decoded
+    monkeypatch.setattr(pictures, "_decoded", lambda row: decoded({**row, "sha256": "0" * 64}))
     with pytest.raises(UserError, match=r"data/.*cannot be read: the picture of \S+ is not the one"):
         builder.evaluate(brightness, release, out=tmp_path)
 
@@ -234,6 +236,55 @@ def test_real_pictures_give_the_false_alarms_of_a_fake_detector(release, verifie
     assert status == 2 and "row 1 has no score" in error
 
 
+def photographs(folder, number=7):
+    """Pictures of one's own, one in a folder of its own, one on its side, beside what is none."""
+    (folder / "more").mkdir(parents=True)
+    for n in range(number - 2):
+        picture_of(n, 20).save(folder / f"{n}.jpg")
+    picture_of(9, 20).convert("L").save(folder / "more/grey.png")
+    lying, exif = Image.new("RGB", (8, 24)), Image.Exif()
+    exif[0x0112] = 6
+    lying.save(folder / "more/lying.jpg", exif=exif)
+    (folder / "notes.txt").write_text("none")
+    return folder
+
+
+def red(images):
+    """How red a picture is, as a score."""
+    assert all(image.mode == "RGB" and image.size != (8, 24) for image in images)
+    return [image.resize((1, 1)).getpixel((0, 0))[0] / 255 for image in images]
+
+
+def test_a_model_looks_at_real_pictures_of_a_folder_once(release, tmp_path, capsys):
+    folder, out = photographs(tmp_path / "photographs"), tmp_path / "out"
+    report = builder.evaluate(red, release, task="fake", real=folder, out=out, batch_size=3)
+    assert report.document.real.pictures == 7 and report.document.real.interval[0] < report.document.real.rate
+    kept = (out / "real.jsonl").read_bytes()
+    names = [json.loads(line).get("id") for line in kept.splitlines()[1:]]
+    assert names == [*(f"{n}.jpg" for n in range(5)), "more/grey.png", "more/lying.jpg"]
+    (out / "real.jsonl").write_bytes(b"".join(kept.splitlines(keepends=True)[:4]))
+    capsys.readouterr()
+    again = builder.evaluate(red, release, task="fake", real=folder, out=out)
+    assert again.document == report.document and (out / "real.jsonl").read_bytes() == kept
+    assert f"looks at 4 pictures of {folder}, 3 known already" in capsys.readouterr().err
+    filed = builder.evaluate(out / "predictions.jsonl", release, task="fake", real=out / "real.jsonl")
+    assert filed.document.real == report.document.real
+    assert builder.evaluate(red, release, task="fake", real=folder).document == report.document
+    picture_of(8, 30).save(folder / "0.jpg")
+    with pytest.raises(UserError, match=r"real\.jsonl: is of release digest"):
+        builder.evaluate(red, release, task="fake", real=folder, out=out)
+
+
+def test_a_folder_of_real_pictures_without_any_and_one_with_a_damaged_file_are_told(release, tmp_path):
+    (tmp_path / "none").mkdir()
+    with pytest.raises(UserError, match=r"--real: .*none holds no picture files"):
+        builder.evaluate(red, release, task="fake", real=tmp_path / "none")
+    folder = photographs(tmp_path / "photographs")
+    (folder / "torn.jpg").write_bytes((folder / "0.jpg").read_bytes()[:200])
+    with pytest.raises(UserError, match=r"--real: .*torn\.jpg: is no picture that can be read"):
+        builder.evaluate(red, release, task="fake", real=folder)
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -249,6 +300,10 @@ def test_real_pictures_give_the_false_alarms_of_a_fake_detector(release, verifie
         (["--task", "detect", "--model", MODEL, "--by", "hats"], "--by hats: no such column; choose from attribute"),
         (["--task", "detect", "--model", MODEL, "--split", "dev"], "--split dev: choose train, validation, test"),
         (["--task", "detect", "--model", MODEL, "--real", "x"], "--real: goes with --task fake"),
+        (["--task", "fake", "--model", MODEL, "--real", "x"], "x: there is no such file of scores"),
+        (["--task", "fake", "--model", MODEL, "--fake-label", "x"], "--fake-label: goes with --task fake and a trans"),
+        (["--task", "fake", "--predictions", "x", "--fake-label", "x"], "--fake-label: goes with --model"),
+        (["--task", "fake", "--predictions", "x", "--real", "."], "--real .: a folder of pictures goes with --model"),
     ],
 )
 def test_what_is_wrong_is_one_line(release, capsys, arguments, says):
@@ -305,7 +360,7 @@ def test_an_older_release_has_no_points_and_is_evaluated_all_the_same(release, t
     assert [cell.key for cell in report.document.slices[0].cells] == [{"yaw": "not known"}]
     assert report.document.slices[1] == builder.evaluate(brightness, release).document.slices[0]
     with pytest.raises(UserError, match="no picture has a face's five points"):
-        builder.evaluate(lambda images: [np.zeros((5, 2))] * len(images), older, task="landmark")
+        builder.evaluate(evaluations.fails, older, task="landmark")  # it is not asked
 
 
 # Two models.
@@ -387,6 +442,20 @@ def test_false_matches_are_of_pairs_within_a_slice(verified, tmp_path):
     matches = report.outcomes["matches by feature"].to_numpy()
     own = np.array([feature == "banana" for feature in report.outcomes["feature"].to_pylist()])
     assert matches[own].sum() == 2 * banana.failures
+
+
+def test_without_a_baseline_pairs_are_compared_with_those_of_all_others(verified, tmp_path):
+    path = write(tmp_path / "p.jsonl", faces(verified, 1))
+    options = {"task": "recognise", "by": "feature", "threshold": 0.5}
+    report = builder.evaluate(path, verified.folder, baseline="hat", **options)
+    (banana,) = report.worst(1)
+    assert banana.key == {"feature": "banana"} and banana.against.key == {} and banana.holm < 0.05
+    left = len(verified) - 47
+    assert banana.against.trials == left * (left - 1) // 2
+    assert "most of which are of two slices" in report.table() and "less the others'" in report.table()
+    assert "most of which" not in builder.evaluate(path, verified.folder, **options).table()
+    by_sex = builder.evaluate(path, verified.folder, **{**options, "by": "sex"})
+    assert all(cell.holm is not None for cell in by_sex.document.cells) and "most of which" in by_sex.table()
 
 
 def test_two_recognisers_are_compared_on_the_same_pairs(verified, tmp_path):

@@ -118,6 +118,66 @@ def test_a_clip_model_is_given_the_releases_labels_as_words(release, tmp_path):
     assert {*report.outcomes["said"].to_pylist()} <= {"young", "aged"}
 
 
+FAKES = {0: "Real", 1: "AI-generated", 2: "Deepfake", 3: "a photo", 4: "GAN", 5: "diffusion", 6: "human", 7: "forged"}
+"""More than a pipeline lists by itself."""
+
+
+def test_a_classifiers_labels_that_mean_fake_are_summed(release, tmp_path):
+    model, fakes = classifier(tmp_path / "model", FAKES), ("AI-generated", "Deepfake", "GAN", "diffusion", "forged")
+    pipe = pipeline("image-classification", model=str(model), image_processor=AutoImageProcessor.from_pretrained(model))
+
+    def function(images):
+        return [sum(one["score"] for one in pipe(image, top_k=8) if one["label"] in fakes) for image in images]
+
+    report = evaluated(release, tmp_path, "fake", model, function, threshold=0.7)
+    assert 0 < report.document.overall.measures["score"].mean < 1 and report.document.model.name == str(model)
+
+
+def test_a_label_that_is_said_to_mean_fake_counts_and_is_kept_apart(release, tmp_path, capsys):
+    model, out = classifier(tmp_path / "model"), tmp_path / "out"
+    command = ["evaluate", str(release), "--task", "fake", "--model", str(model), "--threshold", "0.3"]
+    assert commands.main([*command, "--fake-label", "tea, base", "--out", str(out)]) == 0
+    written = capsys.readouterr()
+    assert f"{model} says tea or base of a fake" in written.err and f"**{model} (fake: tea, base)**" in written.out
+    labelled = vision_pipelines.labeller(str(model), None, [])[0](PICTURES)
+    scored = vision_pipelines.fake_scorer(str(model), None, ["tea", "base"])[0](PICTURES)
+    assert scored == pytest.approx([own["tea"] + own["base"] for own in labelled])
+    (out / "report.json").unlink()
+    for name in ("report.md", "report.html", "cells.parquet", "outcomes.parquet"):
+        (out / name).unlink()
+    assert commands.main([*command, "--fake-label", "tea", "--out", str(out)]) == 2
+    assert "is of model" in capsys.readouterr().err
+    assert commands.main([*command, "--fake-label", "cake"]) == 2
+    assert "has no label cake: banana, tea, base" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("labels", "fake"),
+    [
+        (["Fake", "Real"], ["Fake"]),
+        (["artificial", "human"], ["artificial"]),
+        (["ai", "hum"], ["ai"]),
+        (["Realism", "Deepfake"], ["Deepfake"]),
+        (["AIGenerated", "RealPhoto"], ["AIGenerated"]),
+        (["not_fake", "FAKE"], ["FAKE"]),
+        (["real", "not real"], ["not real"]),
+        (["Artificial", "Deepfake", "Real"], ["Artificial", "Deepfake"]),
+        (["LABEL_0", "LABEL_1"], None),
+        (["real", "midjourney"], None),
+        (["AI photo", "real"], None),
+        (["fake"], None),
+        (["real", "human"], None),
+        (["rain", "surreal"], None),
+    ],
+)
+def test_which_label_means_fake_is_told_by_its_words_or_not_at_all(labels, fake):
+    if fake:
+        assert vision_pipelines.fakes(labels) == fake
+    else:
+        with pytest.raises(ValueError, match=f"cannot be told from .*{labels[-1]}|midjourney|AI photo"):
+            vision_pipelines.fakes(labels)
+
+
 def test_labels_of_two_words_come_back_as_they_are(tmp_path):
     look, _ = vision_pipelines.labeller(str(clip(tmp_path / "model")), None, ["only_mask", "hat"])
     assert [{*scores} for scores in look(PICTURES)] == [{"only_mask", "hat"}] * 3
@@ -139,7 +199,12 @@ def test_another_models_weights_have_another_digest(tmp_path):
             "finds cat, dog: none, or more than one, of its",
         ),
         (lambda folder: classifier(folder), "detect", "cannot be loaded"),
-        (lambda folder: classifier(folder), "fake", "--task fake: write module:function"),
+        (lambda folder: classifier(folder), "landmark", "--task landmark: write module:function"),
+        (
+            lambda folder: classifier(folder),
+            "fake",
+            "which label means fake cannot be told from banana, tea, base: say --f",
+        ),
         (
             lambda folder: classifier(folder, {0: "a", 1: "b"}),
             "attribute",

@@ -16,7 +16,7 @@ IDS = ["a", "b", "c"]
 ROWS = {
     "detect": [{"boxes": [[1, 2, 3, 4, 0.5]]}, {"boxes": []}, {"boxes": [[1, 2, 3, 4, 0.5], [0, 0, 1, 1, 0.1]]}],
     "attribute": [{"scores": {"x": 0.2, "y": 0.7}}, {"label": "x"}, {"scores": {"x": 0.5, "z": 0.1}}],
-    "landmark": [{"points": [[n, n + 0.5]] * 5} for n in range(3)],
+    "landmark": [{"points": [[1, 1.5]] * 5}, {"points": [[2, 2]] * 5, "flip": [[3, 3]] * 5}, {"points": []}],
     "recognise": [{"embedding": [3, 4]}, {"embedding": [0, 1]}, {"embedding": [1, 1]}],
     "fake": [{"score": 1}, {"score": 0.25}, {"score": -3.5}],
 }
@@ -28,7 +28,9 @@ def rows_of(task):
 
 
 def same(one, other):
-    return one.keys() == other.keys() and all(np.array_equal(one[id], other[id]) for id in one)
+    return one.keys() == other.keys() and all(
+        np.array_equal(one[id], other[id], equal_nan=np.ndim(one[id]) > 2) for id in one
+    )
 
 
 @pytest.mark.parametrize("task", FORMATS)
@@ -45,6 +47,8 @@ def test_what_they_say(tmp_path):
     read = {task: predictions.read(write(tmp_path / task, rows_of(task)), task, IDS, IDS).values for task in FORMATS}
     assert read["attribute"] == {"a": "y", "b": "x", "c": "x"}
     assert read["detect"]["b"].shape == (0, 5) and read["detect"]["c"][1].tolist() == [0, 0, 1, 1, 0.1]
+    assert read["landmark"]["b"][:, 0, 0] == pytest.approx([2, 3, np.nan, np.nan, np.nan], nan_ok=True)
+    assert np.isnan(read["landmark"]["c"]).all()
     assert read["recognise"]["a"] == pytest.approx([0.6, 0.8])  # of length 1
     assert read["fake"] == {"a": 1, "b": 0.25, "c": -3.5}
 
@@ -73,7 +77,7 @@ def test_what_they_say(tmp_path):
         ("attribute", [{"id": "b", "label": 3}], 'not like {id, label: "name", or scores'),
         ("attribute", [{"id": "b", "scores": {}}], "not like {id, label"),
         ("attribute", [{"id": "b", "scores": {"x": float("inf")}}], "not like {id, label"),
-        ("landmark", [{"id": "b", "points": [[1, 2]] * 4}], "not like {id, points: [[x, y], ...], five}"),
+        ("landmark", [{"id": "b", "points": [[1, 2]] * 4}], "not like {id, points: [[x, y], ...], five or none}"),
         ("recognise", [{"id": "b", "embedding": [0, 0]}], "not like {id, embedding"),
         (
             "recognise",

@@ -21,8 +21,9 @@ def test_a_report_holds_what_it_promises(monkeypatch, capsys):
     assert status == 0 and out.endswith("all as promised\n"), out
     for task in ("detect", "attribute", "landmark", "fake", "recognise"):
         assert (
-            f"{task}: rate" in out and f"{task}: difference to base" in out and f"{task}: worst three found in 1" in out
+            f"{task}: rate" in out and f"{task}: difference to base" in out and f"{task}: worst three found in" in out
         )
+    assert "recognise without base: difference to the rest" in out and "rest: worst three found in" in out
 
 
 def test_an_interval_that_is_too_narrow_is_told(monkeypatch, capsys):

@@ -9,7 +9,7 @@ import pytest
 from builder.common.errors import UserError
 from builder.evaluation import cells, slices
 from builder.evaluation.cells import Counter
-from builder.evaluation.predictions import Identity
+from builder.evaluation.predictions import FORMATS, Identity
 from builder.evaluation.slices import Slicing
 from builder.evaluation.tasks import TASKS, Outcomes, Question, overlaps
 from builder.evaluation.truth import Detector, Truth
@@ -38,6 +38,11 @@ def outcomes(truth, predictions, task, **question):
 def limits(truth, predictions, task, identity=IDENTITY, **question):
     asked = Question.of(task, **question)
     return " ".join(TASKS[task].limits(asked, truth, outcomes(truth, predictions, task, **question), identity))
+
+
+def five(points):
+    """Five points without those of any copy."""
+    return FORMATS["landmark"].parse({"points": points})
 
 
 def boxes(*rows):
@@ -111,17 +116,34 @@ def test_the_distance_of_points_is_a_share_of_that_between_the_eyes(three):
     points = np.array(POINTS).reshape(5, 2)
     one = points.copy()
     one[2, 0] += 4
-    found = outcomes(three, [points + np.array([1, 0]), one, points], "landmark", threshold=0.2)
+    found = outcomes(three, [five(points + np.array([1, 0])), five(one), five(points)], "landmark", threshold=0.2)
     assert found.values["distance"][:2] == pytest.approx([0.25, 0.2]) and np.isnan(found.values["distance"][2])
     assert found.failed[:2].tolist() == [1, 0] and np.isnan(found.failed[2])
-    says = limits(three, [points] * 3, "landmark")
+    says = limits(three, [five(points)] * 3, "landmark")
     assert "Consistency, not accuracy" in says and "yunet" in says and "Left out: 1 picture" in says
+
+
+def test_how_far_points_move_on_copies_by_hand(three):
+    """The eyes are 4 apart; what is 1, 2, 3 and 4 away moves by 0.25, the mean of 0.5 and 0.75, and 1."""
+    points = np.array(POINTS).reshape(5, 2)
+    copies = {
+        name: (points + np.array([0, shift])).tolist()
+        for shift, name in enumerate(("flip", "turn_left", "turn_right", "jitter"), 1)
+    }
+    whole = FORMATS["landmark"].parse({"points": points, **copies})
+    found = outcomes(three, [whole, five(points), whole], "landmark").values
+    assert {name: values[0] for name, values in found.items()} == {
+        **{"distance": 0, "flip": 0.25, "turn": 0.625, "jitter": 1}
+    }
+    assert all(np.isnan(found[name][1:]).all() for name in ("flip", "turn", "jitter"))
+    says = limits(three, [whole, five(points), whole], "landmark")
+    assert "turned by 10° to either side (turn)" in says and "jitter is known on 1 of 2 pictures" in says
 
 
 def test_without_points_there_is_nothing_to_compare_with(three):
     bare = replace(three, table=three.table.slice(2))
     with pytest.raises(UserError, match="no picture has a face's five points"):
-        outcomes(bare, [np.zeros((5, 2))], "landmark")
+        outcomes(bare, [five(np.zeros((5, 2)))], "landmark")
 
 
 def test_a_fake_is_found_from_the_threshold_on(three):
@@ -141,6 +163,28 @@ def test_pairs_match_from_the_cosine_on_whatever_the_block(monkeypatch):
         assert counter.matches(np.arange(50)).tolist() == hits.sum(axis=1).tolist()
     counts = counter.count(np.arange(50))
     assert (counts.failures, counts.trials) == (hits.sum() / 2, 50 * 49 / 2)
+
+
+@pytest.mark.parametrize("rows", [1, 7, 50, 1024])
+def test_pairs_among_the_rest_are_those_of_the_pictures_left(monkeypatch, rows):
+    """Whatever the block, and however the slices' pictures lie among each other; each pair is looked at once."""
+    monkeypatch.setattr(cells, "ROWS_A_BLOCK", rows)
+    rng = np.random.default_rng(2)
+    vectors = rng.standard_normal((60, 3)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    codes = rng.permutation([0] * 5 + [1] * 1 + [2] * 24 + [3] * 30)
+    counter = Counter(Outcomes(np.zeros(60), {}, vectors, 0.3))
+    blocks = []
+    monkeypatch.setattr(
+        Counter, "_blocks", lambda self, places, real=Counter._blocks: blocks.append(1) or real(self, places)
+    )
+    for group in ([0, 1, 2, 3], [1, 2, 3]):
+        for code in group:
+            left = np.flatnonzero(np.isin(codes, group) & (codes != code))
+            hits = vectors[left] @ vectors[left].T >= 0.3
+            np.fill_diagonal(hits, False)
+            assert counter.rest(codes, group, code).tolist() == hits.sum(axis=1).tolist()
+    assert len(blocks) == 1
 
 
 @pytest.mark.parametrize(
@@ -222,6 +266,21 @@ def test_without_the_baseline_a_cell_is_compared_with_all_others_of_its_sex():
     against = made["x", "m"].against
     assert (against.key, against.trials, against.failures) == ({}, 60, 6)
     assert made["x", "f"].against is None  # nobody else of that sex
+
+
+def test_pairs_of_a_cell_are_compared_with_the_pairs_of_all_others_of_its_sex():
+    """All of x's pictures match, and half of y's with half of z's."""
+    x, y, z = [[1, 0, 0]] * 4, [[0, 1, 0], [0, 0, 1]] * 3, [[0, 1, 0], [0, 0, -1]] * 2
+    vectors = np.array([*x, *y, *z, *x], dtype=np.float32)
+    keys = [("x", "m"), ("y", "m"), ("z", "m"), ("x", "f")]
+    codes = np.repeat(range(4), [4, 6, 4, 4])
+    counter = Counter(Outcomes(np.zeros(18), {}, vectors, 0.9))
+    (made,) = cells.slices(counter, [""] * 18, [Slicing(("feature", "sex"), tuple(keys), codes)], "base")
+    x, y, z, women = made.cells
+    assert (x.rate, x.against.key, x.against.trials) == (1, {}, 45)
+    assert x.against.failures == 2 * 3 + 2 + 3 * 2  # within y, within z's two kinds, and between y and z
+    assert (y.against.trials, y.against.failures) == (28, 6 + 2)
+    assert x.difference == pytest.approx(1 - 14 / 45) and x.holm is not None and women.against is None
 
 
 def test_pictures_that_could_not_be_tried_are_no_trials():
