@@ -187,19 +187,43 @@ def _means(task, release, runs, rng):
 def compared(release, runs, rng):
     """The line of two models on the same pictures, whose failures correlate, and how often equal ones cause alarm."""
     rates = release.planted(np.array([0.02, 0.002, 0.05, 0.2]), np.array([0.3, 0.4, 0.9]), rng)
-    cells_of = np.stack([0.6 * rates, 0.4 * rates, 0.1 * rates, 1 - 1.1 * rates], axis=1)  # both, first, second, none
+    line, _ = _paired("two models: paired difference", release, runs, rng, 0.6 * rates, 0.4 * rates, 0.1 * rates)
+    return [line], _equal(release, runs, rng)
+
+
+def against_twins(release, runs, rng):
+    """The line of pictures and their twins, which fail as often as base, mostly on the same people; how often the three
+    largest effects lead, and how often there is alarm where a feature does nothing.
+    """
+    rates = release.planted(np.array([0.02, 0.002, 0.05, 0.2]), np.array([0.3, 0.4, 0.9]), rng)
+    twins = np.full(len(rates), 0.02)
+    both = np.minimum(rates, twins) / 2
+    line, low = _paired("twins: paired effect", release, runs, rng, both, rates - both, twins - both)
+    leading = np.sort(np.argsort(-low, axis=1)[:, :3], axis=1)
+    found = (leading == sorted(release.names.index(name) for name in WORST)).all(axis=1).mean()
+    return [line], found, _equal(release, runs, rng)
+
+
+def _paired(name, release, runs, rng, both, first, second):
+    """The line of a paired difference of planted rates, and the lower limits of all runs."""
+    cells_of = np.stack([both, first, second, 1 - both - first - second], axis=1)
     drawn = np.stack([rng.multinomial(n, p, runs) for n, p in zip(release.sizes, cells_of)], axis=1).astype(float)
-    both, first, second, neither = np.moveaxis(drawn, 2, 0)
-    n = release.sizes.astype(float)
-    limits = [statistics.exact(k, n) for k in (both + first, both + second)]
-    correlation = statistics.phi(both, first, second, neither)
-    one, other = (both + first) / n, (both + second) / n
-    interval = statistics.paired_difference(one, limits[0], other, limits[1], correlation)
-    usual = [wilson(of_pictures(k, release.sizes)) for k in (both + first, both + second)]
-    newcombe = statistics.paired_difference(one, usual[0], other, usual[1], correlation)
-    discordant = rng.binomial(release.sizes, 0.02, (runs, len(rates)))
-    p = statistics.holm(statistics.mcnemar(*(lambda b: (b, discordant - b))(rng.binomial(discordant, 0.5))))
-    return [Line("two models: paired difference", interval, 0.3 * rates, newcombe)], (p.min(1) <= 0.05).mean()
+    both, one_alone, other_alone, neither = np.moveaxis(drawn, 2, 0)
+    n, counts = release.sizes.astype(float), (both + one_alone, both + other_alone)
+    limits = [statistics.exact(k, n) for k in counts]
+    correlation = statistics.phi(both, one_alone, other_alone, neither)
+    interval = statistics.paired_difference(counts[0] / n, limits[0], counts[1] / n, limits[1], correlation)
+    usual = [wilson(of_pictures(k, release.sizes)) for k in counts]
+    newcombe = statistics.paired_difference(counts[0] / n, usual[0], counts[1] / n, usual[1], correlation)
+    return Line(name, interval, first - second, newcombe), interval.low
+
+
+def _equal(release, runs, rng):
+    """How often there is alarm where of the pairs that differ either fails as often."""
+    discordant = rng.binomial(release.sizes, 0.02, (runs, len(release.sizes)))
+    first = rng.binomial(discordant, 0.5)
+    p = statistics.holm(statistics.mcnemar(first, discordant - first))
+    return (p.min(1) <= 0.05).mean()
 
 
 FACES = {"base": 0.8, "ordinary": (0.8, 0.7, 0.9, 1.0), "worst": (1.9, 2.2, 2.6)}
@@ -291,7 +315,9 @@ def main():
     parser.add_argument("--share", type=float, default=1.0, help="of the 30,000 pictures (default: all)")
     parser.add_argument("--pairs", type=float, default=0.25, help="of these, for recognise and rest (default: 0.25)")
     parser.add_argument("--seed", type=int, default=21, help="another one plants and draws others (default: 21)")
-    parser.add_argument("--tasks", nargs="*", default=[*TASKS, "compare", "recognise", "rest"], help="default: all")
+    parser.add_argument(
+        "--tasks", nargs="*", default=[*TASKS, "compare", "twins", "recognise", "rest"], help="default: all"
+    )
     arguments = parser.parse_args()
     started = time.monotonic()
     release = Release.of(arguments.share)
@@ -303,6 +329,8 @@ def main():
         found, rng = None, np.random.default_rng([arguments.seed, *task.encode()])  # alone, a task draws the same
         if task == "compare":
             lines, alarm = compared(release, arguments.runs, rng)
+        elif task == "twins":
+            lines, found, alarm = against_twins(release, arguments.runs, rng)
         elif task == "recognise":
             lines, found, alarm = recognised(Release.of(arguments.share * arguments.pairs), arguments.runs, rng)
         elif task == "rest":
