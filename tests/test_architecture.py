@@ -8,7 +8,20 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 STAGES = [
-    *["common", "spec", "plan", "preview", "models", "checks", "raw", "generation", "dataset", "annotation", "linting"],
+    *[
+        "common",
+        "engine",
+        "spec",
+        "plan",
+        "preview",
+        "models",
+        "checks",
+        "raw",
+        "generation",
+        "dataset",
+        "annotation",
+        "linting",
+    ],
     *["reporting", "judging", "evaluation", "hub"],
 ]
 """Every folder of `builder/`, in the order of the data's way."""

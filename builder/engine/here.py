@@ -1,0 +1,129 @@
+"""This machine's processes: the engine that is always there."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from typing import TypeVar
+
+from builder.common.errors import UserError, shortened
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+MOST_DEATHS = 3
+"""Workers that a task may take with it before it is given up."""
+HEARTBEAT = 1.0
+"""Seconds between two looks of a worker at whether its driver is still there."""
+
+
+class LostTask(UserError):
+    """A task whose worker died time and again, by memory or a fault in a library."""
+
+
+def cores() -> int:
+    """Return how many processor cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class Here:
+    """Runs tasks in `workers` processes of this machine, as many as it has cores unless given; in this one where one is
+    enough.
+
+    When a worker dies, others are started and what they were at is run again: first all tasks that were in flight one
+    by one, so that the one that kills is known, and the others after it as before.
+    """
+
+    def __init__(self, workers: int | None = None):
+        self.workers = cores() if workers is None else workers
+
+    def map(self, step: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[Result]:
+        """Yield the result of every task; see Engine.map."""
+        waiting = deque(tasks)
+        if min(self.workers, len(waiting)) <= 1:
+            yield from map(step, waiting)
+            return
+        deaths: Counter[int] = Counter()
+        numbered = deque(enumerate(waiting))
+        alone: deque[tuple[int, Task]] = deque()
+        while numbered or alone:
+            with _pool(min(self.workers, len(numbered) + len(alone))) as pool:
+                flight: dict[Future[Result], tuple[int, Task]] = {}
+                try:
+                    while numbered or alone or flight:
+                        _submit(pool, step, flight, numbered, alone, self.workers)
+                        done, _ = wait(flight, return_when=FIRST_COMPLETED)
+                        for future in done:
+                            result = future.result()
+                            del flight[future]
+                            yield result
+                except BrokenProcessPool:
+                    alone.extendleft(_judged(flight.values(), deaths))
+                except BaseException:
+                    pool.shutdown(wait=False, cancel_futures=True)
+                    raise
+
+
+def _submit(
+    pool: ProcessPoolExecutor,
+    step: Callable[[Task], Result],
+    flight: dict[Future[Result], tuple[int, Task]],
+    numbered: deque[tuple[int, Task]],
+    alone: deque[tuple[int, Task]],
+    workers: int,
+) -> None:
+    """Start tasks: one at a time of those that may have killed a worker, else as many as there are workers."""
+    most, source = (1, alone) if alone else (workers, numbered)
+    while source and len(flight) < most:
+        entry = source.popleft()
+        flight[pool.submit(step, entry[1])] = entry
+
+
+def _judged(flight: Iterable[tuple[int, Task]], deaths: Counter[int]) -> list[tuple[int, Task]]:
+    """Count a death for every task that was in flight; returns them. Raises LostTask for one that has too many."""
+    entries = list(flight)
+    for number, task in entries:
+        deaths[number] += 1
+        if deaths[number] >= MOST_DEATHS and len(entries) == 1:
+            raise LostTask(
+                f"{shortened(str(task), 100)}: {MOST_DEATHS} processes died of it, perhaps for lack of memory; "
+                "all else is safe"
+            )
+    return entries
+
+
+def _pool(workers: int) -> ProcessPoolExecutor:
+    """Return a pool whose workers are new processes: a copy of this one would share locks that its threads hold."""
+    context = multiprocessing.get_context(
+        "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+    )
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(os.getpid(),))
+
+
+def _begin(driver: int) -> None:
+    """Prepare a worker: Ctrl-C is the driver's to handle, and without a driver there is nothing left to do."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_watch, args=(driver,), daemon=True).start()
+
+
+def _watch(driver: int) -> None:
+    while _is_there(driver):
+        time.sleep(HEARTBEAT)
+    os._exit(1)
+
+
+def _is_there(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

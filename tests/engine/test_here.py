@@ -1,0 +1,126 @@
+"""The engine of this machine: every task once, whatever dies, and nobody left behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from builder.common.errors import UserError
+from builder.engine.here import Here, LostTask
+
+pytestmark = pytest.mark.process
+
+
+def squared(number):
+    return number * number
+
+
+def who(number):
+    time.sleep(0.1)
+    return os.getpid()
+
+
+def faulty(number):
+    if number == 3:
+        raise UserError("three is none")
+    return number
+
+
+def mortal(task):
+    """Dies so many times, then gives its number: the count lies in a file."""
+    folder, number, deaths = task
+    place = Path(folder, f"{number}-{os.getpid()}")
+    if len([*Path(folder).glob(f"{number}-*")]) < deaths:
+        place.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(0.02)
+    return number
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+@pytest.mark.parametrize("count", [0, 1, 2, 20])
+def test_every_task_has_one_result(workers, count):
+    assert sorted(Here(workers).map(squared, range(count))) == [n * n for n in range(count)]
+
+
+def test_one_worker_or_one_task_need_no_other_process():
+    assert {*Here(1).map(who, range(3))} == {*Here(4).map(who, range(1))} == {os.getpid()}
+    others = {*Here(2).map(who, range(6))}
+    assert len(others) == 2 and os.getpid() not in others
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_error_of_a_step_ends_it_all(workers):
+    with pytest.raises(UserError, match="three is none"):
+        list(Here(workers).map(faulty, range(50)))
+
+
+def test_a_worker_that_dies_is_replaced_and_its_tasks_are_run_again(tmp_path):
+    """Two tasks take one worker each with them, one takes two."""
+    tasks = [(str(tmp_path), n, {2: 1, 5: 2, 7: 1}.get(n, 0)) for n in range(12)]
+    assert sorted(Here(2).map(mortal, tasks)) == [*range(12)]
+    assert len([*tmp_path.iterdir()]) == 4
+
+
+def test_a_task_that_always_kills_is_named_and_the_others_are_done(tmp_path):
+    done = []
+    with pytest.raises(LostTask, match=r", 4, 99\): 3 processes died of it"):
+        done.extend(Here(2).map(mortal, [(str(tmp_path), n, 99 if n == 4 else 0) for n in range(6)]))
+    for result in Here(2).map(mortal, [(str(tmp_path), n, 0) for n in range(6)]):
+        done.append(result)
+    assert {*range(6)} == {*done} and len([*tmp_path.glob("4-*")]) == 3
+
+
+def test_who_stops_listening_leaves_no_process():
+    results = Here(2).map(who, range(100))
+    workers = {next(results) for _ in range(10)}
+    assert any(map(is_alive, workers))
+    results.close()
+    assert os.getpid() not in workers and not any(map(is_alive, workers))
+
+
+DRIVER = """
+import sys, time
+from builder.engine.here import Here
+from tests.engine.test_here import slow
+if __name__ == "__main__":
+    for pid in Here(2).map(slow, range(40)):
+        print(pid, flush=True)
+"""
+
+
+def slow(number):
+    time.sleep(0.3)
+    return os.getpid()
+
+
+def is_alive(process):
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_workers_do_not_outlive_a_driver_that_is_killed(tmp_path):
+    script = tmp_path / "driver.py"
+    script.write_text(DRIVER)
+    root = Path(__file__).parents[2]
+    driver = subprocess.Popen(
+        [sys.executable, str(script)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(root)},
+    )
+    workers = {int(driver.stdout.readline()) for _ in range(4)}
+    driver.kill()
+    driver.wait()
+    until = time.monotonic() + 20
+    while any(map(is_alive, workers)) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not any(map(is_alive, workers))
