@@ -67,7 +67,7 @@ class Here:
                 except BrokenProcessPool:
                     alone.extendleft(_judged(flight.values(), deaths))
                 except BaseException:
-                    pool.shutdown(wait=False, cancel_futures=True)
+                    pool.shutdown(cancel_futures=True)
                     raise
 
 
