@@ -115,7 +115,9 @@ class Run:
         there = self.recorded
         if there is None or there.model.kind != "hub" or self.config.safety_checker:
             return None
-        if (there.spec, there.settings) != (self.plan.spec, self.settings):
+        spec = self.plan.spec
+        known = there.spec if there.spec.template else there.spec.changed(template=spec.template)  # an older version's
+        if (known, there.settings) != (spec, self.settings):
             return None
         raw = RawBuild(self.config.raw, there)
         return there if all(raw.is_done(self.plan, shard) for shard in self.plan.shards) else None

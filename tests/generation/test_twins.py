@@ -2,14 +2,22 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 
 import agfd30k
 from builder.dataset.statistics import ChecksReport
+from builder.generation.build_models import BuildModels
+from builder.generation.config import GenerateConfig
+from builder.generation.worker import Run
 from builder.lint import main as lint
+from builder.models.identity import Source
+from builder.plan.plan import Plan
 from builder.plan.sample import Result
+from builder.raw.build import RawBuild
 from builder.raw.rows import NO_TWIN, NOTHING_TO_TWIN
+from builder.spec import table
 from builder.verify import main as verify
 from tests.experiments.kill import content, lines
 from tests.fixtures import builds, inside, standin
@@ -129,3 +137,19 @@ def test_what_was_given_up_has_no_twin(tmp_path):
     receipts = [json.loads(path.read_text()) for path in folder.glob("agfd30k-raw/shards/twins-*/receipt.json")]
     assert twins <= {id for facts in receipts for id in facts["unfilled"]}
     assert verify([str(folder / "agfd30k-raw")]) == 0
+
+
+def test_a_finished_build_of_an_older_version_needs_no_model(tmp_path, monkeypatch):
+    """Its recipe says no template, which changes none of its pictures; twins it has none, and they can be added."""
+    toml = builds.small_table()
+    spec = table.load(toml)
+    plan = Plan(spec, only=["hair"], limit=8, shard_size=16)
+    source = Source("hub", spec.recipe.model, spec.recipe.model, "c0ffee")
+    raw = RawBuild.begin(tmp_path, builds.recipe_of(spec.changed(template=None), source, toml.read_text()))
+    for shard in plan.shards:
+        builds.write_shard(tmp_path, plan, shard, recipe=raw.recipe)
+    config = GenerateConfig(raw=tmp_path, table=toml, only=("hair",), limit=8, shard_size=16)
+    monkeypatch.setattr(BuildModels, "of", lambda *_: pytest.fail("a model was looked for"))
+    assert Run(config).is_finished and Run(config).raw.recipe == raw.recipe
+    with pytest.raises(pytest.fail.Exception, match="a model was looked for"):
+        Run(replace(config, twins=True))
