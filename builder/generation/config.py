@@ -77,7 +77,7 @@ class GenerateConfig:
         if self.twins and not plan.chosen_twins:
             raise UserError("--twins: nothing that was chosen has twins: features without words of their own have none")
         if self.twins:
-            _require_decent_twins(plan)
+            _require_sound_twins(plan)
         return plan
 
     @property
@@ -86,8 +86,8 @@ class GenerateConfig:
         return self.table.read_text(encoding="utf-8")
 
 
-def _require_decent_twins(plan: Plan) -> None:
-    """Raise UserError where a twin's prompt breaks the rules for minors, which the row's own prompts may obey."""
+def _require_sound_twins(plan: Plan) -> None:
+    """Raise UserError where a twin's prompt breaks a rule, above all one for minors, which the row's own may obey."""
     for feature in {cell.feature.name: cell.plain for cell in plan.cells if cell.plain and cell.chosen}.values():
-        if broken := [*prompts.faults(plan.spec, feature)]:
+        if broken := [*feature.faults()] or [*prompts.faults(plan.spec, feature)]:
             raise UserError(f"--twins: twins of {feature.name}: {SpecError.of(*broken)}")

@@ -20,6 +20,8 @@ QUESTION = "Is this a plain portrait of one person?"
 def twin(spec: Spec, feature: Feature) -> Feature | None:
     """Return a row without its feature: the same people and guidance, the template's prompts. None where it has no
     twins: its prompts are the template's, or the table is an older one's, which does not say its template.
+
+    Its rules are not checked: they matter where twins are made.
     """
     template = spec.template
     if template is None:
@@ -27,7 +29,7 @@ def twin(spec: Spec, feature: Feature) -> Feature | None:
     plain = {"positive": template.positive, "negative": template.negative, "phrases": NO_PHRASE}
     if all(getattr(feature, key) == value for key, value in plain.items()):
         return None
-    return feature.changed(**plain, check=Shown(), question=None)
+    return feature.model_copy(update={**plain, "check": Shown(), "question": None})
 
 
 def with_twins(spec: Spec) -> Spec:

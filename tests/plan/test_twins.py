@@ -126,3 +126,15 @@ def test_a_dry_run_counts_them():
     assert lines[0].startswith(f"AGFD-30K: {own:,} of 30,000 pictures and {TWINNED.chosen_twins:,} twins in ")
     assert lines[-2].split()[:2] == ["twins", f"{TWINNED.chosen_twins:,}"]
     assert lines[-1].split() == ["all", f"{TWINNED.chosen:,}"]
+
+
+def test_a_template_that_needs_its_rows_changes_has_no_twins_and_harms_nothing_else(tmp_path):
+    """A twin without its age is none: told where twins are asked for, and nowhere else."""
+    path = tmp_path / "own.toml"
+    text = OWN_TABLE.replace("photo of a {age} y.o {subject}", "photo of a {subject}")
+    path.write_text(text.replace("phrases =", 'add = ["{age} y.o"]\nphrases ='))
+    plan = GenerateConfig(table=path).plan
+    assert "30 y.o" in plan.sample(0).prompt or "70 y.o" in plan.sample(0).prompt
+    assert Plan(plan.spec, twins=True).chosen_twins == 40
+    with pytest.raises(UserError, match=r"--twins: twins of banana: .*must keep the field \{age\}"):
+        assert GenerateConfig(table=path, twins=True).plan
