@@ -13,10 +13,12 @@ def world(tmp_path_factory):
 @pytest.mark.parametrize(
     ("kind", "numbers"),
     [
-        ("tables", range(200)),
-        ("builds", range(100)),
-        ("builds", range(100, 200)),
-        ("releases", range(200)),
+        ("tables", range(60)),
+        ("builds", range(60)),
+        ("releases", range(60)),
+        pytest.param("tables", range(60, 300), marks=pytest.mark.slow),
+        pytest.param("builds", range(60, 300), marks=pytest.mark.slow),
+        pytest.param("releases", range(60, 300), marks=pytest.mark.slow),
     ],
 )
 def test_nothing_is_believed_that_was_not_checked(world, kind, numbers):
