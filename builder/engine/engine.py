@@ -12,7 +12,7 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 MOST_DEATHS = 3
-"""Workers that a task may take with it before it is given up."""
+"""Workers that a task may take with it, when it is known to be that one, before it is given up."""
 
 
 class Engine(Protocol):

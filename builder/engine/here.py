@@ -88,11 +88,14 @@ def _submit(
 
 
 def _judged(flight: Iterable[tuple[int, Task]], deaths: Counter[int]) -> list[tuple[int, Task]]:
-    """Count a death for every task that was in flight; returns them. Raises LostTask for one that has too many."""
+    """Return the tasks that were in flight. One that was alone has killed its worker: raises LostTask where it has
+    killed too many. Of several nobody knows which it was.
+    """
     entries = list(flight)
-    for number, task in entries:
+    if len(entries) == 1:
+        number, task = entries[0]
         deaths[number] += 1
-        if deaths[number] >= MOST_DEATHS and len(entries) == 1:
+        if deaths[number] >= MOST_DEATHS:
             raise lost(task)
     return entries
 

@@ -108,7 +108,13 @@ def test_a_task_that_always_kills_is_named_and_the_others_are_done(tmp_path):
         done.extend(Here(2).map(mortal, [(str(tmp_path), n, 99 if n == 4 else 0) for n in range(6)]))
     for result in Here(2).map(mortal, [(str(tmp_path), n, 0) for n in range(6)]):
         done.append(result)
-    assert {*range(6)} == {*done} and len([*tmp_path.glob("4-*")]) == 3
+    assert {*range(6)} == {*done} and len([*tmp_path.glob("4-*")]) in (3, 4)  # the first with another in flight
+
+
+def test_a_task_is_not_blamed_for_its_neighbours(tmp_path):
+    """Every second one kills two workers, and some are in flight with it each time: none is given up."""
+    tasks = [(str(tmp_path), n, 2 * (n % 2)) for n in range(4)]
+    assert sorted(Here(2).map(mortal, tasks)) == [*range(4)]
 
 
 def test_who_stops_listening_leaves_no_process():
