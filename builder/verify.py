@@ -16,6 +16,7 @@ import typer
 
 from builder.common import cli
 from builder.common.errors import UserError
+from builder.engine.choice import Kind, chosen
 
 if TYPE_CHECKING:
     from builder.raw.signatures import Signature
@@ -41,6 +42,13 @@ def verify(
         Path | None,
         typer.Option(metavar="FILE", help="certificates of the authorities that you trust, PEM, for --signatures"),
     ] = None,
+    engine: Annotated[
+        Kind | None,
+        typer.Option(
+            help="who checks the shards: this machine's cores, or a cluster by Ray, at RAY_ADDRESS",
+            show_default="here, or ray where RAY_ADDRESS is set",
+        ),
+    ] = None,
 ) -> int:
     """Check every row, picture and digest of a raw build, and list every fault.
 
@@ -58,8 +66,10 @@ def verify(
     if signature and _is_release(raw):
         if repair:
             raise UserError("--repair: mends a raw build, not a release; make the release again with `agfd30k release`")
+        if engine:
+            raise UserError("--engine: belongs to a raw build; a release is read by one process")
         return _release(raw, signature, trust)
-    found = verification.verify(raw, repair, print, signature)
+    found = verification.verify(raw, repair, print, signature, chosen(engine))
     print(f"{found.rows} rows, {found.faults} faults" + (", set aside" if repair and found.faults else ""))
     if signature:
         from builder.raw.signatures import counted

@@ -58,12 +58,17 @@ def test_a_stage_imports_only_stages_before_it_and_nobody_imports_a_command():
     ("library", "allowed"),
     [
         *[("diffusers", {"models"}), ("transformers", {"models"}), ("torch", {"models", "checks", "generation"})],
-        *[("accelerate", set()), ("matplotlib", {"dataset"}), ("cv2", {"models", "checks"})],
+        *[("accelerate", set()), ("matplotlib", {"dataset"}), ("cv2", {"models", "checks"}), ("ray", {"engine"})],
     ],
 )
 def test_a_library_stays_in_its_rooms(library, allowed):
     """The API may ask for a device."""
     assert {room for room, module in rooms() if module.split(".")[0] == library} - {"__init__"} == allowed
+
+
+def test_one_module_knows_ray():
+    files = (ROOT / "builder").rglob("*.py")
+    assert [path.name for path in files if "ray" in {module.split(".")[0] for module in imports(path)}] == ["ray.py"]
 
 
 def test_the_loader_stands_alone():

@@ -8,24 +8,20 @@ import signal
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
-from builder.common.errors import UserError, shortened
+from builder.engine.engine import MOST_DEATHS, guarded, lost
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
-MOST_DEATHS = 3
-"""Workers that a task may take with it before it is given up."""
+START = 2.0
+"""Seconds of work that are worth a process: twice what it needs to import what this project reads pictures with."""
 HEARTBEAT = 1.0
 """Seconds between two looks of a worker at whether its driver is still there."""
-
-
-class LostTask(UserError):
-    """A task whose worker died time and again, by memory or a fault in a library."""
 
 
 def cores() -> int:
@@ -44,7 +40,12 @@ class Here:
     def __init__(self, workers: int | None = None):
         self.workers = cores() if workers is None else workers
 
-    def map(self, step: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[Result]:
+    @classmethod
+    def sized(cls, seconds: float) -> Here:
+        """Return the engine for so much work in one process: no more workers than have START seconds of it each."""
+        return cls(max(1, min(cores(), int(seconds / START))))
+
+    def map(self, step: Callable[[Task], Result], tasks: Iterable[Task]) -> Generator[Result, None, None]:
         """Yield the result of every task; see Engine.map."""
         waiting = deque(tasks)
         if min(self.workers, len(waiting)) <= 1:
@@ -83,19 +84,19 @@ def _submit(
     most, source = (1, alone) if alone else (workers, numbered)
     while source and len(flight) < most:
         entry = source.popleft()
-        flight[pool.submit(step, entry[1])] = entry
+        flight[pool.submit(guarded, step, entry[1])] = entry
 
 
 def _judged(flight: Iterable[tuple[int, Task]], deaths: Counter[int]) -> list[tuple[int, Task]]:
-    """Count a death for every task that was in flight; returns them. Raises LostTask for one that has too many."""
+    """Return the tasks that were in flight. One that was alone has killed its worker: raises LostTask where it has
+    killed too many. Of several nobody knows which it was.
+    """
     entries = list(flight)
-    for number, task in entries:
+    if len(entries) == 1:
+        number, task = entries[0]
         deaths[number] += 1
-        if deaths[number] >= MOST_DEATHS and len(entries) == 1:
-            raise LostTask(
-                f"{shortened(str(task), 100)}: {MOST_DEATHS} processes died of it, perhaps for lack of memory; "
-                "all else is safe"
-            )
+        if deaths[number] >= MOST_DEATHS:
+            raise lost(task)
     return entries
 
 

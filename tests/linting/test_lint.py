@@ -22,6 +22,7 @@ from builder import upload
 from builder.dataset import folder as dataset_folder
 from builder.dataset import packing
 from builder.dataset.build_info import BuildInfo
+from builder.engine.here import Here
 from builder.linting import card, files, lint, parquet, secrets, viewer
 from builder.models.identity import Source
 from builder.plan.plan import Plan
@@ -936,7 +937,7 @@ def test_a_single_bad_picture_is_for_thorough_eyes(out):
 
 def test_the_sample_is_spread_over_all_files(out, monkeypatch):
     monkeypatch.setattr(parquet, "GROUPS_SAMPLED", 2)
-    taken = [path.relative_to(out).as_posix() for path, _ in parquet._groups(lint.Release(out), False)]
+    taken = [group.name for group in parquet._groups(lint.Release(out), False)]
     assert taken == ["data/drink/test-00000-of-00001.parquet", "data/fruit/test-00000-of-00001.parquet"]
 
 
@@ -944,8 +945,9 @@ def test_the_sample_is_spread_over_all_files(out, monkeypatch):
 def test_the_sample_is_the_same_however_many_are_read_at_once(out, monkeypatch, at_once):
     monkeypatch.setattr(parquet, "PICTURES_AT_ONCE", at_once)
     ids = pq.read_table(out / TRAIN)["id"].to_pylist()
+    (group,) = parquet._groups_of(out, TRAIN)
     for thorough, expected in ((False, ids[::4]), (True, ids)):
-        assert [row["id"] for row in parquet._some(lint.Release(out), out / TRAIN, 0, thorough)] == expected
+        assert [row["id"] for row in parquet._some(group, thorough)] == expected
 
 
 @pytest.mark.parametrize(
@@ -977,6 +979,48 @@ def test_a_row_without_its_picture(out, image):
     rewrite(out, TRAIN, with_row(0, image=lambda old: image))
     (line,) = faults(out)
     assert line.startswith(f"pictures: {first_id(out)}: its picture is called ")
+
+
+class Backwards:
+    """An engine of one process, and the worst order: the last row group first."""
+
+    def map(self, step, tasks):
+        yield from map(step, reversed([*tasks]))
+
+
+def tear(path, column):
+    """Make the pages of a column unreadable, all else as it was."""
+    metadata = pq.read_metadata(path).row_group(0)
+    chunk = next(c for c in map(metadata.column, range(metadata.num_columns)) if c.path_in_schema == column)
+    data = bytearray(path.read_bytes())
+    data[chunk.data_page_offset : chunk.data_page_offset + 16] = b"\xff" * 16
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("engine", [Backwards(), pytest.param(Here(2), marks=pytest.mark.process)])
+@pytest.mark.parametrize("torn", [False, True])
+def test_every_engine_finds_the_same_in_pictures(out, monkeypatch, engine, torn):
+    """In the order of the files, up to one that cannot be read."""
+    names = sorted(path.relative_to(out).as_posix() for path in out.glob("data/*/*.parquet"))
+    for number, name in enumerate(names):
+        rows = pq.read_metadata(out / name).num_rows
+        for row in {0, rows - 1}:
+            rewrite(out, name, with_picture(row, b"not a picture" + bytes([number, row])))
+    if torn:
+        tear(out / names[len(names) // 2], "image.bytes")
+    results = []
+    for one in (Here(1), engine):
+        monkeypatch.setattr(Here, "sized", lambda seconds, one=one: one)
+        results.append([line for line in faults(out, thorough=True) if line.startswith("pictures: ")])
+    assert results[0] == results[1] and len(results[0]) > len(names) // 2
+    assert any("cannot be checked" in line for line in results[0]) == torn
+
+
+def test_a_sample_needs_no_processes_and_a_large_release_gets_them(out, monkeypatch):
+    seconds = []
+    monkeypatch.setattr(Here, "sized", lambda work: seconds.append(work) or Here(1))
+    assert faults(out) == faults(out, thorough=True) == []
+    assert seconds[0] == 0 and seconds[1] > 20 * parquet.PICTURE
 
 
 # ---- previews and builds that are not complete ----------------------------------------------------------------

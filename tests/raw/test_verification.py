@@ -2,14 +2,18 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
 from builder import release, verify
 from builder.common import documents
+from builder.common.errors import UserError
 from builder.common.files import sha256
+from builder.engine.here import Here
 from builder.models.identity import Source
 from builder.plan.plan import Plan
+from builder.raw import verification
 from builder.raw.build import RawBuild
 from builder.raw.recipe import BuildRecipe
 from builder.raw.shard_writer import lock
@@ -166,6 +170,100 @@ def test_repair_leaves_a_shard_alone_that_a_run_is_writing(build, capsys):
     said = capsys.readouterr().err
     assert "another process is writing here" in said and said.count("\n") == 1
     assert {path: path.read_bytes() for path in before} == before and not (shard_of(build) / "faulty").exists()
+
+
+class Backwards:
+    """An engine of one process, and the worst order: the last shard first."""
+
+    def map(self, step, tasks):
+        yield from map(step, reversed([*tasks]))
+
+
+ENGINES = [Backwards(), pytest.param(Here(2), marks=pytest.mark.process)]
+
+
+@pytest.fixture(scope="module")
+def spoilt(tmp_path_factory):
+    """A build of five shards, four of them faulty."""
+    folder = tmp_path_factory.mktemp("spoilt") / "raw"
+    write_raw(folder, only=["base", "age"], scale=0.02, shard_size=8)
+    shards = sorted((folder / "shards").iterdir())
+    assert len(shards) >= 5
+    for number, shard in enumerate(shards[1:5]):
+        picture = sorted((shard / "images").iterdir())[number]
+        picture.write_bytes(picture.read_bytes()[: -20 * number] if number else b"")
+    (shards[2] / "metadata.jsonl").write_bytes(b"nonsense\n" + (shards[2] / "metadata.jsonl").read_bytes())
+    (shards[3] / "receipt.json").write_text("{}")
+    return folder
+
+
+def verified(folder, engine, repair=False):
+    """What is found, what is said, and what lies there afterwards, but for locks."""
+    said = []
+    found = verification.verify(folder, repair, said.append, engine=engine)
+    files = {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return found, said, {path: data for path, data in files.items() if path.suffix != ".lock"}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("repair", [False, True])
+def test_every_engine_finds_says_and_repairs_the_same(spoilt, tmp_path, monkeypatch, engine, repair):
+    results = []
+    for name, one in (("alone", Here(1)), ("engine", engine)):
+        shutil.copytree(spoilt, tmp_path / name / "raw")
+        monkeypatch.chdir(tmp_path / name)
+        results.append(verified(Path("raw"), one, repair))
+    assert results[0] == results[1] and results[0][0].faults >= 5
+    assert any("faulty" in path.parts for path in results[0][2]) == repair
+
+
+@pytest.mark.parametrize("engine", [Here(1), *ENGINES])
+def test_repair_ends_at_the_shard_that_a_run_is_writing(spoilt, tmp_path, engine):
+    """Those before it are repaired, and told; those after it are left as they are, on every engine."""
+    folder = shutil.copytree(spoilt, tmp_path / "raw")
+    shards, all_faults, said = sorted((folder / "shards").iterdir()), verified(folder, Here(1))[1], []
+    with lock(shards[2]), pytest.raises(UserError, match=f"{shards[2].name}: another process is writing here"):
+        verification.verify(folder, True, said.append, engine=engine)
+    assert [path.parent for path in sorted(folder.rglob("faulty"))] == [shards[1]]
+    assert said and said == all_faults[: len(said)]
+
+
+def test_a_sound_shard_that_a_run_is_writing_ends_a_repair_too(build, capsys):
+    with lock(shard_of(build)):
+        assert verify.main([str(build), "--repair"]) == 2
+    assert "another process is writing here" in capsys.readouterr().err
+
+
+def test_what_a_run_has_finished_meanwhile_is_not_set_aside(build, tmp_path):
+    """A shard is looked at once more when nobody can be writing there: what was half written then is whole now."""
+
+    class Meanwhile:
+        def map(self, step, tasks):
+            rows = shard_of(build) / "metadata.jsonl"
+            whole = rows.read_bytes()
+            rows.write_bytes(whole[:-20])
+            results = [*map(step, tasks)]
+            rows.write_bytes(whole)
+            yield from results
+
+    found, said, files = verified(build, Meanwhile(), repair=True)
+    assert (found.faults, said) == (0, []) and (shard_of(build) / "receipt.json").relative_to(build) in files
+
+
+def test_a_build_is_opened_anew_where_its_recipe_is_another(build, tmp_path, monkeypatch):
+    """A process that checks twice does not take the first one's recipe."""
+    assert verified(build, Here(1))[0].faults == 0
+    shutil.rmtree(build)
+    monkeypatch.setattr(builds, "SOURCE", Source("preview", "other", "preview", "built-in"))
+    write_raw(build, only=["base"], scale=0.01)
+    assert verified(build, Here(1))[1] == []
+
+
+def test_a_large_build_gets_the_cores_and_a_small_one_does_not(build, monkeypatch):
+    sizes = []
+    monkeypatch.setattr(Here, "sized", lambda seconds: sizes.append(seconds) or Here(1))
+    assert verified(build, None)[0].rows == 16
+    assert sizes == [pytest.approx(16 * (verification.ROW + 16 * 16 * verification.PIXEL))]
 
 
 def shard_of(build):
