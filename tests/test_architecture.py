@@ -2,6 +2,7 @@
 
 import ast
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -75,3 +76,10 @@ def test_the_loader_stands_alone():
     """A loading script is copied to a cache alone: the standard library, datasets and what that needs."""
     tops = {module.split(".")[0] for module in imports(ROOT / "agfd30k.py")}
     assert tops - sys.stdlib_module_names == {"datasets", "numpy", "PIL", "pyarrow"}
+
+
+def test_every_stage_is_installed():
+    """Also where the project is installed by itself, without its repository."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    folders = {f"builder.{path.parent.name}" for path in (ROOT / "builder").glob("*/__init__.py")}
+    assert {*project["tool"]["setuptools"]["packages"]} == folders | {"builder", "dataset_card"}
