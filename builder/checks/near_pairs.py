@@ -30,6 +30,8 @@ AT_ONCE = 1_000_000
 """Pairs that are compared at once."""
 CROWD = 1_000
 """Hashes with one key of which more are searched by the other bits, instead of comparing all with all."""
+MOST_CHOSEN = 4
+"""Most blocks that hashes must agree in, k: there are 4,845 keys at the largest radius of a table, 16."""
 DEEPEST = 3
 """How often a crowd in a crowd is searched so: where even that does not tell them apart, they are pairs indeed."""
 SORT, COMPARE = 100.0, 40.0
@@ -63,7 +65,7 @@ def keys(count: int, radius: int, free: int = ALL) -> list[Key]:
         by_chance = count / 2 / 2 ** (len(bits) * (blocks - radius) / blocks)
         return math.comb(blocks, radius) * (SORT + COMPARE * by_chance)
 
-    best = min(range(radius + 1, min(len(bits), radius + 8) + 1), key=cost)
+    best = min(range(radius + 1, min(len(bits), radius + MOST_CHOSEN) + 1), key=cost)
     blocks = [sum(bits[number::best]) for number in range(best)]
     chosen = itertools.combinations(range(best), best - radius)
     return [_key(blocks, choice) for choice in chosen]
@@ -91,7 +93,8 @@ class Search:
         self.largest = 0
 
     def __iter__(self) -> Iterator[Pairs]:
-        for key in keys(len(self.hashes), self.radius):
+        cells = 1 if self.cells is None or not len(self.cells) else int(self.cells.max()) + 1
+        for key in keys(len(self.hashes) // cells, self.radius):
             for places in parts(self.hashes, key.mask, self.among, self.cells):
                 hashes = self.hashes[places]
                 sorted_by = masked(hashes, key.mask, None if self.cells is None else self.cells[places])

@@ -109,9 +109,8 @@ def test_the_same_pictures_go_back_for_the_same_reasons_in_the_same_order(build,
 
 @pytest.mark.process
 def test_several_processes_read_what_one_reads(build):
-    for choice in CHOICES.values():
-        found, expected = both(build, Plan(SPEC, **WHOLE | choice), CRITERIA[1], Here(2))
-        assert found == expected
+    found, expected = both(build, Plan(SPEC, **WHOLE | {"limit": 40}), CRITERIA[1], Here(2))
+    assert found == expected
 
 
 def test_shards_can_come_in_any_order(build):
@@ -146,7 +145,7 @@ def test_crowds_cells_settled_pictures_and_twins_are_decided_on_as_before(seed, 
         with monkeypatch.context() as patch:
             patch.setattr(near_pairs, "PART", 500)
             patch.setattr(near_pairs, "CROWD", 20)
-            patch.setattr("builder.checks.duplicates.MOST_PAIRS", 1_000)
+            patch.setattr("builder.checks.duplicates.MOST_PAIRS", 50_000)
             assert copies(hashes, cells, criteria, settled, twin_of) == expected
 
 
