@@ -127,7 +127,7 @@ class _Decision:
         """Decide on all pictures."""
         start, stop = 0, len(self.hashes)
         while start < stop:
-            packed = self._pairs(start, stop)
+            packed = self._pairs(stop, MOST_PAIRS if stop - start > 1 else None)
             if packed is None:
                 if (start, stop) == (0, len(self.hashes)):
                     self.say(f"more than {MOST_PAIRS:,} pairs of pictures are alike; they are decided on in parts")
@@ -136,19 +136,19 @@ class _Decision:
             self._settle(packed)
             start, stop = stop, min(len(self.hashes), 3 * stop - 2 * start)
 
-    def _pairs(self, start: int, stop: int) -> np.ndarray | None:
-        """Return the packed pairs of pictures before `stop` that cannot both stay, where the second one is not before
-        `start`, sorted; None where there are too many, unless it is a single picture's.
+    def _pairs(self, stop: int, most: int | None) -> np.ndarray | None:
+        """Return the packed pairs of pictures before `stop` that cannot both stay, sorted; None where there are more
+        than `most`. Those that were decided on and stay are in no pair with each other.
         """
         kept = [np.zeros(0, np.uint64)]
         count = 0
         for i, j in self._near(stop):
-            may_go = j >= max(start, self.settled)
+            may_go = j >= self.settled
             if self.twin_of is not None:
                 may_go &= (self.twin_of[i] != j) & (self.twin_of[j] != i)
             kept.append(_packed(i[may_go], j[may_go]))
             count += len(kept[-1])
-            if count > MOST_PAIRS and stop - start > 1:
+            if most is not None and count > most:
                 return None
         packed = np.concatenate(kept)
         packed.sort()
