@@ -27,6 +27,8 @@ SIZES = (100_000, 1_000_000, 10_000_000, 20_000_000, 40_000_000)
 """From the last but one on the search goes part by part and by the same keys, so that their slope is that beyond."""
 SIZES_IN_CELL = SIZES[:3]
 PROJECTED = 100_000_000
+COUNTED = 10_000_000
+"""Most hashes whose pairs are counted beside the search."""
 CELLS = 128
 FLAT = 1_000_000
 NEAR, SAME = 1 / 1_000, 1 / 10_000
@@ -41,26 +43,31 @@ KINDS = {
 
 
 def run(scale: float = 1.0) -> Iterator[Table]:
-    """Two tables: hashes as a build has them, at several sizes, and a million that are all alike."""
+    """Three tables: hashes as a build has them at several sizes, by one radius and by two, and some that crowd."""
+    yield _growing("Duplicates: the search, a process of its own", "clusters", SIZES, scale)
+    title = "Duplicates: the search, radius 4 in a cell"
+    yield _growing(title, "clusters, radius 4 in a cell", SIZES_IN_CELL, scale)
+    yield _alike(max(1_000, int(FLAT * scale)))
+
+
+def _growing(title: str, kind: str, usual: tuple[int, ...], scale: float) -> Table:
     columns = ["hashes", "of which", "pairs", "copies", "CPU s", "peak MiB", "µs a further one", "bytes"]
-    found = Table("Duplicates: the search, a process of its own", columns)
-    for kind, usual in (("clusters", SIZES), ("clusters, radius 4 in a cell", SIZES_IN_CELL)):
-        sizes = [max(1_000, int(size * scale)) for size in usual]
-        spent = []
-        for number, size in enumerate(sizes):
-            one, gone = _measured(kind, size)
-            spent.append(one)
-            slopes = _slopes(sizes[number - 1 : number + 1], spent[number - 1 :])
-            found.add(size, kind, _pairs(kind, size), gone, one.computing, one.peak, *slopes)
-        if usual is SIZES and sizes[-1] < PROJECTED:
-            found.add(*_projected(kind, sizes[-2:], spent[-2:]))
+    found, sizes = Table(title, columns), [max(1_000, int(size * scale)) for size in usual]
+    spent: list[Process] = []
+    for number, size in enumerate(sizes):
+        one, gone = _measured(kind, size)
+        spent.append(one)
+        slopes = _slopes(sizes[number - 1 : number + 1], spent[number - 1 :])
+        pairs = _pairs(kind, size) if size <= COUNTED else None
+        found.add(size, kind, pairs, gone, one.computing, one.peak, *slopes)
     found.notes.append(
         "µs and bytes: what each further hash adds to the size before. Computing is without that of a process that "
-        "only reads the hashes. Pairs: within 2 bits, anywhere. Projected: by the slope between the two largest sizes, "
-        "not measured."
+        "only reads the hashes. Pairs: within 2 bits, anywhere."
     )
-    yield found
-    yield _alike(max(1_000, int(FLAT * scale)))
+    if usual is SIZES and sizes[-1] < PROJECTED:
+        found.add(*_projected(kind, sizes[-2:], spent[-2:]))
+        found.notes.append("Projected: by the slope between the two largest sizes, not measured.")
+    return found
 
 
 def _projected(kind: str, sizes: list[int], spent: list[Process]) -> list:
