@@ -20,7 +20,10 @@ import cv2
 from harness import LIBRARIES, Table, machine
 
 MEASURED = re.compile(r"Measured with `python benchmarks (?P<topic>\w+)")
-TOPICS = ("host", "encoding", "checks", "release", "loading", "report", "growth", "scaling", "generation", "roofline")
+TOPICS = (
+    *("host", "encoding", "checks", "duplicates", "release", "loading", "report", "growth", "scaling", "generation"),
+    "roofline",
+)
 
 
 def main() -> int:

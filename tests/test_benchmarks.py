@@ -13,7 +13,10 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 
 FOLDER = Path(__file__).parent.parent / "benchmarks"
-TOPICS = ("host", "encoding", "checks", "release", "loading", "report", "growth", "scaling", "generation", "roofline")
+TOPICS = (
+    *("host", "encoding", "checks", "duplicates", "release", "loading", "report", "growth", "scaling", "generation"),
+    "roofline",
+)
 
 
 @pytest.fixture
@@ -88,6 +91,7 @@ A_MOMENT = {
     "encoding": {},
     "host": {},
     "checks": {"HASHES": (1_000,), "CLIP_LAYERS": 1},
+    "duplicates": {"SIZES": (100_000, 200_000)},
     "release": {"REPEATS": 1},
     "loading": {"REPEATS": 1},
     "report": {},

@@ -1,29 +1,29 @@
-"""Which pictures are the same, exactly or nearly? A perceptual hash for each, and all pairs of hashes that are near.
+"""Which pictures are the same, exactly or nearly? A hash for each, and of any two that are near the first stays.
 
-The pairs come from sorting, not from comparing all with all: hashes are cut into radius + 1 bands of bits, and two that
-differ in at most `radius` bits agree in one band at least. 30,000 pictures take about a second. With n pictures a band
-of b bits holds n / 2^b of them, so time grows with n squared: beyond some millions use a smaller radius, whose bands
-are longer, or sort each band on disk and compare within its groups, which needs no more memory than the largest group.
+Near pairs are found by `builder.checks.near_pairs`. What is kept for each picture is its hash and its cell, a dozen
+bytes; only pairs are looked at one by one, and those few at a time.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 
 import imagehash
 import numpy as np
 from PIL import Image
 
+from builder.checks.near_pairs import BITS, Search, repeated
 from builder.checks.verdict import Seen, Verdict
 from builder.plan.sample import Sample
 from builder.spec.criteria import Duplicates
 
-BITS = 64
-AT_ONCE = 1_000_000
-"""Pairs that are compared at once."""
+__all__ = ["BITS", "Copy", "HashCheck", "copies", "numbers", "pairs", "perceptual_hash"]
+MOST_PAIRS = 10_000_000
+"""Pairs that are decided on at once, 8 bytes each: where there are more, the first pictures are decided on first."""
+CROWDED = 100_000
+"""Hashes that agree in many bits of which a line tells."""
+HALF = np.uint64(32)
 
 
 def perceptual_hash(image: Image.Image) -> str:
@@ -41,39 +41,19 @@ def numbers(hashes: list[str]) -> np.ndarray:
 
 def pairs(hashes: np.ndarray, radius: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """All pairs i < j of hashes, uint64 (n,), that differ in at most `radius` bits: i, j and the distances, sorted."""
-    near_pairs = [np.zeros((3, 0), dtype=np.int64)]
-    for shift, width in _bands(radius + 1):
-        band = (hashes >> np.uint64(shift)) & np.uint64((1 << width) - 1)
-        order = np.argsort(band, kind="stable")
-        for first, second in _together(band[order]):
-            i, j = np.minimum(order[first], order[second]), np.maximum(order[first], order[second])
-            distance = np.bitwise_count(hashes[i] ^ hashes[j])
-            near = distance <= radius
-            near_pairs.append(np.stack([i[near], j[near], distance[near].astype(np.int64)]))
-    i, j, distance = np.unique(np.concatenate(near_pairs, axis=1), axis=1)
-    return i, j, distance
+    packed = np.concatenate([np.zeros(0, np.uint64), *(_packed(i, j) for i, j, _ in Search(hashes, radius))])
+    packed.sort()
+    i, j = _unpacked(packed)
+    return i, j, np.bitwise_count(hashes[i] ^ hashes[j]).astype(np.int64)
 
 
-def _bands(count: int) -> list[tuple[int, int]]:
-    """(shift, width) of so many bands that together are all bits."""
-    edges = [BITS * n // count for n in range(count + 1)]
-    return [(start, stop - start) for start, stop in itertools.pairwise(edges)]
+def _packed(i: np.ndarray, j: np.ndarray) -> np.ndarray:
+    """Return pairs of places as numbers that sort by i, then by j."""
+    return i.astype(np.uint64) << HALF | j.astype(np.uint64)
 
 
-def _together(band: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Pairs of places that hold the same value in a sorted array, some millions at a time."""
-    ends = np.searchsorted(band, band, side="right")
-    later = ends - np.arange(len(band)) - 1  # how many partners come after each place
-    start = 0
-    sums = np.cumsum(later)
-    while start < len(band):
-        before = sums[start - 1] if start else 0
-        stop = max(start + 1, int(np.searchsorted(sums, before + AT_ONCE, side="right")))
-        counts = later[start:stop]
-        first = np.repeat(np.arange(start, stop), counts)
-        step = np.arange(len(first)) - np.repeat(np.cumsum(counts) - counts, counts)
-        yield first, first + step + 1
-        start = stop
+def _unpacked(packed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return (packed >> HALF).astype(np.int64), (packed & np.uint64(0xFFFFFFFF)).astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -90,34 +70,119 @@ def copies(
     cells: np.ndarray,
     criteria: Duplicates,
     settled: int = 0,
-    twin_of: Mapping[int, int] = MappingProxyType({}),
+    twin_of: np.ndarray | None = None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> list[Copy]:
     """Return the pictures to be taken out so that no two are the same, sorted by place: the first of any two stays.
 
     `hashes` is uint64 (n,), `cells` int (n,), one number a (feature, sex). Only a picture that stays can make another
-    one a duplicate of it. The first `settled` pictures stay, whatever they show. `twin_of` has the places of twins,
-    with those of the pictures that each may be like.
+    one a duplicate of it. The first `settled` pictures stay, whatever they show. `twin_of`, int (n,), has for a twin
+    the place of the picture that it may be like, -1 for others. `say` is told of crowds of pictures that are nearly
+    alike: they take longer, and none of them is left out.
 
     Thousands of pictures with one hash cost no more than one: in a cell, all but the first of them share its fate.
     """
-    kinds = np.stack([hashes, cells.astype(np.uint64)])
-    _, first, kind = np.unique(kinds, axis=1, return_index=True, return_inverse=True)
-    firsts, places = np.sort(first), np.arange(len(hashes))
-    copy_of: dict[int, Copy] = {}
-    for i, j, distance in zip(*map(np.ndarray.tolist, pairs(hashes[firsts], criteria.radius_in_cell))):
-        i, j = int(firsts[i]), int(firsts[j])
-        if twin_of.get(i) == j or twin_of.get(j) == i:
-            continue
-        if j < settled or (distance > criteria.radius and cells[i] != cells[j]):
-            continue
-        if i not in copy_of and (j not in copy_of or distance < copy_of[j].distance):
-            copy_of[j] = Copy(j, i, distance)
-    for place in places[(first[kind.ravel()] != places) & (places >= settled)].tolist():
-        same = int(first[kind.ravel()[place]])
-        copy_of[place] = (
-            Copy(place, copy_of[same].of, copy_of[same].distance) if same in copy_of else Copy(place, same, 0)
-        )
-    return [copy_of[place] for place in sorted(copy_of)]
+    again, firsts = repeated(hashes, cells)
+    decision = _Decision(hashes, cells.astype(np.uint32, copy=False), criteria, settled, twin_of, say)
+    decision.stays[again] = False
+    decision.decide()
+    found = decision.copy_of
+    for place, first in zip(again.tolist(), firsts.tolist()):
+        if place >= settled:
+            of, distance = found.get(first, (first, 0))
+            found[place] = of, distance
+    return [Copy(place, *found[place]) for place in sorted(found)]
+
+
+class _Decision:
+    """Which pictures stay, of the first one of each hash and cell.
+
+    Pictures are decided on in the order of their places. Usually that is once for all. Where there are more pairs than
+    MOST_PAIRS, the first pictures are decided on alone, then the next ones beside those that stay: what comes later
+    changes nothing about what came first.
+    """
+
+    def __init__(
+        self,
+        hashes: np.ndarray,
+        cells: np.ndarray,
+        criteria: Duplicates,
+        settled: int,
+        twin_of: np.ndarray | None,
+        say: Callable[[str], None],
+    ):
+        self.hashes = hashes
+        self.cells = cells
+        self.criteria = criteria
+        self.settled = settled
+        self.twin_of = twin_of
+        self.say = say
+        self.stays = np.ones(len(hashes), dtype=bool)
+        self.copy_of: dict[int, tuple[int, int]] = {}
+        """Of what a picture that goes is a copy, and the bits that differ."""
+        self.crowd = 0
+        """The largest one that was told of."""
+
+    def decide(self) -> None:
+        """Decide on all pictures."""
+        start, stop = 0, len(self.hashes)
+        while start < stop:
+            packed = self._pairs(stop, MOST_PAIRS if stop - start > 1 else None)
+            if packed is None:
+                if (start, stop) == (0, len(self.hashes)):
+                    self.say(f"more than {MOST_PAIRS:,} pairs of pictures are alike; they are decided on in parts")
+                stop = start + (stop - start) // 2
+                continue
+            self._settle(packed)
+            start, stop = stop, min(len(self.hashes), 3 * stop - 2 * start)
+
+    def _pairs(self, stop: int, most: int | None) -> np.ndarray | None:
+        """Return the packed pairs of pictures before `stop` that cannot both stay, sorted; None where there are more
+        than `most`. Those that were decided on and stay are in no pair with each other.
+        """
+        kept = [np.zeros(0, np.uint64)]
+        count = 0
+        for i, j in self._near(stop):
+            may_go = j >= self.settled
+            if self.twin_of is not None:
+                may_go &= (self.twin_of[i] != j) & (self.twin_of[j] != i)
+            kept.append(_packed(i[may_go], j[may_go]))
+            count += len(kept[-1])
+            if most is not None and count > most:
+                return None
+        packed = np.concatenate(kept)
+        packed.sort()
+        return packed
+
+    def _near(self, stop: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield all pairs of pictures before `stop` that are one by the criteria, each once."""
+        hashes, stays, cells = self.hashes[:stop], self.stays[:stop], self.cells[:stop]
+        anywhere = Search(hashes, self.criteria.radius, stays)
+        yield from ((i, j) for i, j, _ in anywhere)
+        crowd = anywhere.largest
+        if self.criteria.radius_in_cell > self.criteria.radius:
+            within = Search(hashes, self.criteria.radius_in_cell, stays, cells)
+            for i, j, distance in within:
+                further = distance > self.criteria.radius
+                yield i[further], j[further]
+            crowd = max(crowd, within.largest)
+        if crowd > max(CROWDED, self.crowd):
+            self.crowd = crowd
+            self.say(
+                f"the hashes of {crowd:,} pictures are alike in many bits, as those of flat pictures are; they were "
+                "compared by the other bits, none was left out"
+            )
+
+    def _settle(self, packed: np.ndarray) -> None:
+        """Decide by pairs whose first picture is decided on, or is the second of pairs before."""
+        for part in range(0, len(packed), 1_000_000):
+            i, j = _unpacked(packed[part : part + 1_000_000])
+            distances = np.bitwise_count(self.hashes[i] ^ self.hashes[j]).tolist()
+            for first, second, distance in zip(i.tolist(), j.tolist(), distances):
+                there = self.copy_of.get(second)
+                if first not in self.copy_of and (there is None or distance < there[1]):
+                    self.copy_of[second] = first, distance
+                    self.stays[second] = False
 
 
 class HashCheck:

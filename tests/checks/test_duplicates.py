@@ -6,7 +6,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from builder.checks import duplicates
+from builder.checks import near_pairs
 from builder.checks.duplicates import HashCheck, copies, numbers, pairs, perceptual_hash
 from builder.spec.criteria import Duplicates
 from tests.fixtures.builds import picture_of
@@ -53,7 +53,7 @@ def test_pairs_that_do_not_fit_into_memory_at_once_are_found_in_parts(monkeypatc
     hashes = np.array([5] * 40 + [6] * 3, dtype=np.uint64)
     whole = listed(pairs(hashes, 2))
     for at_once in (1, 17, 100):
-        monkeypatch.setattr(duplicates, "AT_ONCE", at_once)
+        monkeypatch.setattr(near_pairs, "AT_ONCE", at_once)
         assert listed(pairs(hashes, 2)) == whole == brute_force(hashes, 2)
 
 
@@ -132,8 +132,8 @@ def test_a_twin_may_be_what_it_is_the_twin_of_and_nothing_else():
     hashes, cells = np.array([0, 2**10 - 1, 0], dtype=np.uint64), np.array([0, 0, 1])
     criteria = Duplicates(radius=2, radius_in_cell=2)
     assert [copy.place for copy in copies(hashes, cells, criteria)] == [2]
-    assert copies(hashes, cells, criteria, twin_of={2: 0}) == []
-    assert [copy.of for copy in copies(hashes[[0, 1, 1]], cells, criteria, twin_of={2: 0})] == [1]
+    assert copies(hashes, cells, criteria, twin_of=np.array([-1, -1, 0])) == []
+    assert [copy.of for copy in copies(hashes[[0, 1, 1]], cells, criteria, twin_of=np.array([-1, -1, 0]))] == [1]
 
 
 def test_only_a_picture_that_stays_makes_another_one_go():
