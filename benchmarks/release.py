@@ -121,8 +121,7 @@ def _one_file(folder: Path) -> None:
 def _parquet(folder: Path) -> None:
     raw = RawBuild.open(folder / "raw")
     shards, labels = raw.finished(), raw.spec.labels
-    parts = {name: [s for s in shards if s.name.startswith(f"{name}-")] for name in labels["attribute"]}
-    packing.write_parquet(folder / "out", labels, Statistics.of(raw, shards), parts)
+    packing.write_files(folder / "out", labels, shards, Statistics.of(raw, shards))
 
 
 def _from_generator(folder: Path, processes: int | None = None) -> None:

@@ -7,32 +7,42 @@ the number of pictures.
 from __future__ import annotations
 
 import shutil
-from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import agfd30k
+from agfd30k import SPLITS
 from builder.common.errors import UserError
 from builder.common.files import atomic, sync_folder
 from builder.common.progress import progress_bar
-from builder.dataset import card, charts, contact_sheets, croissant, folder
+from builder.dataset import card, charts, contact_sheets, croissant, folder, parquet
 from builder.dataset.alignment import Aligner
 from builder.dataset.build_info import BuildInfo, recipe_toml
+from builder.dataset.contact_sheets import Sheet, Sheets
 from builder.dataset.contents import Contents, build_info
+from builder.dataset.cutting import Cutter, Kind, OutputFile, numbered
 from builder.dataset.folder import IGNORED, Release
-from builder.dataset.parquet import ALIGNED, ANNOTATIONS, FIRST_PAGE, METADATA, Config, ReleaseWriter, default_config
+from builder.dataset.parquet import ALIGNED, ANNOTATIONS, FIRST_PAGE, METADATA, Config, Written, default_config
 from builder.dataset.statistics import CHECKS_FILE, Statistics
+from builder.dataset.writing import Writer, changed
+from builder.engine.engine import Engine
+from builder.engine.here import Here
 from builder.models.identity import ModelId
 from builder.plan.plan import Plan
 from builder.raw import calibration_file
-from builder.raw.build import RawBuild
+from builder.raw.build import Finished, RawBuild
 from builder.raw.recipe import BuildRecipe
 
 OURS = {"README.md", "recipe.toml", "croissant.json", "data", METADATA, FIRST_PAGE, ANNOTATIONS, ALIGNED, "assets"}
-Parts = dict[str, list[Path]]
-"""The shards of each attribute."""
 THREADS = 4
-"""Attributes packed at a time; each takes some 100 MB of memory, and waits for the disk a part of the time."""
+"""Files packed at a time; each takes some 100 MB of memory, and waits for the disk a part of the time."""
+IN_PROCESSES = 10_000_000_000
+"""Bytes of pictures from which on processes are worth their start."""
+Task = TypeVar("Task")
+Result = TypeVar("Result")
 
 
 def summary(statistics: Statistics, recipe: BuildRecipe, out: Path) -> str:
@@ -58,14 +68,19 @@ def _aligned_line(out: Path) -> list[str]:
 
 
 def pack(
-    raw: RawBuild, out: Path, anew: bool = False, plan: Plan | None = None, aligned: int | None = None
+    raw: RawBuild,
+    out: Path,
+    anew: bool = False,
+    plan: Plan | None = None,
+    aligned: int | None = None,
+    engine: Engine | None = None,
 ) -> tuple[Statistics, bool]:
     """Make the release of every shard that has its receipt; returns what it holds, and whether it was made now.
 
     A release that is already that of these shards is left as it is, unless it shall be made `anew`; a new one has the
-    faces aligned as well, where `aligned` is the side in pixels that they shall have. Raises UserError where `out`
-    holds anything else than a release of this recipe, or where a picture or row is damaged; Reopened where something of
-    `plan` is not done at this moment.
+    faces aligned as well, where `aligned` is the side in pixels that they shall have. Which `engine` writes its files
+    makes no difference to their bytes. Raises UserError where `out` holds anything else than a release of this recipe,
+    or where a picture or row is damaged; Reopened where something of `plan` is not done at this moment.
     """
     out = out.resolve()
     with raw.reading():
@@ -74,7 +89,7 @@ def pack(
         require_free(out, raw.recipe)
         stale = anew or not _is_current(out, contents.info, raw.recipe)
         if stale:
-            _make(out, contents, aligned)
+            _make(out, contents, aligned, engine)
     return contents.statistics, stale
 
 
@@ -96,14 +111,14 @@ def pack_stale(raw: RawBuild, out: Path, plan: Plan | None = None) -> Statistics
     return contents.statistics
 
 
-def _make(out: Path, contents: Contents, aligned: int | None = None) -> None:
+def _make(out: Path, contents: Contents, aligned: int | None = None, engine: Engine | None = None) -> None:
     """Write the release and put it in its place; an error leaves nothing behind."""
     out.parent.mkdir(parents=True, exist_ok=True)
     with folder.lock(out):
         folder.remove_leftovers(out)
         temporary, _ = folder.beside(out)
         try:
-            _write(temporary, out.name, contents, aligned)
+            _write(temporary, out.name, contents, aligned, engine)
             _swap(temporary, out)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -129,17 +144,18 @@ def require_free(out: Path, recipe: BuildRecipe) -> None:
         raise UserError(f"{out}: is the release of another recipe, so it is not replaced; move it away or use --out")
 
 
-def _write(place: Path, name: str, contents: Contents, aligned: int | None) -> None:
+def _write(place: Path, name: str, contents: Contents, aligned: int | None, engine: Engine | None) -> None:
     """Write a whole release into a new folder; `name` is what it will be called."""
     assets, recipe, statistics = place / "assets", contents.recipe, contents.statistics
     assets.mkdir(parents=True)
-    parts = _by_attribute(contents)
-    with ThreadPoolExecutor(2) as beside:
-        in_order = [shard for part in parts.values() for shard in part]
-        sheets = beside.submit(contact_sheets.write_sheets, assets, in_order)
+    in_order = [shard for attribute in recipe.spec.attributes for shard in _of(attribute, contents.shards)]
+    sheets = contact_sheets.sheets(assets, in_order, statistics.made)
+    with ThreadPoolExecutor(1) as beside:
         drawn = beside.submit(charts.write, assets, recipe.spec, statistics)
-        detector = _detector(contents)
-        configs = write_parquet(place, recipe.spec.labels, statistics, parts, detector, aligned)
+        configs, images = write_files(
+            place, recipe.spec.labels, contents.shards, statistics, _detector(contents), aligned, sheets, engine
+        )
+        contact_sheets.write_all(assets, {sheet.attribute: images[sheet.attribute] for sheet in sheets})
         drawn.result()
     _require_unchanged(configs, contents)
     if aligned and ALIGNED not in configs:
@@ -153,8 +169,13 @@ def _write(place: Path, name: str, contents: Contents, aligned: int | None) -> N
         file.write(recipe_toml(recipe).encode())
     croissant.write(place, contents, configs)
     with atomic(place / "README.md") as file:
-        file.write(card.render(contents, configs, sheets.result(), name).encode())
+        names = [*(sheet.attribute for sheet in sheets), "all"]
+        file.write(card.render(contents, configs, names, name).encode())
     sync_folder(place)
+
+
+def _of(attribute: str, shards: Finished) -> list[Path]:
+    return [shard for shard in shards if agfd30k.config_of(shard) == attribute]
 
 
 def _detector(contents: Contents) -> ModelId | None:
@@ -164,20 +185,12 @@ def _detector(contents: Contents) -> ModelId | None:
     return model if any("points" in row["checks"] for row in first if row) else None
 
 
-def _by_attribute(contents: Contents) -> Parts:
-    parts: Parts = {attribute: [] for attribute in contents.recipe.spec.attributes}
-    for shard in contents.shards:
-        parts[agfd30k.config_of(shard)].append(shard)
-    return parts
-
-
 def _require_unchanged(configs: dict[str, Config], contents: Contents) -> None:
     """Raise UserError where other rows were packed than were counted."""
     counted = {split: rows for split, rows in contents.statistics.splits().items() if rows}
     for name in (default_config(configs), METADATA):
         if {split: size.rows for split, size in configs[name].splits.items()} != counted:
-            raw = next(iter(contents.shards)).parent.parent
-            raise UserError(f"{raw}: was changed while it was read; wait for who writes there")
+            raise changed(next(iter(contents.shards)))
 
 
 def _is_current(out: Path, info: BuildInfo, recipe: BuildRecipe) -> bool:
@@ -187,51 +200,81 @@ def _is_current(out: Path, info: BuildInfo, recipe: BuildRecipe) -> bool:
     return (out / "recipe.toml").read_text(encoding="utf-8") == recipe_toml(recipe)
 
 
-def write_parquet(
+def write_files(
     place: Path,
     labels: dict[str, list[str]],
+    shards: Finished,
     statistics: Statistics,
-    parts: Parts,
     detector: ModelId | None = None,
     aligned: int | None = None,
-) -> dict[str, Config]:
-    """Write the Parquet files, several attributes at a time; returns what the card says of every config.
+    sheets: Sequence[Sheet] = (),
+    engine: Engine | None = None,
+) -> tuple[dict[str, Config], Sheets]:
+    """Write the Parquet files and the contact sheets, each of which is a task for an engine; returns what the card says
+    of every config, and what the sheets return.
 
-    `parts` are the shards of each attribute, which `statistics` has counted; `detector` is what has noted five points
-    in their rows, `aligned` the side of the faces that are aligned by them, in pixels.
+    `statistics` has counted the shards; `detector` is what has noted five points in their rows, `aligned` the side of
+    the faces that are aligned by them, in pixels. Without an engine small releases are written by this process.
     """
-    rows: Counter = Counter()
-    for (attribute, _, split), count in statistics.made.items():
-        rows[attribute, split] += count
-    aligner = Aligner(aligned) if aligned else None
-    files = ReleaseWriter(place, labels, rows, statistics.first_page, detector, aligner)
-    in_order = [shard for attribute in sorted(parts) for shard in parts[attribute]]  # as the files are sorted
-    with (
-        progress_bar(total=len(in_order) * (2 if aligner else 1), desc="release", unit="shard") as bar,
-        ThreadPoolExecutor(THREADS) as pool,
-    ):
-        files.add_first_page()
+    writer = Writer(place, labels, detector, Aligner(aligned) if aligned else None)
+    files = list(Cutter(shards, statistics).files(detector is not None, aligned))
+    tasks: list[OutputFile | Sheet] = [*files, *sheets]
+    tasks.sort(key=lambda task: -task.work)  # the longest first, so that all end together
+    written: dict[str, Written] = {}
+    images: Sheets = {}
+    with progress_bar(total=len(tasks), desc="release", unit="file") as bar:
+        for path, result in (engine or _engine(files)).map(partial(_run, writer), tasks):
+            if isinstance(result, UserError):
+                raise result
+            if isinstance(result, Written):
+                written[path] = result
+            else:
+                images |= result
+            bar.update()
+    for left in place.rglob(".*.tmp"):
+        left.unlink()  # of a process that died, and whose task another one has done
+    _number(place, [file for file in files if file.kind is Kind.ALIGNED], written)
+    return parquet.configs(labels, [written[file.path] for file in files]), images
 
-        def write(attribute: str) -> None:
-            for shard in parts[attribute]:
-                files.add_pictures(attribute, shard)
-                bar.update()
-            files.close(attribute)
 
-        def align() -> None:
-            for shard in in_order:
-                files.add_aligned(shard)
-                bar.update()
-            files.close(ALIGNED)
+def _run(writer: Writer, task: OutputFile | Sheet) -> tuple[str, Written | Sheets | UserError]:
+    """Do a task, wherever; returns its name, and its result or what the user can put right.
 
-        work = [pool.submit(align)] if aligner else []
-        work += [pool.submit(write, attribute) for attribute in sorted(parts, key=lambda name: -len(parts[name]))]
-        for shard in in_order:
-            files.add_labels(shard)
-        files.close(METADATA)
-        for done in work:
-            done.result()
-    return files.configs()
+    An error is returned, since some cannot be raised in another process: their message is not all they are made of.
+    """
+    try:
+        return str(task), task.write() if isinstance(task, Sheet) else writer.write(task)
+    except UserError as error:
+        return str(task), UserError(str(error))
+
+
+def _number(place: Path, files: Sequence[OutputFile], written: dict[str, Written]) -> None:
+    """Give files new numbers where some of them have no row: of which faces can be aligned, the plan knew nothing."""
+    for split in SPLITS:
+        there = [file for file in files if file.split == split and written[file.path].rows]
+        for number, file in enumerate(there):
+            (place / file.path).rename(place / file.place / numbered(split, number, len(there)))
+
+
+def _engine(files: Sequence[OutputFile]) -> Engine:
+    """Return what writes a release soonest: threads, or processes, which take a while to start."""
+    return Here() if sum(file.work for file in files) > IN_PROCESSES else Threads(THREADS)
+
+
+class Threads:
+    """An engine in this process: what takes long, to read, digest and write, happens while other threads go on."""
+
+    def __init__(self, workers: int):
+        self.workers = workers
+
+    def map(self, step: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[Result]:
+        """Yield the result of every task; see Engine.map."""
+        with ThreadPoolExecutor(self.workers) as pool:
+            try:
+                for done in as_completed([pool.submit(step, task) for task in tasks]):
+                    yield done.result()
+            finally:
+                pool.shutdown(cancel_futures=True)
 
 
 def _swap(new: Path, out: Path) -> None:
