@@ -87,6 +87,32 @@ class OutputFile:
 _FIRST = "first.parquet"
 
 
+@dataclass(frozen=True)
+class FileTask:
+    """A file to write; or those of a first page, which have the same pictures."""
+
+    files: tuple[OutputFile, ...]
+
+    @property
+    def work(self) -> int:
+        """About how many bytes of pictures take as long to pack."""
+        return sum(file.work for file in self.files)
+
+    def __str__(self) -> str:
+        return str(self.files[0])
+
+
+def file_tasks(files: Iterable[OutputFile]) -> list[FileTask]:
+    """Return the tasks that write files, of which those of a first page follow each other, the mixed one first."""
+    groups: list[list[OutputFile]] = []
+    for file in files:
+        if file.is_first and groups and groups[-1][0].place == FIRST_PAGE:
+            groups[-1].append(file)
+        else:
+            groups.append([file])
+    return [FileTask(tuple(group)) for group in groups]
+
+
 class Cutter:
     """Plans the files of a release of finished shards, which `statistics` has counted."""
 

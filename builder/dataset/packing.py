@@ -23,7 +23,7 @@ from builder.dataset.alignment import Aligner
 from builder.dataset.build_info import BuildInfo, recipe_toml
 from builder.dataset.contact_sheets import Sheet, Sheets
 from builder.dataset.contents import Contents, build_info
-from builder.dataset.cutting import Cutter, Kind, OutputFile, numbered
+from builder.dataset.cutting import Cutter, FileTask, file_tasks, numbered
 from builder.dataset.folder import IGNORED, Release
 from builder.dataset.parquet import ALIGNED, ANNOTATIONS, FIRST_PAGE, METADATA, Config, Written, default_config
 from builder.dataset.statistics import CHECKS_FILE, Statistics
@@ -218,47 +218,60 @@ def write_files(
     """
     writer = Writer(place, labels, detector, Aligner(aligned) if aligned else None)
     files = list(Cutter(shards, statistics).files(detector is not None, aligned))
-    tasks: list[OutputFile | Sheet] = [*files, *sheets]
-    tasks.sort(key=lambda task: -task.work)  # the longest first, so that all end together
-    written: dict[str, Written] = {}
+    written: list[Written] = []
     images: Sheets = {}
+    not_drawn: _NotDrawn | None = None
+    tasks: list[FileTask | Sheet] = [*file_tasks(files), *sheets]
+    tasks.sort(key=lambda task: -task.work)  # the longest first, so that all end together
     with progress_bar(total=len(tasks), desc="release", unit="file") as bar:
-        for path, result in (engine or _engine(files)).map(partial(_run, writer), tasks):
-            if isinstance(result, UserError):
+        for result in (engine or _engine(tasks)).map(partial(_run, writer), tasks):
+            if isinstance(result, _NotDrawn):
+                not_drawn = not_drawn or result
+            elif isinstance(result, UserError):
                 raise result
-            if isinstance(result, Written):
-                written[path] = result
-            else:
+            elif isinstance(result, dict):
                 images |= result
+            else:
+                written += result
             bar.update()
+    if not_drawn:  # only now: whoever packs the picture can tell better what is wrong with it
+        raise not_drawn
     for left in place.rglob(".*.tmp"):
         left.unlink()  # of a process that died, and whose task another one has done
-    _number(place, [file for file in files if file.kind is Kind.ALIGNED], written)
-    return parquet.configs(labels, [written[file.path] for file in files]), images
+    _number(place, written)
+    return parquet.configs(labels, written), images
 
 
-def _run(writer: Writer, task: OutputFile | Sheet) -> tuple[str, Written | Sheets | UserError]:
-    """Do a task, wherever; returns its name, and its result or what the user can put right.
+class _NotDrawn(UserError):
+    """A contact sheet could not be made."""
 
-    An error is returned, since some cannot be raised in another process: their message is not all they are made of.
+
+Done = list[Written] | Sheets
+"""What a task returns."""
+
+
+def _run(writer: Writer, task: FileTask | Sheet) -> Done | UserError:
+    """Do a task, wherever; returns its result, or what the user can put right.
+
+    That is returned, not raised: an error whose message is not all it is made of cannot come from another process.
     """
     try:
-        return str(task), task.write() if isinstance(task, Sheet) else writer.write(task)
+        return task.write() if isinstance(task, Sheet) else writer.write(task.files)
     except UserError as error:
-        return str(task), UserError(str(error))
+        return (_NotDrawn if isinstance(task, Sheet) else UserError)(str(error))
 
 
-def _number(place: Path, files: Sequence[OutputFile], written: dict[str, Written]) -> None:
-    """Give files new numbers where some of them have no row: of which faces can be aligned, the plan knew nothing."""
+def _number(place: Path, written: Sequence[Written]) -> None:
+    """Give files new numbers where some have no row: of which faces can be aligned, the plan knew nothing."""
     for split in SPLITS:
-        there = [file for file in files if file.split == split and written[file.path].rows]
-        for number, file in enumerate(there):
-            (place / file.path).rename(place / file.place / numbered(split, number, len(there)))
+        own = sorted(file.name for file in written if (file.place, file.split) == (ALIGNED, split) and file.rows)
+        for number, name in enumerate(own):
+            (place / ALIGNED / name).rename(place / ALIGNED / numbered(split, number, len(own)))
 
 
-def _engine(files: Sequence[OutputFile]) -> Engine:
+def _engine(tasks: Sequence[FileTask | Sheet]) -> Engine:
     """Return what writes a release soonest: threads, or processes, which take a while to start."""
-    return Here() if sum(file.work for file in files) > IN_PROCESSES else Threads(THREADS)
+    return Here() if sum(task.work for task in tasks) > IN_PROCESSES else Threads(THREADS)
 
 
 class Threads:

@@ -80,11 +80,12 @@ def default_config(configs: dict[str, Config]) -> str:
 
 @dataclass(frozen=True)
 class Written:
-    """A file of a release: its rows, and its bytes in memory and on disk; of annotations also on how many pictures
-    something was found. `is_first` is that of the rows of a first page.
+    """A file of a release: where it is, its rows, and its bytes in memory and on disk; of annotations also on how many
+    pictures something was found. `is_first` is that of the rows of a first page.
     """
 
     place: str
+    name: str
     split: str
     is_first: bool
     rows: int

@@ -9,7 +9,7 @@ import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -43,20 +43,24 @@ class Writer:
     detector: ModelId | None = None
     aligner: Aligner | None = None
 
-    def write(self, file: OutputFile) -> Written:
-        """Write a file; one without a row is not there. Raises UserError where a picture or a row is not the one that
-        was counted.
+    def write(self, files: Sequence[OutputFile]) -> list[Written]:
+        """Write files of the same rows, whose pictures are read once; one without a row is not there.
+
+        Raises UserError where a picture or a row is not the one that was counted.
         """
-        return _FileWriter(self, file).write()
+        pictures = _Pictures(kept={} if len(files) > 1 else None)
+        return [_FileWriter(self, file, pictures).write() for file in files]
 
 
 class _FileWriter:
     """Writes one file, of which a row group is in memory at a time."""
 
-    def __init__(self, writer: Writer, file: OutputFile):
+    def __init__(self, writer: Writer, file: OutputFile, pictures: _Pictures):
         self.writer = writer
         self.file = file
+        self.pictures = pictures
         self.path = writer.folder / file.path
+        self.features, self.schema = _columns(file.kind, json.dumps(writer.labels))
         self.rows = self.bytes = self.found = 0
 
     def write(self) -> Written:
@@ -64,18 +68,7 @@ class _FileWriter:
         self._save(tables)
         size = self.path.stat().st_size if self.rows else 0
         file = self.file
-        return Written(file.place, file.split, file.is_first, self.rows, self.bytes, size, self.found)
-
-    @cached_property
-    def features(self) -> Features:
-        if self.file.kind is Kind.SEEN:
-            return SEEN_COLUMNS
-        config = {Kind.LABELS: METADATA, Kind.ALIGNED: ALIGNED}.get(self.file.kind, parquet.ALL)
-        return agfd30k.features(self.writer.labels, config)
-
-    @cached_property
-    def schema(self) -> pa.Schema:
-        return self.features.arrow_schema
+        return Written(file.place, file.name, file.split, file.is_first, self.rows, self.bytes, size, self.found)
 
     def _save(self, tables: Iterator[pa.Table]) -> None:
         """Write row groups; where there is none, no file."""
@@ -110,7 +103,7 @@ class _FileWriter:
 
     def _packed(self, group: list[_Picture]) -> list[pa.Table]:
         """Return a row group, or nothing where no face is aligned."""
-        rows, images = [picture.row for picture in group], _images(group)
+        rows, images = [picture.row for picture in group], self.pictures.column(group)
         if self.writer.aligner and self.file.kind is Kind.ALIGNED:
             rows, images = self.writer.aligner.align(rows, images)
         return [self._table(rows, images)] if rows else []
@@ -142,6 +135,14 @@ class _FileWriter:
         assert self.writer.detector
         self.found += points_of(row) is not None
         return _seen(row, self.writer.detector)
+
+
+@lru_cache
+def _columns(kind: Kind, labels: str) -> tuple[Features, pa.Schema]:
+    """Return the columns of a file, in both forms; `labels` are JSON."""
+    config = {Kind.LABELS: METADATA, Kind.ALIGNED: ALIGNED}.get(kind, parquet.ALL)
+    features = SEEN_COLUMNS if kind is Kind.SEEN else agfd30k.features(json.loads(labels), config)
+    return features, features.arrow_schema
 
 
 def _seen(row: Row, detector: ModelId) -> Row:
@@ -208,7 +209,10 @@ class _Shard:
     def picture(self, row: Row) -> _Picture:
         """Return where a row's picture lies. Raises Damaged where it lies elsewhere, or is no file."""
         path = self.folder / row["file_name"]
-        facts = path.lstat() if os.path.lexists(path) else None
+        try:
+            facts = os.lstat(path)
+        except (OSError, ValueError):  # names that no file can have
+            facts = None
         is_sound = facts is not None and stat.S_ISREG(facts.st_mode)
         folder = row["file_name"].rpartition("/")[0]
         if folder not in self.sound or not is_sound:
@@ -225,19 +229,33 @@ class _Shard:
             raise Damaged(str(error), self.folder) from None
 
 
-def _images(pictures: Sequence[_Picture]) -> pa.StructArray:
-    """Return the rows' pictures as they lie on disk, {"bytes", "path"}, read into one block of memory.
+@dataclass(frozen=True)
+class _Pictures:
+    """Reads pictures, and keeps them where other files of the same rows shall have them too."""
 
-    Raises Damaged where one is lost or not the one that was committed.
-    """
-    ends = np.cumsum([0, *(picture.size for picture in pictures)])
-    block = pa.allocate_buffer(int(ends[-1]))
-    for picture, start, end in zip(pictures, ends, ends[1:]):
-        part = memoryview(block)[start:end]
+    kept: dict[Path, memoryview] | None
+
+    def column(self, pictures: Sequence[_Picture]) -> pa.StructArray:
+        """Return pictures as they lie on disk, {"bytes", "path"}, read into one block of memory.
+
+        Raises Damaged where one is lost or not the one that was committed.
+        """
+        ends = np.cumsum([0, *(picture.size for picture in pictures)])
+        block = pa.allocate_buffer(int(ends[-1]))
+        for picture, start, end in zip(pictures, ends, ends[1:]):
+            self._fill(memoryview(block)[start:end], picture)
+        ends = pa.py_buffer(ends.astype(np.int32))
+        data = pa.BinaryArray.from_buffers(pa.binary(), len(pictures), [None, ends, block])
+        names = pa.array([picture.path.name for picture in pictures])
+        return pa.StructArray.from_arrays([data, names], ["bytes", "path"])
+
+    def _fill(self, part: memoryview, picture: _Picture) -> None:
+        if self.kept and picture.path in self.kept:
+            part[:] = self.kept[picture.path]
+            return
         with open(picture.path, "rb", buffering=0) as file:
             file.readinto(part)
         if hashlib.sha256(part).hexdigest() != picture.row["sha256"]:
             raise Damaged(f"{picture.path}: not the picture that was committed", picture.shard)
-    data = pa.BinaryArray.from_buffers(pa.binary(), len(pictures), [None, pa.py_buffer(ends.astype(np.int32)), block])
-    names = pa.array([picture.path.name for picture in pictures])
-    return pa.StructArray.from_arrays([data, names], ["bytes", "path"])
+        if self.kept is not None:
+            self.kept[picture.path] = part
