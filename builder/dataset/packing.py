@@ -40,7 +40,7 @@ OURS = {"README.md", "recipe.toml", "croissant.json", "data", METADATA, FIRST_PA
 THREADS = 4
 """Files packed at a time; each takes some 100 MB of memory, and waits for the disk a part of the time."""
 IN_PROCESSES = 10_000_000_000
-"""Bytes of pictures from which on processes are worth their start."""
+"""Bytes of pictures from which on processes are worth their start: on two cores 6 GB take as long with threads."""
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
@@ -78,9 +78,10 @@ def pack(
     """Make the release of every shard that has its receipt; returns what it holds, and whether it was made now.
 
     A release that is already that of these shards is left as it is, unless it shall be made `anew`; a new one has the
-    faces aligned as well, where `aligned` is the side in pixels that they shall have. Which `engine` writes its files
-    makes no difference to their bytes. Raises UserError where `out` holds anything else than a release of this recipe,
-    or where a picture or row is damaged; Reopened where something of `plan` is not done at this moment.
+    faces aligned as well, where `aligned` is the side in pixels that they shall have. Which `engine` writes its files,
+    threads of this process where none is given, makes no difference to their bytes. Raises UserError where `out` holds
+    anything else than a release of this recipe, or where a picture or row is damaged; Reopened where something of
+    `plan` is not done at this moment.
     """
     out = out.resolve()
     with raw.reading():
@@ -214,7 +215,7 @@ def write_files(
     of every config, and what the sheets return.
 
     `statistics` has counted the shards; `detector` is what has noted five points in their rows, `aligned` the side of
-    the faces that are aligned by them, in pixels. Without an engine small releases are written by this process.
+    the faces that are aligned by them, in pixels. Without an engine they are written by threads of this process.
     """
     writer = Writer(place, labels, detector, Aligner(aligned) if aligned else None)
     files = list(Cutter(shards, statistics).files(detector is not None, aligned))
@@ -224,7 +225,7 @@ def write_files(
     tasks: list[FileTask | Sheet] = [*file_tasks(files), *sheets]
     tasks.sort(key=lambda task: -task.work)  # the longest first, so that all end together
     with progress_bar(total=len(tasks), desc="release", unit="file") as bar:
-        for result in (engine or _engine(tasks)).map(partial(_run, writer), tasks):
+        for result in (engine or Threads(THREADS)).map(partial(_run, writer), tasks):
             if isinstance(result, _NotDrawn):
                 not_drawn = not_drawn or result
             elif isinstance(result, UserError):
@@ -269,11 +270,6 @@ def _number(place: Path, written: Sequence[Written]) -> None:
             (place / ALIGNED / name).rename(place / ALIGNED / numbered(split, number, len(own)))
 
 
-def _engine(tasks: Sequence[FileTask | Sheet]) -> Engine:
-    """Return what writes a release soonest: threads, or processes, which take a while to start."""
-    return Here() if sum(task.work for task in tasks) > IN_PROCESSES else Threads(THREADS)
-
-
 class Threads:
     """An engine in this process: what takes long, to read, digest and write, happens while other threads go on."""
 
@@ -288,6 +284,19 @@ class Threads:
                     yield done.result()
             finally:
                 pool.shutdown(cancel_futures=True)
+
+
+class Fitting:
+    """An engine that takes processes for a large release, and threads for one that is made before they have started.
+
+    Processes import the main program again, so that it is for commands: a script of a user's may not allow for that.
+    """
+
+    def map(self, step: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[Result]:
+        """Yield the result of every task, which says how much work it is; see Engine.map."""
+        known = list(tasks)
+        is_large = sum(getattr(task, "work", 0) for task in known) > IN_PROCESSES
+        yield from (Here() if is_large else Threads(THREADS)).map(step, known)
 
 
 def _swap(new: Path, out: Path) -> None:

@@ -61,6 +61,27 @@ def test_a_release_is_the_same_bytes_whoever_makes_it(faces_raw, tmp_path):
         assert content(tmp_path / name / "faces") == alone, name
 
 
+@pytest.mark.parametrize(("least", "is_here"), [(0, True), (10**15, False)])
+def test_a_release_is_in_one_process_unless_it_is_large(small_raw, tmp_path, monkeypatch, least, is_here):
+    """Small ones are done before a process has started."""
+    monkeypatch.setattr(packing, "IN_PROCESSES", least)
+    monkeypatch.setattr(packing, "Here", partial(Marked, workers=1, file=tmp_path / "processes"))
+    packing.pack(small_raw, tmp_path / "out", engine=packing.Fitting())
+    assert (tmp_path / "processes").exists() == is_here and (tmp_path / "out").exists()
+
+
+class Marked(Here):
+    """An engine that tells when it is used."""
+
+    def __init__(self, workers, file):
+        super().__init__(workers)
+        self.file = file
+
+    def map(self, step, tasks):
+        self.file.touch()
+        yield from super().map(step, tasks)
+
+
 def test_a_damaged_picture_is_the_same_line_from_another_process(small_raw, tmp_path):
     """And nothing is left of the release."""
     picture = next(small_raw.folder.glob("shards/*/images/*.png"))
