@@ -237,10 +237,16 @@ def write_files(
             bar.update()
     if not_drawn:  # only now: whoever packs the picture can tell better what is wrong with it
         raise not_drawn
-    for left in place.rglob(".*.tmp"):
-        left.unlink()  # of a process that died, and whose task another one has done
+    _sweep(place, {place / file.place / file.name for file in written})
     _number(place, written)
     return parquet.configs(labels, written), images
+
+
+def _sweep(place: Path, written: set[Path]) -> None:
+    """Remove what is left of a process that died, and whose task another one has done."""
+    for path in place.rglob("*"):
+        if path.suffix in (".tmp", ".parquet") and path not in written:
+            path.unlink()
 
 
 class _NotDrawn(UserError):

@@ -98,12 +98,14 @@ def test_a_damaged_picture_is_the_same_line_from_another_process(small_raw, tmp_
 
 
 def die_once(died, step, task):
-    """Do a task; the first one to write occlusion's labels leaves a part of its file behind, and is gone."""
+    """Do a task; the first one to write occlusion's labels leaves a part of its file behind, and one of an older
+    plan, and is gone."""
     if str(task) == "metadata/train-00000-of-00001.parquet" and not died.exists():
         died.touch()
         folder = step.args[0].folder / "metadata"
         folder.mkdir(exist_ok=True)
-        (folder / ".train-00000-of-00001.parquet.0a1b2c3d.tmp").write_bytes(b"PAR1")
+        for name in (".train-00000-of-00001.parquet.0a1b2c3d.tmp", "train-00001-of-00002.parquet"):
+            (folder / name).write_bytes(b"PAR1")
         os.kill(os.getpid(), signal.SIGKILL)
     return step(task)
 
