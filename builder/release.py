@@ -39,7 +39,8 @@ def release(
     sweep(out)
     if not partial:
         build.require_complete()
-    statistics, _ = packing.pack(build, out, anew=True, plan=None if partial else build.asked, aligned=aligned)
+    plan = None if partial else build.asked
+    statistics, _ = packing.pack(build, out, anew=True, plan=plan, aligned=aligned, engine=packing.Fitting())
     print(packing.summary(statistics, build.recipe, out))
 
 

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from agfd30k import read_rows
+from agfd30k import config_of, read_rows
 from builder.raw.receipts import Damaged
 
 LABEL_WIDTH = 150
 SIDE = 128
+PICTURES = 8
+"""Of each feature."""
 MOST_SIDE = 16_383
 """Of a WebP picture, in pixels."""
+DECODED = 5_000_000
+"""Bytes of pictures that are packed in the time in which one is decoded."""
+Sheets = dict[str, dict[str, list[Image.Image]]]
+"""Small pictures of each feature, by attribute."""
 
 
 def contact_sheet(rows: Mapping[str, list[Image.Image]], side: int = SIDE, columns: int = 1) -> Image.Image:
@@ -31,26 +38,66 @@ def contact_sheet(rows: Mapping[str, list[Image.Image]], side: int = SIDE, colum
     return sheet
 
 
-def write_sheets(folder: Path, shards: list[Path]) -> list[str]:
-    """Write `<attribute>.webp` with eight pictures of each feature, and `all.webp` with four; returns the names.
+@dataclass(frozen=True)
+class Sheet:
+    """The contact sheet of an attribute, eight pictures of each feature: a task of its own.
 
-    An attribute of which every picture was given up has none.
-    They are the first of the plan, which takes turns among all kinds of people. `shards` are in the plan's order.
+    `shards` are the attribute's, in the plan's order; `counts` says how many pictures each feature has.
     """
-    attributes: dict[str, dict[str, list[Path]]] = {}
+
+    folder: Path
+    attribute: str
+    shards: tuple[Path, ...]
+    counts: dict[str, int]
+
+    @property
+    def work(self) -> int:
+        """Bytes of pictures that take about as long to pack."""
+        return DECODED * sum(min(count, PICTURES) for count in self.counts.values())
+
+    def write(self) -> Sheets:
+        """Write `<attribute>.webp`; returns of each feature what stands in that of all attributes.
+
+        Raises Damaged for a picture that does not decode.
+        """
+        images = {feature: list(map(_small, paths)) for feature, paths in self._paths().items()}
+        _save(self.folder / f"{self.attribute}.webp", self.attribute, images)
+        return {self.attribute: {feature: thumbnails[:4] for feature, thumbnails in images.items()}}
+
+    def _paths(self) -> dict[str, list[Path]]:
+        """Return the first pictures of each feature, in the order in which the features come."""
+        paths: dict[str, list[Path]] = {}
+        left = sum(min(count, PICTURES) for count in self.counts.values())
+        for shard in self.shards:
+            for row in read_rows(shard) if left else ():
+                some = paths.setdefault(row["feature"], [])
+                if len(some) < PICTURES:
+                    some.append(shard / row["file_name"])
+                    left -= 1
+        return paths
+
+    def __str__(self) -> str:
+        return f"assets/{self.attribute}.webp"
+
+
+def sheets(folder: Path, shards: Iterable[Path], made: Counter) -> list[Sheet]:
+    """Return the sheet of every attribute that has a picture; `made` counts all rows by (attribute, feature, split).
+
+    Pictures are the first of the plan, which takes turns among all kinds of people. `shards` are in the plan's order.
+    """
+    of: dict[str, list[Path]] = {}
     for shard in shards:
-        for row in read_rows(shard):
-            paths = attributes.setdefault(row["attribute"], {}).setdefault(row["feature"], [])
-            if len(paths) < 8:
-                paths.append(shard / row["file_name"])
-    with ThreadPoolExecutor() as pool:
-        rows = {name: pool.map(_small, paths) for features in attributes.values() for name, paths in features.items()}
-        images = {name: list(thumbnails) for name, thumbnails in rows.items()}
-        sheets = {attribute: {name: images[name] for name in features} for attribute, features in attributes.items()}
-        sheets["all"] = {name: thumbnails[:4] for name, thumbnails in images.items()}
-        for _ in pool.map(lambda name: _save(folder / f"{name}.webp", name, sheets[name]), sheets):
-            pass
-    return list(sheets)
+        of.setdefault(config_of(shard), []).append(shard)
+    counts: dict[str, dict[str, int]] = {}
+    for (attribute, feature, _), count in made.items():
+        some = counts.setdefault(attribute, {})
+        some[feature] = some.get(feature, 0) + count
+    return [Sheet(folder, name, tuple(of[name]), counts[name]) for name in of if name in counts]
+
+
+def write_all(folder: Path, attributes: Sheets) -> None:
+    """Write `all.webp`, of what the attributes' sheets have returned."""
+    _save(folder / "all.webp", "all", {name: some for images in attributes.values() for name, some in images.items()})
 
 
 def _save(path: Path, name: str, rows: dict[str, list[Image.Image]]) -> None:

@@ -7,32 +7,42 @@ the number of pictures.
 from __future__ import annotations
 
 import shutil
-from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import agfd30k
+from agfd30k import SPLITS
 from builder.common.errors import UserError
 from builder.common.files import atomic, sync_folder
 from builder.common.progress import progress_bar
-from builder.dataset import card, charts, contact_sheets, croissant, folder
+from builder.dataset import card, charts, contact_sheets, croissant, folder, parquet
 from builder.dataset.alignment import Aligner
 from builder.dataset.build_info import BuildInfo, recipe_toml
+from builder.dataset.contact_sheets import Sheet, Sheets
 from builder.dataset.contents import Contents, build_info
+from builder.dataset.cutting import Cutter, FileTask, file_tasks, numbered
 from builder.dataset.folder import IGNORED, Release
-from builder.dataset.parquet import ALIGNED, ANNOTATIONS, FIRST_PAGE, METADATA, Config, ReleaseWriter, default_config
+from builder.dataset.parquet import ALIGNED, ANNOTATIONS, FIRST_PAGE, METADATA, Config, Written, default_config
 from builder.dataset.statistics import CHECKS_FILE, Statistics
+from builder.dataset.writing import Writer, changed
+from builder.engine.engine import Engine
+from builder.engine.here import Here
 from builder.models.identity import ModelId
 from builder.plan.plan import Plan
 from builder.raw import calibration_file
-from builder.raw.build import RawBuild
+from builder.raw.build import Finished, RawBuild
 from builder.raw.recipe import BuildRecipe
 
 OURS = {"README.md", "recipe.toml", "croissant.json", "data", METADATA, FIRST_PAGE, ANNOTATIONS, ALIGNED, "assets"}
-Parts = dict[str, list[Path]]
-"""The shards of each attribute."""
 THREADS = 4
-"""Attributes packed at a time; each takes some 100 MB of memory, and waits for the disk a part of the time."""
+"""Files packed at a time; each takes some 100 MB of memory, and waits for the disk a part of the time."""
+IN_PROCESSES = 10_000_000_000
+"""Bytes of pictures from which on processes are worth their start: on two cores 6 GB take as long with threads."""
+Task = TypeVar("Task")
+Result = TypeVar("Result")
 
 
 def summary(statistics: Statistics, recipe: BuildRecipe, out: Path) -> str:
@@ -58,13 +68,19 @@ def _aligned_line(out: Path) -> list[str]:
 
 
 def pack(
-    raw: RawBuild, out: Path, anew: bool = False, plan: Plan | None = None, aligned: int | None = None
+    raw: RawBuild,
+    out: Path,
+    anew: bool = False,
+    plan: Plan | None = None,
+    aligned: int | None = None,
+    engine: Engine | None = None,
 ) -> tuple[Statistics, bool]:
     """Make the release of every shard that has its receipt; returns what it holds, and whether it was made now.
 
     A release that is already that of these shards is left as it is, unless it shall be made `anew`; a new one has the
-    faces aligned as well, where `aligned` is the side in pixels that they shall have. Raises UserError where `out`
-    holds anything else than a release of this recipe, or where a picture or row is damaged; Reopened where something of
+    faces aligned as well, where `aligned` is the side in pixels that they shall have. Which `engine` writes its files,
+    threads of this process where none is given, makes no difference to their bytes. Raises UserError where `out` holds
+    anything else than a release of this recipe, or where a picture or row is damaged; Reopened where something of
     `plan` is not done at this moment.
     """
     out = out.resolve()
@@ -74,7 +90,7 @@ def pack(
         require_free(out, raw.recipe)
         stale = anew or not _is_current(out, contents.info, raw.recipe)
         if stale:
-            _make(out, contents, aligned)
+            _make(out, contents, aligned, engine)
     return contents.statistics, stale
 
 
@@ -96,14 +112,14 @@ def pack_stale(raw: RawBuild, out: Path, plan: Plan | None = None) -> Statistics
     return contents.statistics
 
 
-def _make(out: Path, contents: Contents, aligned: int | None = None) -> None:
+def _make(out: Path, contents: Contents, aligned: int | None = None, engine: Engine | None = None) -> None:
     """Write the release and put it in its place; an error leaves nothing behind."""
     out.parent.mkdir(parents=True, exist_ok=True)
     with folder.lock(out):
         folder.remove_leftovers(out)
         temporary, _ = folder.beside(out)
         try:
-            _write(temporary, out.name, contents, aligned)
+            _write(temporary, out.name, contents, aligned, engine)
             _swap(temporary, out)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -129,17 +145,18 @@ def require_free(out: Path, recipe: BuildRecipe) -> None:
         raise UserError(f"{out}: is the release of another recipe, so it is not replaced; move it away or use --out")
 
 
-def _write(place: Path, name: str, contents: Contents, aligned: int | None) -> None:
+def _write(place: Path, name: str, contents: Contents, aligned: int | None, engine: Engine | None) -> None:
     """Write a whole release into a new folder; `name` is what it will be called."""
     assets, recipe, statistics = place / "assets", contents.recipe, contents.statistics
     assets.mkdir(parents=True)
-    parts = _by_attribute(contents)
-    with ThreadPoolExecutor(2) as beside:
-        in_order = [shard for part in parts.values() for shard in part]
-        sheets = beside.submit(contact_sheets.write_sheets, assets, in_order)
+    in_order = [shard for attribute in recipe.spec.attributes for shard in _of(attribute, contents.shards)]
+    sheets = contact_sheets.sheets(assets, in_order, statistics.made)
+    with ThreadPoolExecutor(1) as beside:
         drawn = beside.submit(charts.write, assets, recipe.spec, statistics)
-        detector = _detector(contents)
-        configs = write_parquet(place, recipe.spec.labels, statistics, parts, detector, aligned)
+        configs, images = write_files(
+            place, recipe.spec.labels, contents.shards, statistics, _detector(contents), aligned, sheets, engine
+        )
+        contact_sheets.write_all(assets, {sheet.attribute: images[sheet.attribute] for sheet in sheets})
         drawn.result()
     _require_unchanged(configs, contents)
     if aligned and ALIGNED not in configs:
@@ -153,8 +170,13 @@ def _write(place: Path, name: str, contents: Contents, aligned: int | None) -> N
         file.write(recipe_toml(recipe).encode())
     croissant.write(place, contents, configs)
     with atomic(place / "README.md") as file:
-        file.write(card.render(contents, configs, sheets.result(), name).encode())
+        names = [*(sheet.attribute for sheet in sheets), "all"]
+        file.write(card.render(contents, configs, names, name).encode())
     sync_folder(place)
+
+
+def _of(attribute: str, shards: Finished) -> list[Path]:
+    return [shard for shard in shards if agfd30k.config_of(shard) == attribute]
 
 
 def _detector(contents: Contents) -> ModelId | None:
@@ -164,20 +186,12 @@ def _detector(contents: Contents) -> ModelId | None:
     return model if any("points" in row["checks"] for row in first if row) else None
 
 
-def _by_attribute(contents: Contents) -> Parts:
-    parts: Parts = {attribute: [] for attribute in contents.recipe.spec.attributes}
-    for shard in contents.shards:
-        parts[agfd30k.config_of(shard)].append(shard)
-    return parts
-
-
 def _require_unchanged(configs: dict[str, Config], contents: Contents) -> None:
     """Raise UserError where other rows were packed than were counted."""
     counted = {split: rows for split, rows in contents.statistics.splits().items() if rows}
     for name in (default_config(configs), METADATA):
         if {split: size.rows for split, size in configs[name].splits.items()} != counted:
-            raw = next(iter(contents.shards)).parent.parent
-            raise UserError(f"{raw}: was changed while it was read; wait for who writes there")
+            raise changed(next(iter(contents.shards)))
 
 
 def _is_current(out: Path, info: BuildInfo, recipe: BuildRecipe) -> bool:
@@ -187,51 +201,108 @@ def _is_current(out: Path, info: BuildInfo, recipe: BuildRecipe) -> bool:
     return (out / "recipe.toml").read_text(encoding="utf-8") == recipe_toml(recipe)
 
 
-def write_parquet(
+def write_files(
     place: Path,
     labels: dict[str, list[str]],
+    shards: Finished,
     statistics: Statistics,
-    parts: Parts,
     detector: ModelId | None = None,
     aligned: int | None = None,
-) -> dict[str, Config]:
-    """Write the Parquet files, several attributes at a time; returns what the card says of every config.
+    sheets: Sequence[Sheet] = (),
+    engine: Engine | None = None,
+) -> tuple[dict[str, Config], Sheets]:
+    """Write the Parquet files and the contact sheets, each of which is a task for an engine; returns what the card says
+    of every config, and what the sheets return.
 
-    `parts` are the shards of each attribute, which `statistics` has counted; `detector` is what has noted five points
-    in their rows, `aligned` the side of the faces that are aligned by them, in pixels.
+    `statistics` has counted the shards; `detector` is what has noted five points in their rows, `aligned` the side of
+    the faces that are aligned by them, in pixels. Without an engine they are written by threads of this process.
     """
-    rows: Counter = Counter()
-    for (attribute, _, split), count in statistics.made.items():
-        rows[attribute, split] += count
-    aligner = Aligner(aligned) if aligned else None
-    files = ReleaseWriter(place, labels, rows, statistics.first_page, detector, aligner)
-    in_order = [shard for attribute in sorted(parts) for shard in parts[attribute]]  # as the files are sorted
-    with (
-        progress_bar(total=len(in_order) * (2 if aligner else 1), desc="release", unit="shard") as bar,
-        ThreadPoolExecutor(THREADS) as pool,
-    ):
-        files.add_first_page()
+    writer = Writer(place, labels, detector, Aligner(aligned) if aligned else None)
+    files = list(Cutter(shards, statistics).files(detector is not None, aligned))
+    written: list[Written] = []
+    images: Sheets = {}
+    not_drawn: _NotDrawn | None = None
+    tasks: list[FileTask | Sheet] = [*file_tasks(files), *sheets]
+    tasks.sort(key=lambda task: -task.work)  # the longest first, so that all end together
+    with progress_bar(total=len(tasks), desc="release", unit="file") as bar:
+        for result in (engine or Threads(THREADS)).map(partial(_run, writer), tasks):
+            if isinstance(result, _NotDrawn):
+                not_drawn = not_drawn or result
+            elif isinstance(result, UserError):
+                raise result
+            elif isinstance(result, dict):
+                images |= result
+            else:
+                written += result
+            bar.update()
+    if not_drawn:  # only now: whoever packs the picture can tell better what is wrong with it
+        raise not_drawn
+    _sweep(place, {place / file.place / file.name for file in written})
+    _number(place, written)
+    return parquet.configs(labels, written), images
 
-        def write(attribute: str) -> None:
-            for shard in parts[attribute]:
-                files.add_pictures(attribute, shard)
-                bar.update()
-            files.close(attribute)
 
-        def align() -> None:
-            for shard in in_order:
-                files.add_aligned(shard)
-                bar.update()
-            files.close(ALIGNED)
+def _sweep(place: Path, written: set[Path]) -> None:
+    """Remove what is left of a process that died, and whose task another one has done."""
+    for path in place.rglob("*"):
+        if path.suffix in (".tmp", ".parquet") and path not in written:
+            path.unlink()
 
-        work = [pool.submit(align)] if aligner else []
-        work += [pool.submit(write, attribute) for attribute in sorted(parts, key=lambda name: -len(parts[name]))]
-        for shard in in_order:
-            files.add_labels(shard)
-        files.close(METADATA)
-        for done in work:
-            done.result()
-    return files.configs()
+
+class _NotDrawn(UserError):
+    """A contact sheet could not be made."""
+
+
+Done = list[Written] | Sheets
+"""What a task returns."""
+
+
+def _run(writer: Writer, task: FileTask | Sheet) -> Done | UserError:
+    """Do a task, wherever; returns its result, or what the user can put right.
+
+    That is returned, not raised: an error whose message is not all it is made of cannot come from another process.
+    """
+    try:
+        return task.write() if isinstance(task, Sheet) else writer.write(task.files)
+    except UserError as error:
+        return (_NotDrawn if isinstance(task, Sheet) else UserError)(str(error))
+
+
+def _number(place: Path, written: Sequence[Written]) -> None:
+    """Give files new numbers where some have no row: of which faces can be aligned, the plan knew nothing."""
+    for split in SPLITS:
+        own = sorted(file.name for file in written if (file.place, file.split) == (ALIGNED, split) and file.rows)
+        for number, name in enumerate(own):
+            (place / ALIGNED / name).rename(place / ALIGNED / numbered(split, number, len(own)))
+
+
+class Threads:
+    """An engine in this process: what takes long, to read, digest and write, happens while other threads go on."""
+
+    def __init__(self, workers: int):
+        self.workers = workers
+
+    def map(self, step: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[Result]:
+        """Yield the result of every task; see Engine.map."""
+        with ThreadPoolExecutor(self.workers) as pool:
+            try:
+                for done in as_completed([pool.submit(step, task) for task in tasks]):
+                    yield done.result()
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+
+class Fitting:
+    """An engine that takes processes for a large release, and threads for one that is made before they have started.
+
+    Processes import the main program again, so that it is for commands: a script of a user's may not allow for that.
+    """
+
+    def map(self, step: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[Result]:
+        """Yield the result of every task, which says how much work it is; see Engine.map."""
+        known = list(tasks)
+        is_large = sum(getattr(task, "work", 0) for task in known) > IN_PROCESSES
+        yield from (Here() if is_large else Threads(THREADS)).map(step, known)
 
 
 def _swap(new: Path, out: Path) -> None:

@@ -100,7 +100,8 @@ class Statistics:
     Pictures: `made` by (attribute, feature, split), `people` by (sex, ethnicity, age group), `verified` by (feature,
     verified), `minors` by age group, `unfilled` (given up) by feature. Their `prompts`, by split. Tries: `rejected` by
     (feature, reason), and their attribute `scores` by feature in SCORES bins. `versions` of what made them, by name.
-    `candidates` for the first page. `twins` by the feature that they are without, and `same_seed` of them.
+    `candidates` for the first page. `split_numbers` of every shard, in which each byte is a row: its split's place in
+    SPLITS. `twins` by the feature that they are without, and `same_seed` of them.
     """
 
     made: Counter = field(default_factory=Counter)
@@ -112,6 +113,7 @@ class Statistics:
     scores: dict[str, list[int]] = field(default_factory=dict)
     unfilled: Counter = field(default_factory=Counter)
     candidates: Candidates = field(default_factory=Candidates)
+    split_numbers: dict[Path, bytes] = field(default_factory=dict)
     prompts: Prompts = field(default_factory=Prompts)
     twins: Counter = field(default_factory=Counter)
     same_seed: Counter = field(default_factory=Counter)
@@ -129,6 +131,7 @@ class Statistics:
                 counts.verified[row["feature"], row["verified"]] += 1
                 counts.prompts.add(row["split"], row["prompt"])
                 counts.candidates.add(shard, row)
+            counts.split_numbers[shard] = bytes(SPLITS.index(row["split"]) for row in lines.made)
             if agfd30k.config_of(shard) == agfd30k.TWINS:
                 counts._pair(lines.made, shard.with_name(shard.name.removeprefix(f"{agfd30k.TWINS}-")))
             counts.unfilled.update(_feature(id) for id in facts.unfilled)
