@@ -7,7 +7,7 @@ the number of pictures.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
 from pathlib import Path
@@ -282,7 +282,7 @@ class Threads:
     def __init__(self, workers: int):
         self.workers = workers
 
-    def map(self, step: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[Result]:
+    def map(self, step: Callable[[Task], Result], tasks: Iterable[Task]) -> Generator[Result, None, None]:
         """Yield the result of every task; see Engine.map."""
         with ThreadPoolExecutor(self.workers) as pool:
             try:
@@ -293,12 +293,9 @@ class Threads:
 
 
 class Fitting:
-    """An engine that takes processes for a large release, and threads for one that is made before they have started.
+    """An engine that takes processes for a large release, and threads for one that is made before they have started."""
 
-    Processes import the main program again, so that it is for commands: a script of a user's may not allow for that.
-    """
-
-    def map(self, step: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[Result]:
+    def map(self, step: Callable[[Task], Result], tasks: Iterable[Task]) -> Generator[Result, None, None]:
         """Yield the result of every task, which says how much work it is; see Engine.map."""
         known = list(tasks)
         is_large = sum(getattr(task, "work", 0) for task in known) > IN_PROCESSES

@@ -5,12 +5,14 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import TypeVar
 
 from builder.engine.engine import MOST_DEATHS, guarded, lost
@@ -84,7 +86,8 @@ def _submit(
     most, source = (1, alone) if alone else (workers, numbered)
     while source and len(flight) < most:
         entry = source.popleft()
-        flight[pool.submit(guarded, step, entry[1])] = entry
+        with _without_main():  # a process may be started here
+            flight[pool.submit(guarded, step, entry[1])] = entry
 
 
 def _judged(flight: Iterable[tuple[int, Task]], deaths: Counter[int]) -> list[tuple[int, Task]]:
@@ -106,6 +109,22 @@ def _pool(workers: int) -> ProcessPoolExecutor:
         "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
     )
     return ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(os.getpid(),))
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Keep new processes from importing the main program, which no step lies in: a script of a user's that has no guard
+    would do its work again in each of them.
+    """
+    main = sys.modules["__main__"]
+    spec, file = main.__spec__, main.__dict__.pop("__file__", None)
+    main.__spec__ = None
+    try:
+        yield
+    finally:
+        main.__spec__ = spec
+        if file is not None:
+            main.__file__ = file
 
 
 def _begin(driver: int) -> None:

@@ -166,3 +166,18 @@ def test_workers_do_not_outlive_a_driver_that_is_killed(tmp_path):
     while any(map(is_alive, workers)) and time.monotonic() < until:
         time.sleep(0.1)
     assert not any(map(is_alive, workers))
+
+
+def test_a_script_without_a_guard_runs_once(tmp_path):
+    """Workers import the modules of the steps, not the program that was started."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "print('begun', flush=True)\n"
+        "from builder.engine.here import Here\n"
+        "from tests.engine.test_here import squared\n"
+        "print(sorted(Here(2).map(squared, range(4))), __file__ == sys.argv[0] if (sys := __import__('sys')) else 0)\n"
+    )
+    root = Path(__file__).parents[2]
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    done = subprocess.run([sys.executable, str(script)], env=environment, capture_output=True, text=True, timeout=120)
+    assert done.stdout.splitlines() == ["begun", "[0, 1, 4, 9] True"], done.stderr
