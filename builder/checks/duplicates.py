@@ -90,7 +90,8 @@ def copies(
     for place, first in zip(again.tolist(), firsts.tolist()):
         if place >= settled:
             of, distance = found.get(first, (first, 0))
-            found[place] = of, distance
+            if twin_of is None or twin_of[place] != of:
+                found[place] = of, distance
     return [Copy(place, *found[place]) for place in sorted(found)]
 
 

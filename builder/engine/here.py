@@ -26,6 +26,9 @@ HEARTBEAT = 1.0
 """Seconds between two looks of a worker at whether its driver is still there."""
 
 
+_hiding = threading.Lock()
+
+
 def cores() -> int:
     """Return how many processor cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -85,9 +88,10 @@ def _submit(
     """Start tasks: one at a time of those that may have killed a worker, else as many as there are workers."""
     most, source = (1, alone) if alone else (workers, numbered)
     while source and len(flight) < most:
-        entry = source.popleft()
-        with _without_main():  # a process may be started here
+        entry = source[0]
+        with _without_main():  # a process may be started here, and the pool may be broken by now
             flight[pool.submit(guarded, step, entry[1])] = entry
+        source.popleft()
 
 
 def _judged(flight: Iterable[tuple[int, Task]], deaths: Counter[int]) -> list[tuple[int, Task]]:
@@ -116,15 +120,16 @@ def _without_main() -> Iterator[None]:
     """Keep new processes from importing the main program, which no step lies in: a script of a user's that has no guard
     would do its work again in each of them.
     """
-    main = sys.modules["__main__"]
-    spec, file = main.__spec__, main.__dict__.pop("__file__", None)
-    main.__spec__ = None
-    try:
-        yield
-    finally:
-        main.__spec__ = spec
-        if file is not None:
-            main.__file__ = file
+    with _hiding:
+        main = sys.modules["__main__"]
+        spec, file = main.__spec__, main.__dict__.pop("__file__", None)
+        main.__spec__ = None
+        try:
+            yield
+        finally:
+            main.__spec__ = spec
+            if file is not None:
+                main.__file__ = file
 
 
 def _begin(driver: int) -> None:

@@ -28,7 +28,8 @@ def ordered(
     """
     early: dict[int, _Results] = {}
     turn = 0
-    with closing(engine.map(_Collected(step), (_Numbered(*entry) for entry in enumerate(tasks)))) as parts:
+    numbered = [_Numbered(*entry) for entry in enumerate(tasks)]
+    with closing(engine.map(_Collected(step), numbered)) as parts:
         for part in parts:
             early[part.number] = part
             on_done()
@@ -38,6 +39,8 @@ def ordered(
                 if part.error:
                     raise part.error
                 turn += 1
+    if turn < len(numbered):
+        raise RuntimeError(f"{numbered[turn]}: the engine gave no result")
 
 
 @dataclass(frozen=True)

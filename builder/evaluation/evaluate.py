@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+import agfd30k
 from builder.common.errors import UserError
 from builder.common.progress import counted
 from builder.evaluation import cells, predictions, predictors, statistics, twins
@@ -102,7 +103,9 @@ def _predictions(config: EvaluateConfig, release: Truth, chosen: Truth) -> tuple
 
 def _read(path: Path, task: str, release: Truth, chosen: Truth) -> Predictions:
     """Return what a file says of the chosen pictures, and of which model."""
-    found = predictions.read(path, task, release.ids, chosen.ids)
+    rows = chosen.table
+    twins_ids = rows.filter(rows["twin_of"].is_valid())["id"].to_pylist()
+    found = predictions.read(path, task, release.ids, chosen.without_twins().ids, twins_ids)
     ours = Identity(task, path.name, None, release.name, release.digest)
     if found.identity:
         ours = replace(ours, model=found.identity.model, model_digest=found.identity.model_digest)
@@ -126,7 +129,7 @@ def _looked(config: EvaluateConfig, release: Truth, chosen: Truth) -> tuple[Pred
     is_folder = config.real is not None and config.real.is_dir()
     photographs = of_folder(config.real) if config.real and is_folder else None
     scores = _scores(config.real) if config.real and not is_folder else None
-    labels = release.labels.get(config.label or "feature", [])
+    labels = [name for name in release.labels.get(config.label or "feature", []) if name != agfd30k.TWIN]
     predictor = predictors.load(config.model, config.task, labels, config.fake_labels)
     with contextlib.closing(predictor), _kept(config.out) as out:
         known = _look(predictor, config, out / predictions.FILE, of_release(chosen), release.ids)
@@ -190,10 +193,17 @@ class _Evaluation:
 
     def effects(self, chosen: Truth, values: dict[str, Any]) -> tuple[Effects, ...]:
         """The effects of features, from what the model said of the `chosen` pictures' twins among others."""
-        places = chosen.twins_of(self.truth)
+        ids = chosen.ids
+        there = (place if place >= 0 and ids[place] in values else -1 for place in chosen.twins_of(self.truth))
+        places = np.fromiter(there, np.int64)
         own = places[places >= 0]
+        if not len(own):
+            return ()
         pairs = replace(chosen, table=chosen.table.take(pa.array(own)))
-        outcomes = TASKS[self.question.task].outcomes(self.question, pairs, [values[id] for id in pairs.ids])
+        try:
+            outcomes = TASKS[self.question.task].outcomes(self.question, pairs, [values[id] for id in pairs.ids])
+        except UserError:  # of these few nothing can be told, such as where none has the points to compare with
+            return ()
         failed, same_seed = np.full(len(places), np.nan), np.zeros(len(places), bool)
         failed[places >= 0] = outcomes.failed
         seeds = self.truth.table["seed"].to_numpy()[places >= 0]

@@ -156,9 +156,11 @@ class Predictions:
     identity: Identity | None = None
 
 
-def read(path: Path, task: str, known: Collection[str], wanted: Collection[str]) -> Predictions:
-    """Read a JSON Lines or Parquet file. `known` are the ids of the release, `wanted` those that must be there; what is
-    said of others that are known is left out.
+def read(
+    path: Path, task: str, known: Collection[str], wanted: Collection[str], welcome: Collection[str] = ()
+) -> Predictions:
+    """Read a JSON Lines or Parquet file. `known` are the ids of the release, `wanted` those that must be there and
+    `welcome` others that may; what is said of any others that are known is left out.
 
     Raises UserError, a line that tells the first id and how many there are, for rows that are not of the task's format,
     ids that stand twice, unknown ones, and those that are lacking.
@@ -168,7 +170,7 @@ def read(path: Path, task: str, known: Collection[str], wanted: Collection[str])
     collector = _Collector(path, task, set(known))
     for number, row in enumerate(_rows(path), 1):
         collector.add(number, row)
-    return collector.checked(wanted)
+    return collector.checked(wanted, welcome)
 
 
 class _Collector:
@@ -208,7 +210,7 @@ class _Collector:
             self.faults["wrong"].append(f"{id}, whose embedding is longer or shorter than the others")
         self.values[id] = value
 
-    def checked(self, wanted: Collection[str]) -> Predictions:
+    def checked(self, wanted: Collection[str], welcome: Collection[str] = ()) -> Predictions:
         """Return the predictions. Raises UserError for the worst kind of fault."""
         says = {
             "wrong": f"not like {{id, {FORMATS[self.task].shape}}}, every number finite",
@@ -221,7 +223,8 @@ class _Collector:
         lost = [id for id in wanted if id not in self.values]
         if lost:
             raise UserError(f"{self.path}: {counted(len(lost), 'picture')} without a prediction: {lost[0]} first")
-        return Predictions({id: self.values[id] for id in wanted}, self.identity)
+        there = [id for id in welcome if id in self.values]
+        return Predictions({id: self.values[id] for id in (*wanted, *there)}, self.identity)
 
 
 def scores(path: Path) -> Iterator[float]:

@@ -46,10 +46,11 @@ def take_back(
             if not all(raw.is_done(plan, shard) for shard in plan.shards):
                 return None
             finished = raw.finished()
-            if raw.is_searched(finished):
+            raw.require_done(finished, plan)  # another process may have opened one again meanwhile
+            if raw.is_searched(finished, plan.twins):
                 return 0
             if not (losers := _decide(raw, plan, finished, criteria, engine)):
-                raw.note_searched(finished)
+                raw.note_searched(finished, plan.twins)
                 return 0
             notes.write(raw.folder / DECIDED, losers=losers)
             sync_folder(raw.folder)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -119,6 +119,7 @@ class Run:
         known = there.spec if there.spec.template else there.spec.changed(template=spec.template)  # an older version's
         if (known, there.settings) != (spec, self.settings):
             return None
+        there = replace(there, spec=known)
         raw = RawBuild(self.config.raw, there)
         return there if all(raw.is_done(self.plan, shard) for shard in self.plan.shards) else None
 

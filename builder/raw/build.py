@@ -149,9 +149,14 @@ class RawBuild:
         return ShardWriter(self.shard_folder(shard), self.rules(shard), patience, is_done, signer, first_tries)
 
     def first_tries(self, shard: Shard) -> dict[str, int]:
-        """Return which try each twin of a shard's pictures begins with: that of the picture, whose seed it shares."""
-        rows = agfd30k.read_rows(self.shard_folder(shard))
-        attempts = {row["id"]: row["attempt"] for row in rows}
+        """Return which try each twin of a finished shard's pictures begins with: that of the picture, whose seed it
+        shares. Raises Reopened where another process opens the shard at this moment.
+        """
+        folder = self.shard_folder(shard)
+        before = require_sound(folder)
+        attempts = {row["id"]: row["attempt"] for row in agfd30k.read_rows(folder)}
+        if receipt(folder) != before:
+            raise reopened(folder)
         twins = self.plan.whole(shard.twins).values()
         return {twin.id: attempts[twin.twin_of.id] for twin in twins if twin.twin_of and twin.twin_of.id in attempts}
 
@@ -240,25 +245,29 @@ class RawBuild:
                 f"{self.folder}: {len(left)} shards are not done ({left[0]} first); run the builder again to finish "
                 "them, or release what is done with --partial"
             )
-        if not self.is_searched(self.finished()):
+        if not self.is_searched(self.finished(), self.asked.twins):
             raise UserError(
                 f"{self.folder}: duplicates have not been looked for since the last picture was made; run the builder "
                 "again, or release what is there with --partial"
             )
 
-    def note_searched(self, shards: Finished) -> None:
-        """Remember that no two pictures of these shards, which are all there are, show the same."""
-        notes.write(self.folder / SEARCHED, rows=shards.digest)
+    def note_searched(self, shards: Finished, twins: bool = True) -> None:
+        """Remember that no two pictures of these shards, which are all there are, show the same; and where `twins` were
+        looked at, that they are those of the pictures that are there now.
+        """
+        notes.write(self.folder / SEARCHED, rows=shards.digest, twins=twins)
 
-    def is_searched(self, shards: Finished) -> bool:
-        """Return True when duplicates were looked for in these very shards, or the table asks for no such search."""
+    def is_searched(self, shards: Finished, twins: bool = False) -> bool:
+        """Return True when duplicates, and `twins` where they matter, were looked for in these very shards, or the
+        table asks for no such search.
+        """
         if self.spec.checks.duplicates is None:
             return True
         try:
             searched = notes.read(Searched, self.folder / SEARCHED)
         except UserError:
             return False
-        return searched is not None and searched.rows == shards.digest
+        return searched is not None and searched.rows == shards.digest and (searched.twins or not twins)
 
 
 class Finished(dict[Path, Receipt]):

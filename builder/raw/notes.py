@@ -32,9 +32,12 @@ class Asked(Note):
 
 
 class Searched(Note):
-    """searched.json: the digest of the rows that are known to hold no duplicates."""
+    """searched.json: the digest of the rows that are known to hold no duplicates; `twins` says that each twin was also
+    found to follow from the picture that it is the twin of.
+    """
 
     rows: str
+    twins: bool = False
 
 
 class Loser(Document):

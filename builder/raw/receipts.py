@@ -24,7 +24,12 @@ class Damaged(UserError):
 
     def __init__(self, fault: str, folder: Path):
         self.fault = fault
+        self.folder = folder
         super().__init__(f"{fault}; `agfd30k verify {folder.parent.parent}` lists every fault, --repair mends")
+
+    def __reduce__(self) -> tuple[type[Damaged], tuple[str, Path]]:
+        """Errors go from one process to another."""
+        return type(self), (self.fault, self.folder)
 
 
 class Reopened(Damaged):

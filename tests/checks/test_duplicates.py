@@ -136,6 +136,14 @@ def test_a_twin_may_be_what_it_is_the_twin_of_and_nothing_else():
     assert [copy.of for copy in copies(hashes[[0, 1, 1]], cells, criteria, twin_of=np.array([-1, -1, 0]))] == [1]
 
 
+def test_a_twin_that_repeats_a_copy_of_its_own_picture_stays():
+    """Of two twins that look like one picture, its own may."""
+    hashes, cells = np.array([5, 5, 5], dtype=np.uint64), np.array([0, 1, 1])
+    criteria = Duplicates(radius=2, radius_in_cell=2)
+    assert [copy.place for copy in copies(hashes, cells, criteria, twin_of=np.array([-1, -1, 0]))] == [1]
+    assert [copy.place for copy in copies(hashes, cells, criteria, twin_of=np.array([-1, 0, -1]))] == [2]
+
+
 def test_only_a_picture_that_stays_makes_another_one_go():
     """Of a chain whose neighbours are near and whose ends are not, the first and the third stay."""
     found = copies(

@@ -102,6 +102,15 @@ def test_a_worker_that_dies_is_replaced_and_its_tasks_are_run_again(tmp_path):
     assert len([*tmp_path.iterdir()]) == 4
 
 
+def test_a_worker_may_die_while_the_results_are_being_used(tmp_path):
+    """What is started next finds no worker any more, and is not lost for that."""
+    done = []
+    for number in Here(2).map(mortal, [(str(tmp_path), n, 1 if n in (1, 3) else 0) for n in range(6)]):
+        done.append(number)
+        time.sleep(0.5)
+    assert sorted(done) == [*range(6)]
+
+
 def test_a_task_that_always_kills_is_named_and_the_others_are_done(tmp_path):
     done = []
     with pytest.raises(LostTask, match=r", 4, 99\): 3 processes died of it"):

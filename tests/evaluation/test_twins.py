@@ -7,7 +7,6 @@ import pytest
 from scipy.stats import binomtest
 
 import builder
-from builder import __main__ as commands
 from builder.common.errors import UserError
 from builder.evaluation import page
 from builder.evaluation.report import Report
@@ -99,11 +98,14 @@ def test_the_page_draws_them(report, release):
     assert "By feature: pictures and their twins" in html and "asked for without the feature" in html
 
 
-def test_a_twin_without_a_prediction_is_told(release, truth, tmp_path, capsys):
-    file = scores([id for id in truth.ids if not id.startswith("twins-")], tmp_path / "scores.jsonl")
-    assert commands.main(["evaluate", str(release), "--task", "fake", "--predictions", str(file)]) == 2
-    lost = sum(id.startswith("twins-") for id in truth.ids)
-    assert f"{lost} pictures without a prediction: twins-" in capsys.readouterr().err
+def test_twins_need_no_predictions(release, truth, tmp_path):
+    """A file may be of the other pictures alone, or of some twins: these are compared."""
+    plain = [id for id in truth.ids if not id.startswith("twins-")]
+    twins = [row["id"] for _, row in pairs(truth)]
+    for some in ([], twins[:5]):
+        report = builder.evaluate(scores([*plain, *some], tmp_path / "scores.jsonl"), release, task="fake", by="sex")
+        assert sum(effect.pairs for own in report.document.effects for effect in own.effects) == len(some)
+        assert report.document.overall.trials == len(plain)
 
 
 def test_a_feature_is_no_question_to_its_twin(release, truth, tmp_path):
@@ -118,6 +120,14 @@ def test_a_feature_is_no_question_to_its_twin(release, truth, tmp_path):
     sexes = [{"id": id, "label": sex} for id, sex in zip(truth.ids, truth.strings("sex"))]
     report = builder.evaluate(write(tmp_path / "sexes.jsonl", sexes), release, task="attribute", label="sex")
     assert report.document.effects
+
+
+def test_where_no_pair_is_left_there_are_no_effects(release, truth, tmp_path):
+    """Twins are there, but none of them with what it is the twin of; that is no error."""
+    plain = truth.without_twins()
+    rows = [{"id": id, "label": sex} for id, sex in zip(plain.ids, plain.strings("sex"))]
+    report = builder.evaluate(write(tmp_path / "sexes.jsonl", rows), release, task="attribute", label="sex")
+    assert not report.document.effects and report.document.overall.failures == 0
 
 
 def test_nothing_but_twins_is_told(release, tmp_path):

@@ -1,12 +1,14 @@
 """Builds with twins: made beside what they are twins of, or added later, and the same however the work went."""
 
 import json
+import pickle
 import shutil
 from dataclasses import replace
 
 import pytest
 
 import agfd30k
+from builder.common.errors import UserError
 from builder.dataset.statistics import ChecksReport
 from builder.generation.build_models import BuildModels
 from builder.generation.config import GenerateConfig
@@ -16,6 +18,7 @@ from builder.models.identity import Source
 from builder.plan.plan import Plan
 from builder.plan.sample import Result
 from builder.raw.build import RawBuild
+from builder.raw.receipts import Reopened
 from builder.raw.rows import NO_TWIN, NOTHING_TO_TWIN
 from builder.spec import table
 from builder.verify import main as verify
@@ -97,6 +100,29 @@ def test_twins_are_added_to_a_build_and_stay_in_it(build, plain, tmp_path):
     assert verify([str(folder / "agfd30k-raw")]) == 0
 
 
+def test_a_search_without_twins_is_none_with_them(build, tmp_path):
+    """A run without twins may have made a picture again, so the next one with twins looks at them anew."""
+    raw = RawBuild.open(shutil.copytree(build / "agfd30k-raw", tmp_path / "raw"))
+    finished = raw.finished()
+    assert raw.is_searched(finished, twins=True) and raw.is_searched(finished)
+    raw.note_searched(finished, twins=False)
+    assert raw.is_searched(finished) and not raw.is_searched(finished, twins=True)
+    with pytest.raises(UserError, match="duplicates have not been looked for"):
+        raw.require_complete()
+
+
+def test_twins_wait_for_a_shard_that_is_open(build, tmp_path):
+    """Nothing is said of what its pictures' tries were while another process adds to them; and the error travels."""
+    raw = RawBuild.open(shutil.copytree(build / "agfd30k-raw", tmp_path / "raw"))
+    shard = next(shard for shard in raw.plan.shards if raw.shard_folder(shard) in raw.finished())
+    assert raw.first_tries(shard)
+    (raw.shard_folder(shard) / "receipt.json").unlink()
+    with pytest.raises(Reopened) as caught:
+        raw.first_tries(shard)
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert type(again) is Reopened and str(again) == str(caught.value)
+
+
 def test_the_release_has_them_as_a_config_that_lint_accepts(build, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(build)
     assert lint(["agfd30k", "--allow-preview", "--allow-incomplete"]) == 0
@@ -150,6 +176,6 @@ def test_a_finished_build_of_an_older_version_needs_no_model(tmp_path, monkeypat
         builds.write_shard(tmp_path, plan, shard, recipe=raw.recipe)
     config = GenerateConfig(raw=tmp_path, table=toml, only=("hair",), limit=8, shard_size=16)
     monkeypatch.setattr(BuildModels, "of", lambda *_: pytest.fail("a model was looked for"))
-    assert Run(config).is_finished and Run(config).raw.recipe == raw.recipe
+    assert Run(config).is_finished and Run(config).raw.fingerprint == raw.fingerprint
     with pytest.raises(pytest.fail.Exception, match="a model was looked for"):
         Run(replace(config, twins=True))
