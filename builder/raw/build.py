@@ -143,9 +143,11 @@ class RawBuild:
     def writer(
         self, plan: Plan, shard: Shard, patience: float = 0, anew: bool = True, signer: Signer | None = None
     ) -> ShardWriter:
-        """Return the writer of a shard, not yet entered; unless `anew`, it does not open a shard that is done."""
+        """Return the writer of a shard, not yet entered; unless `anew` it does not open a shard that is done, and knows
+        which try a twin begins with. Raises Reopened where a shard is not finished whose twins it would make.
+        """
         is_done = (lambda: False) if anew else (lambda: self.is_done(plan, shard))
-        first_tries = self.first_tries(shard.of) if shard.of else None
+        first_tries = self.first_tries(shard.of) if shard.of and not anew else None
         return ShardWriter(self.shard_folder(shard), self.rules(shard), patience, is_done, signer, first_tries)
 
     def first_tries(self, shard: Shard) -> dict[str, int]:
