@@ -103,9 +103,8 @@ def _predictions(config: EvaluateConfig, release: Truth, chosen: Truth) -> tuple
 
 def _read(path: Path, task: str, release: Truth, chosen: Truth) -> Predictions:
     """Return what a file says of the chosen pictures, and of which model."""
-    rows = chosen.table
-    twins_ids = rows.filter(rows["twin_of"].is_valid())["id"].to_pylist()
-    found = predictions.read(path, task, release.ids, chosen.without_twins().ids, twins_ids)
+    twin_ids = [id for id, original in zip(chosen.ids, chosen.strings("twin_of")) if original]
+    found = predictions.read(path, task, release.ids, chosen.without_twins().ids, twin_ids)
     ours = Identity(task, path.name, None, release.name, release.digest)
     if found.identity:
         ours = replace(ours, model=found.identity.model, model_digest=found.identity.model_digest)

@@ -148,6 +148,7 @@ class PictureHashes:
             for hashes in found:
                 _require_same(finished, raw.shard_folder(hashes.shard), len(hashes.hashes))
                 table.add(hashes)
+        table.require_whole()
         rows = table.order()
         stale = [picture for path in folders for picture in table.stale.get(path.name, ())]
         columns = table.hashes, table.cells, table.twin_of
@@ -193,6 +194,7 @@ class _Table:
 
     def __init__(self, first_rows: dict[str, int], count: int, has_twins: bool):
         self.first_rows = first_rows
+        self.missing = {*first_rows}
         self.hashes = np.zeros(count, np.uint64)
         self.cells = np.zeros(count, np.uint32)
         self.kinds = np.zeros(count, np.uint8)
@@ -202,6 +204,7 @@ class _Table:
 
     def add(self, found: ShardHashes) -> None:
         """Fill in a shard."""
+        self.missing.discard(found.shard.name)
         start = self.first_rows[found.shard.name]
         own = slice(start, start + len(found.hashes))
         self.hashes[own], self.cells[own], self.kinds[own] = found.hashes, found.cells, found.kinds
@@ -210,6 +213,11 @@ class _Table:
         if self.twin_of is not None and found.shard.of and (found.originals >= 0).any():
             first = self.first_rows[found.shard.of.name]
             self.twin_of[own] = np.where(found.originals < 0, -1, first + found.originals)
+
+    def require_whole(self) -> None:
+        """Raise RuntimeError where a shard was not filled in: its rows would all look like one picture."""
+        if self.missing:
+            raise RuntimeError(f"{min(self.missing)}: the engine gave no result")
 
     def order(self) -> np.ndarray | None:
         """Move another run's rows to the front and drop stale ones; returns the numbers of the rows that stay.

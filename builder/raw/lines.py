@@ -151,9 +151,9 @@ class ShardLines:
         """Return the first try that does not stand among the rejected ones; at a twin, whose first is any, the one
         behind which there is none.
         """
-        if self.of_twins and tries:
-            return max(tries) if made < 0 else made
-        return next(attempt for attempt in itertools.count() if attempt not in tries) if not self.of_twins else made
+        if not self.of_twins:
+            return next(attempt for attempt in itertools.count() if attempt not in tries)
+        return max(tries) if made < 0 and tries else made
 
     def _is_taken_back(self, made: int, tries: dict[int, int]) -> bool:
         """Return True where a row stands for a picture that is on its way out: its try is the last rejected one.

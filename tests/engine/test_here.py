@@ -181,10 +181,11 @@ def test_a_script_without_a_guard_runs_once(tmp_path):
     """Workers import the modules of the steps, not the program that was started."""
     script = tmp_path / "script.py"
     script.write_text(
+        "import sys\n"
         "print('begun', flush=True)\n"
         "from builder.engine.here import Here\n"
         "from tests.engine.test_here import squared\n"
-        "print(sorted(Here(2).map(squared, range(4))), __file__ == sys.argv[0] if (sys := __import__('sys')) else 0)\n"
+        "print(sorted(Here(2).map(squared, range(4))), __file__ == sys.argv[0])\n"
     )
     root = Path(__file__).parents[2]
     environment = {**os.environ, "PYTHONPATH": str(root)}

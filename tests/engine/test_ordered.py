@@ -55,3 +55,12 @@ def killed(name):
 def test_a_lost_task_is_called_what_it_is_called():
     with pytest.raises(UserError, match=r"\A(one|two): 3 processes died of it"):
         list(ordered(Here(2), killed, ["one", "two"]))
+
+
+def test_a_task_without_a_result_is_no_silence():
+    class Forgetful:
+        def map(self, step, tasks):
+            yield from map(step, [*tasks][:-1])
+
+    with pytest.raises(RuntimeError, match="d: the engine gave no result"):
+        list(ordered(Forgetful(), letters, ["abc", "d"]))

@@ -123,6 +123,17 @@ def test_shards_can_come_in_any_order(build):
         assert found == expected
 
 
+def test_a_shard_without_a_result_is_no_shard_of_copies(build):
+    """What an engine loses must not look like pictures that are all the same."""
+
+    class Forgetful:
+        def map(self, step, tasks):
+            yield from map(step, list(tasks)[1:])
+
+    with pytest.raises(RuntimeError, match="the engine gave no result"):
+        picture_hashes.PictureHashes.of(build, Plan(SPEC, **WHOLE), build.finished(), Forgetful())
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_crowds_cells_settled_pictures_and_twins_are_decided_on_as_before(seed, monkeypatch):
     """Thousands at once, of which many are alike, whatever parts they are searched in."""
