@@ -17,9 +17,11 @@ import typer
 
 from builder.common import cli
 from builder.common.errors import UserError, shortened
+from builder.engine.choice import Kind
 
 if TYPE_CHECKING:
     from builder.dataset.statistics import Statistics
+    from builder.engine.ray import Ray
     from builder.generation.config import GenerateConfig
     from builder.generation.worker import Ended, Run
     from builder.raw.signing import Signer
@@ -116,6 +118,14 @@ def generate(
             "the safety checker flagged or that looks like a minor",
         ),
     ] = 0,
+    engine: Annotated[
+        Kind | None,
+        typer.Option(
+            help="who makes the pictures: this process, with those that its launcher started, or a cluster by Ray, at "
+            "RAY_ADDRESS, a task on each GPU",
+            show_default="here, or ray where RAY_ADDRESS is set and no launcher",
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print what would be made, and exit")] = False,
 ) -> int:
     """Make labelled faces from a table of attributes, and the release folder that load_dataset reads.
@@ -148,7 +158,7 @@ def generate(
     )
     with cli.terminable():
         launcher.watch()
-        return _generate(config, out, dry_run, context.obj or {})
+        return _generate(config, out, dry_run, engine, context.obj or {})
 
 
 def _signer(certificate: Path | None, key: Path | None) -> Signer | None:
@@ -162,7 +172,9 @@ def _signer(certificate: Path | None, key: Path | None) -> Signer | None:
     return None
 
 
-def _generate(config: GenerateConfig, out: Path, dry_run: bool, stand_ins: dict[str, Callable]) -> int:
+def _generate(
+    config: GenerateConfig, out: Path, dry_run: bool, engine: Kind | None, stand_ins: dict[str, Callable]
+) -> int:
     from builder.generation import advice
 
     try:
@@ -170,7 +182,7 @@ def _generate(config: GenerateConfig, out: Path, dry_run: bool, stand_ins: dict[
             if dry_run:
                 return _dry_run(config, out)
             _say_start(config)
-            return _run(config, out, stand_ins)
+            return _run(config, out, engine, stand_ins)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         raise UserError(
@@ -207,7 +219,7 @@ def _preflight(config: GenerateConfig, out: Path) -> Iterator[str]:
         yield f"not looked up: {error}"
 
 
-def _run(config: GenerateConfig, out: Path, stand_ins: dict[str, Callable]) -> int:
+def _run(config: GenerateConfig, out: Path, engine: Kind | None, stand_ins: dict[str, Callable]) -> int:
     from builder.dataset import packing
     from builder.dataset.folder import sweep
     from builder.generation.preflight import Preflight
@@ -218,7 +230,9 @@ def _run(config: GenerateConfig, out: Path, stand_ins: dict[str, Callable]) -> i
     run = Run(config, **stand_ins)
     sweep(out)
     packing.require_free(out, run.raw.recipe)
-    if not run.is_finished:
+    if not run.is_finished and (cluster := _cluster(engine, config)):
+        _make_on(cluster, run, out, stand_ins)
+    elif not run.is_finished:
         preflight = Preflight.of(run, out)
         if run.rank.index == 0:
             print("\n".join(preflight.lines()), flush=True)
@@ -227,6 +241,27 @@ def _run(config: GenerateConfig, out: Path, stand_ins: dict[str, Callable]) -> i
     for number in (signal.SIGINT, signal.SIGTERM):  # from here on a second one, or one while packing, ends it at once
         signal.signal(number, signal.SIG_DFL)
     return _end(run.run(), run, out)
+
+
+def _cluster(engine: Kind | None, config: GenerateConfig) -> Ray | None:
+    """Return the cluster that shall make the pictures, None where this process does, as one of a launcher's must."""
+    from builder.engine.choice import chosen
+    from builder.generation import launcher
+
+    if engine is None and (launcher.is_launched() or "RANK" in os.environ):
+        return None
+    return chosen(engine, gpus=not config.cpu)
+
+
+def _make_on(engine: Ray, run: Run, out: Path, stand_ins: dict[str, Callable]) -> None:
+    """Make a run's pictures on a cluster, and say how many tasks do it."""
+    from builder.common.progress import counted
+    from builder.generation import cluster
+
+    cluster.require_sendable(run.config)
+    workers = engine.places()
+    print(f"cluster   {counted(workers, 'task')}, {'a core' if run.config.cpu else 'a GPU'} each", flush=True)
+    cluster.make(run, engine, workers, out, stand_ins)
 
 
 def _say_start(config: GenerateConfig) -> None:

@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from builder.common import cli
+from builder.engine.choice import Kind, chosen
 
 
 def release(
@@ -29,6 +30,13 @@ def release(
             help="also a config `aligned`: faces upright and centred, of that size; those without five points are not",
         ),
     ] = None,
+    engine: Annotated[
+        Kind | None,
+        typer.Option(
+            help="who writes the files: this machine's cores, or a cluster by Ray, at RAY_ADDRESS",
+            show_default="here, or ray where RAY_ADDRESS is set",
+        ),
+    ] = None,
 ) -> None:
     """Make the release folder from a raw build."""
     from builder.dataset import packing
@@ -40,7 +48,8 @@ def release(
     if not partial:
         build.require_complete()
     plan = None if partial else build.asked
-    statistics, _ = packing.pack(build, out, anew=True, plan=plan, aligned=aligned, engine=packing.Fitting())
+    writers = chosen(engine) or packing.Fitting()
+    statistics, _ = packing.pack(build, out, anew=True, plan=plan, aligned=aligned, engine=writers)
     print(packing.summary(statistics, build.recipe, out))
 
 

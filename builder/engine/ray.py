@@ -29,16 +29,17 @@ STORE = 100 * 2**20
 
 
 class Ray:
-    """Runs tasks on a cluster, one for each of its cores at a time. One that is started here has as many `workers` as
-    this machine has cores, unless given.
+    """Runs tasks on a cluster, one for each of its cores at a time, or with `gpus` one for each of its GPUs, which no
+    other task uses meanwhile. One that is started here has as many `workers` as this machine has cores, unless given.
 
     Ray runs a task again whose worker or machine died; one that is lost time and again is given up. For lack of memory
     Ray runs a task again as often as the cluster's own settings say, which is without end by default.
     """
 
-    def __init__(self, workers: int | None = None):
+    def __init__(self, workers: int | None = None, gpus: bool = False):
         self.ray = ray_library()
         self.workers = workers
+        self.gpus = gpus
 
     def map(self, step: Callable[[Task], Result], tasks: Iterable[Task]) -> Generator[Result, None, None]:
         """Yield the result of every task; see Engine.map."""
@@ -46,7 +47,7 @@ class Ray:
         flight: dict[Any, Task] = {}
         try:
             while True:
-                for task in itertools.islice(waiting, self._most() - len(flight)):
+                for task in itertools.islice(waiting, max(0, AHEAD * self.places() - len(flight))):
                     flight[self._start(step, task)] = task
                 if not flight:
                     return
@@ -59,13 +60,18 @@ class Ray:
                 with contextlib.suppress(self.ray.exceptions.RayError):
                     self.ray.cancel(reference, force=True)
 
-    def _most(self) -> int:
-        """Return how many tasks may be in flight, by the size of the cluster now: it may grow."""
+    def places(self) -> int:
+        """Return how many tasks can run at once now: the cluster may grow. Raises UserError where it shall have GPUs,
+        and has none.
+        """
         self._connect()
-        return AHEAD * max(1, int(self.ray.cluster_resources().get("CPU", 1)))
+        count = int(self.ray.cluster_resources().get("GPU" if self.gpus else "CPU", 0))
+        if self.gpus and not count:
+            raise UserError("ray: this cluster has no GPU; --cpu uses its cores, however long that takes")
+        return max(1, count)
 
     def _start(self, step: Callable[[Task], Result], task: Task) -> Any:
-        remote = self.ray.remote(max_retries=MOST_DEATHS - 1, num_cpus=1)(_run)
+        remote = self.ray.remote(max_retries=MOST_DEATHS - 1, num_cpus=1, num_gpus=int(self.gpus))(_run)
         return remote.remote(os.getcwd(), step, task)
 
     def _result(self, reference: Any, task: Task) -> Any:

@@ -136,7 +136,7 @@ class Run:
         """
         with self.stop:
             self.rank.use_cores()
-            with closing(self._progress()) as self.progress, suppress(Interrupted):
+            with closing(self.progress_of_all(self.rank.local == 0)) as self.progress, suppress(Interrupted):
                 if self.recorded is None or self.recorded.fingerprint != self.raw.fingerprint:
                     self._load()  # what cannot be loaded is not recorded
                 RawBuild.begin(self.config.raw, self.raw.recipe).require_no_strangers()
@@ -156,9 +156,10 @@ class Run:
         """Return True where another process is writing in this folder, whatever it was asked for."""
         return any(map(is_locked, agfd30k.shards(self.raw.folder)))
 
-    def _progress(self) -> Progress:
+    def progress_of_all(self, is_told: bool = True) -> Progress:
+        """Return the progress of all processes, of which `is_told` says whether this one tells it."""
         rows, rejected, shards = RowCount(self.config.raw), RowCount(self.config.raw, REJECTED), self.plan.shards
-        return Progress(self.plan.chosen, lambda: (rows(shards), rejected(shards)), self.rank.local == 0)
+        return Progress(self.plan.chosen, lambda: (rows(shards), rejected(shards)), is_told)
 
     def _rounds(self) -> None:
         """Make everything, wait for what others make and finish what they leave; then make again what turned out to be

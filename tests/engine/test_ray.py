@@ -9,15 +9,16 @@ import pytest
 
 from builder import verify
 from builder.common.errors import UserError
+from builder.dataset import packing
 from builder.engine.engine import LostTask
 from builder.engine.here import Here
 from builder.engine.ray import AHEAD, Ray
 from builder.raw import verification
+from builder.raw.build import RawBuild
 from tests.engine.test_here import faulty, mortal, picky, squared, where, who
 from tests.fixtures.builds import write_raw
 
 ray = pytest.importorskip("ray", reason="the extra `ray` is not installed")
-cluster_utils = pytest.importorskip("ray.cluster_utils", reason="the extra `ray` is not installed")
 
 pytestmark = pytest.mark.process
 
@@ -104,16 +105,25 @@ def placed(number):
     return number, ray.get_runtime_context().get_node_id()
 
 
+def released(folder, name, engine):
+    """The files of the release of a build that an engine makes."""
+    out = folder / name / "out"
+    packing.pack(RawBuild.open(folder / "raw"), out, engine=engine)
+    return {path.relative_to(out): path.read_bytes() for path in out.rglob("*") if path.is_file()}
+
+
 def test_a_machine_that_is_lost_takes_no_task_with_it(local, spoilt, tmp_path, monkeypatch):
-    """Two nodes, each with a folder of its own; verification is the same there, also when one node is left."""
-    ray.shutdown()
-    alone = verified(spoilt, Here(1), False)
-    cluster = cluster_utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    try:
-        temporary = Path("/tmp", f"agfd30k-ray-{os.getpid()}")  # a socket's path must be short
-        second = cluster.add_node(num_cpus=1, temp_dir=str(temporary))
-        monkeypatch.setenv("RAY_ADDRESS", cluster.address)
+    """Two nodes, each with a folder of its own: what is verified and released is the same there, also when one node is
+    left.
+    """
+    from tests.fixtures.clusters import two_nodes
+
+    write_raw(tmp_path / "raw", only=["base", "age"], scale=0.02, shard_size=8)
+    alone, release = verified(spoilt, Here(1), False), released(tmp_path, "alone", None)
+    assert len(release) > 10 and released(tmp_path, "two", Here(2)) == release
+    with two_nodes(monkeypatch) as (cluster, second):
         assert verified(spoilt, Ray(), False) == alone
+        assert released(tmp_path, "ray", Ray()) == release
         results = []
         for result in Ray().map(placed, range(24)):
             results.append(result)
@@ -121,10 +131,6 @@ def test_a_machine_that_is_lost_takes_no_task_with_it(local, spoilt, tmp_path, m
                 cluster.remove_node(second, allow_graceful=False)
         assert sorted(number for number, _ in results) == [*range(24)] and len({node for _, node in results}) == 2
         assert verified(spoilt, Ray(), False) == alone
-    finally:
-        ray.shutdown()
-        cluster.shutdown()
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def test_where_no_cluster_answers_it_is_one_line(tmp_path, monkeypatch, capsys):
