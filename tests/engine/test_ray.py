@@ -112,7 +112,7 @@ def released(folder, name, engine):
     return {path.relative_to(out): path.read_bytes() for path in out.rglob("*") if path.is_file()}
 
 
-def test_a_machine_that_is_lost_takes_no_task_with_it(local, spoilt, tmp_path, monkeypatch):
+def test_a_machine_that_is_lost_takes_no_task_with_it(local, spoilt, tmp_path):
     """Two nodes, each with a folder of its own: what is verified and released is the same there, also when one node is
     left.
     """
@@ -121,14 +121,14 @@ def test_a_machine_that_is_lost_takes_no_task_with_it(local, spoilt, tmp_path, m
     write_raw(tmp_path / "raw", only=["base", "age"], scale=0.02, shard_size=8)
     alone, release = verified(spoilt, Here(1), False), released(tmp_path, "alone", None)
     assert len(release) > 10 and released(tmp_path, "two", Here(2)) == release
-    with two_nodes(monkeypatch) as (cluster, second):
+    with two_nodes() as nodes:
         assert verified(spoilt, Ray(), False) == alone
         assert released(tmp_path, "ray", Ray()) == release
         results = []
         for result in Ray().map(placed, range(24)):
             results.append(result)
             if len(results) == 6:
-                cluster.remove_node(second, allow_graceful=False)
+                nodes.kill()
         assert sorted(number for number, _ in results) == [*range(24)] and len({node for _, node in results}) == 2
         assert verified(spoilt, Ray(), False) == alone
 

@@ -103,14 +103,14 @@ def test_a_build_and_its_release_on_two_nodes_are_those_of_one_process(tmp_path,
     monkeypatch.setenv("STANDIN_LOG", str(spread / "tries.log"))
     monkeypatch.setenv("STANDIN_DELAY", "0.05")
     spread.mkdir()
-    with clusters.two_nodes(monkeypatch) as (nodes, second):
+    with clusters.two_nodes() as nodes:
         with pytest.raises(UserError, match="this cluster has no GPU; --cpu"):
             chosen(Kind.RAY, gpus=True).places()
 
         def remove():
             while len(kill.tries(spread)) < 20 and not ended.wait(0.05):
                 pass
-            nodes.remove_node(second, allow_graceful=False)
+            nodes.kill()
 
         ended = threading.Event()
         removing = threading.Thread(target=remove)
@@ -128,8 +128,8 @@ def test_a_build_and_its_release_on_two_nodes_are_those_of_one_process(tmp_path,
         assert sum(kill.tries(spread).values()) - sum(kill.tries(alone).values()) <= 2 * 2 * 4
 
 
-def test_each_task_has_a_gpu_of_its_own(monkeypatch, clusters):
-    with clusters.two_nodes(monkeypatch, num_cpus=2, num_gpus=2):
+def test_each_task_has_a_gpu_of_its_own(clusters):
+    with clusters.two_nodes(num_cpus=2, num_gpus=2):
         engine = chosen(None, gpus=True)
         assert engine.places() == 2
         assert sorted(engine.map(visible, [0, 1])) == ["0", "1"]
