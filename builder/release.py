@@ -16,7 +16,7 @@ from builder.common import cli
 
 
 def release(
-    raw: cli.RawFolder = Path("agfd30k-raw"),
+    raw: cli.RawPlace = cli.RAW,
     out: cli.ReleaseFolder = Path("agfd30k"),
     partial: Annotated[
         bool, typer.Option("--partial", help="release what is done of a build that is not complete")
@@ -35,16 +35,28 @@ def release(
     from builder.dataset.folder import sweep
     from builder.raw.build import RawBuild
 
-    build = RawBuild.open(raw)
-    sweep(out)
-    if not partial:
-        build.require_complete()
-    plan = None if partial else build.asked
-    statistics, _ = packing.pack(build, out, anew=True, plan=plan, aligned=aligned, engine=packing.Fitting())
+    if raw.address:
+        from builder.storage.build import fetch
+
+        fetch(raw.address)
+    with raw.naming():
+        build = RawBuild.open(raw.folder)
+        sweep(out)
+        if not partial:
+            build.require_complete()
+        plan = None if partial else build.asked
+        statistics, _ = packing.pack(build, out, anew=True, plan=plan, aligned=aligned, engine=packing.Fitting())
     print(packing.summary(statistics, build.recipe, out))
 
 
-COMMAND = cli.Command(release, ["agfd30k release --raw agfd30k-raw --out agfd30k", "agfd30k release --aligned 256"])
+COMMAND = cli.Command(
+    release,
+    [
+        "agfd30k release --raw agfd30k-raw --out agfd30k",
+        "agfd30k release --aligned 256",
+        "agfd30k release --raw s3://bucket/faces --out agfd30k",
+    ],
+)
 
 
 def main(argv: list[str] | None = None) -> int:

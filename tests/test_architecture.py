@@ -18,6 +18,7 @@ STAGES = [
         "models",
         "checks",
         "raw",
+        "storage",
         "generation",
         "dataset",
         "annotation",
@@ -59,7 +60,13 @@ def test_a_stage_imports_only_stages_before_it_and_nobody_imports_a_command():
     ("library", "allowed"),
     [
         *[("diffusers", {"models"}), ("transformers", {"models"}), ("torch", {"models", "checks", "generation"})],
-        *[("accelerate", set()), ("matplotlib", {"dataset"}), ("cv2", {"models", "checks"}), ("ray", {"engine"})],
+        *[
+            ("accelerate", set()),
+            ("matplotlib", {"dataset"}),
+            ("cv2", {"models", "checks"}),
+            ("ray", {"engine"}),
+            ("fsspec", {"storage"}),
+        ],
     ],
 )
 def test_a_library_stays_in_its_rooms(library, allowed):
