@@ -91,6 +91,6 @@ class Place:
         try:
             yield
         except UserError as error:
-            if self.address is None or str(self.folder) not in str(error):
-                raise
+            if self.address is None or str(self.folder) not in str(error) or "--repair" in str(error):
+                raise  # what can be mended is the folder's
             raise UserError(str(error).replace(str(self.folder), str(self.address))) from error

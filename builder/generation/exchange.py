@@ -18,6 +18,7 @@ from builder.generation.process import Rank
 from builder.plan.plan import Plan, Shard
 from builder.raw.build import RawBuild
 from builder.raw.layout import REJECTED
+from builder.raw.notes import Loser
 from builder.raw.ownership import read_recipe
 from builder.raw.recipe import BuildRecipe
 from builder.raw.rejected_pictures import RejectedPictures
@@ -132,7 +133,7 @@ class ObjectStore(Folder):
         try:
             self.raw.prepare(shard)
             if losers := self.raw.losers(shard):
-                deduplication._take_back(self.raw, self.plan, shard, losers, self.rejects)
+                self._take_back(shard, losers)
         except Locked:
             return False
         return True
@@ -197,13 +198,18 @@ class ObjectStore(Folder):
                 return True
         return False
 
+    def _take_back(self, shard: Shard, losers: dict[str, Loser]) -> None:
+        """Take back what was decided of this machine's copy of a shard; the next one to open it makes it again."""
+        deduplication._take_back(self.raw, self.plan, shard, losers, self.rejects)
+        self.raw.note_taken_back(shard)
+
     def _finish(self, shards: list[Shard]) -> None:
         """Take back what another run has decided of shards of which this one wants nothing, and send them so."""
         for shard in shards:
             with suppress(Locked):
                 self.raw.prepare(shard)
                 if losers := self.raw.losers(shard):
-                    deduplication._take_back(self.raw, self.plan, shard, losers, self.rejects)
+                    self._take_back(shard, losers)
                     self._finish_as_it_is(shard)
         self.raw.wait_for_deliveries()
 

@@ -26,6 +26,7 @@ from builder.plan.plan import Plan, Shard
 from builder.raw import ownership
 from builder.raw.build import Finished, RawBuild
 from builder.raw.layout import ASKED, LINES_ONLY, RECIPE, REJECTED, ROWS, SEARCHED
+from builder.raw.notes import Loser
 from builder.raw.ownership import read_recipe
 from builder.raw.receipts import Damaged, Receipt, require_sound
 from builder.raw.recipe import BuildRecipe
@@ -41,6 +42,8 @@ PATIENCE = 30
 """Seconds to wait for another process of this machine that has the shard."""
 FETCHING = 4
 """Shards that are fetched side by side."""
+CLOCK = 1.0
+"""Seconds by which the times of files may lag behind the clock."""
 SENDING = 2
 """Shards that are sent side by side, while others are made."""
 
@@ -146,10 +149,14 @@ class StoredBuild(RawBuild):
         """Return which try each twin of a finished shard's pictures begins with; the store's lines tell."""
         return self.lines_of([shard]).first_tries(shard)
 
-    def losers(self, shard: Shard) -> dict[str, Any]:
+    def losers(self, shard: Shard) -> dict[str, Loser]:
         """Return what is to be taken back of this machine's copy of a shard, by id."""
         decision = self.catalog.losers(shard.name, Copy(self.shard_folder(shard)).revision)
         return dict(decision.losers[shard.name]) if decision else {}
+
+    def note_taken_back(self, shard: Shard) -> None:
+        """Remember that what goes back of a shard is gone: this machine's copy is another one now."""
+        Copy(self.shard_folder(shard)).note_open()
 
     def lines_of(self, shards: Iterable[Shard]) -> RawBuild:
         """Return a raw build of the finished lines of some shards, as the store has them, without pictures."""
@@ -239,7 +246,7 @@ class StoredBuild(RawBuild):
         newer one since.
         """
         copy = Copy(self.shard_folder(shard))
-        if copy.revision > self.catalog.revision(shard.name) and copy.noted >= self.catalog.listed:
+        if copy.revision > self.catalog.revision(shard.name) and copy.noted >= self.catalog.listed - CLOCK:
             self.catalog.refresh(now=True)
         return self.catalog.revision(shard.name)
 
@@ -269,15 +276,15 @@ class StoredBuild(RawBuild):
         facts, revision = require_sound(copy.folder), copy.revision + 1
         name = receipt_name(shard.name, revision)
         if self.catalog.revision(shard.name) < revision:
-            part = self._send_part(shard)
-            is_ours = self.store.create(name, StoredReceipt.data(facts, part))
+            data = StoredReceipt.data(facts, self._send_part(shard))
+            is_ours = self.store.create(name, data)
         else:
             is_ours = False
         if is_ours or self._is_same(name, facts):
             copy.note_base(revision, facts.digest)
         else:
             copy.empty()
-        self.catalog.note(shard.name, revision)
+        self.catalog.note(shard.name, revision, data if is_ours else None)
 
     def _send_part(self, shard: Shard) -> Part:
         path = self._temporary(shard)

@@ -37,12 +37,14 @@ def is_passing(error: BaseException) -> bool:
     links = list(_chain(error))
     if any(_names(link) & (NO_CREDENTIALS | REFUSED) for link in links):
         return False
+    if any(_names(link) & PASSING for link in links):
+        return True
     numbers = [number for link in links if (number := _status(link)) is not None]
     if any(number in (408, 409, 429) or number >= 500 for number in numbers) or any(map(_code, links)):
         return True
     if numbers:
         return False
-    return any(_names(link) & PASSING or (isinstance(link, OSError) and link.errno in BUSY) for link in links)
+    return any(isinstance(link, OSError) and link.errno in BUSY for link in links)
 
 
 def is_absent(error: BaseException) -> bool:

@@ -18,8 +18,12 @@ from builder.storage import faults
 
 EXTRAS = {"s3": "s3", "gs": "gcs", "az": "azure"}
 """What brings a scheme's driver; the Hub's comes with this project."""
-OPTIONS: dict[str, dict[str, Any]] = {"s3": {"max_concurrency": 1}, "gs": {}, "az": {}, "hf": {}}
-"""S3 is asked once for an object, not first for its size: shards are sent and fetched side by side already."""
+OPTIONS: dict[str, dict[str, Any]] = {
+    "s3": {"max_concurrency": 1, "config_kwargs": {"retries": {"mode": "standard", "total_max_attempts": 1}}}
+}
+"""S3 is asked once for an object, not first for its size: shards are sent and fetched side by side already. Its driver
+does not try again what is tried again here.
+"""
 T = TypeVar("T")
 
 
@@ -35,6 +39,8 @@ class Store:
             with _plain_errors(f"{address}"):
                 options = OPTIONS.get(address.scheme, {})
                 self.files = fsspec.filesystem(address.scheme, use_listings_cache=False, **options)
+                if address.scheme == "s3":
+                    self.files.retries = 1
         except ImportError:
             extra = EXTRAS.get(address.scheme, address.scheme)
             raise UserError(
@@ -43,8 +49,10 @@ class Store:
 
     def require_bucket(self) -> None:
         """Raise UserError where the bucket is not there, or cannot be read."""
+        if self.list() or self.address.scheme == "s3":  # S3 tells a bucket that is not there from an empty one
+            return
         if not self._try("look for", "", lambda: self.files.exists(self.address.bucket)):
-            raise UserError(f"{self.address}: there is no such bucket, or it is not yours to see; make it first")
+            raise self._no_bucket()
 
     def read(self, name: str) -> bytes | None:
         """Return what lies under a name, None where nothing does."""
@@ -93,6 +101,8 @@ class Store:
                 return True
         except FileExistsError:
             pass
+        except faults.Absent:
+            raise self._no_bucket() from None
         return self.read(name) == data
 
     def create_file(self, name: str, path: Path) -> None:
@@ -110,17 +120,28 @@ class Store:
 
     def replace(self, name: str, data: bytes) -> None:
         """Put an object, whatever lies under its name."""
-        self._try("write", name, lambda: self.files.pipe_file(self._path(name), data))
+        try:
+            self._try("write", name, lambda: self.files.pipe_file(self._path(name), data))
+        except faults.Absent:
+            raise self._no_bucket() from None
 
     def list(self, folder: str = "") -> dict[str, str]:
         """Return the names of the objects right in a folder, each with a word that changes when the object does."""
         place = self._path(folder).rstrip("/")
+
+        def entries_there() -> list[dict[str, Any]]:
+            self.files.invalidate_cache()
+            return self.files.ls(place, detail=True)
+
         try:
-            entries = self._try("list", folder, lambda: self.files.ls(place, detail=True, refresh=True))
+            entries = self._try("list", folder, entries_there)
         except faults.Absent:
             return {}
         objects = (entry for entry in entries if entry["type"] == "file")
         return {entry["name"].rpartition("/")[2]: _tag(entry) for entry in objects}
+
+    def _no_bucket(self) -> UserError:
+        return UserError(f"{self.address}: there is no such bucket, or it is not yours to see; make it first")
 
     def _path(self, name: str) -> str:
         return f"{self.address.path}/{name}"
@@ -148,10 +169,8 @@ def _plain_errors(where: str) -> Iterator[None]:
     except Exception as error:  # drivers raise anything
         if faults.is_absent(error) and not faults.has_no_bucket(error):
             raise faults.Absent(where) from None
-        line = faults.one_line(error)
-    else:
-        return
-    raise UserError(shortened(f"{where}: {line}"))  # not from the error, which may hold what must not be told
+        line = shortened(f"{where}: {faults.one_line(error)}")
+        raise UserError(line) from None  # the error may hold what must not be told
 
 
 def _tag(entry: dict[str, Any]) -> str:

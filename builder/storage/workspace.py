@@ -23,10 +23,14 @@ HALF = ".restoring"
 
 
 class Base(Document):
-    """.stored: the revision of a receipt in the store, and the digest of the shard's receipt in it."""
+    """.stored: the revision of a receipt in the store, and the digest of the shard's receipt in it.
+
+    `is_open`: something was taken back since, so the copy will be a new revision, whatever it holds.
+    """
 
     revision: int
     of: str
+    is_open: bool = False
     digest: str
 
 
@@ -59,12 +63,17 @@ class Copy:
     def is_sent(self) -> bool:
         """True where the copy is finished, and is what its base says."""
         base, facts = self.base, self.receipt
-        return bool(base and facts and facts.digest == base.of)
+        return bool(base and facts and facts.digest == base.of and not base.is_open)
 
-    def note_base(self, revision: int, digest: str) -> None:
-        """Remember which receipt of the store this copy is."""
+    def note_base(self, revision: int, digest: str, is_open: bool = False) -> None:
+        """Remember which receipt of the store this copy is, or goes back to."""
         with atomic(self.folder / BASE) as file:
-            file.write(json.dumps(sealed({"revision": revision, "of": digest})).encode())
+            file.write(json.dumps(sealed({"revision": revision, "of": digest, "is_open": is_open})).encode())
+
+    def note_open(self) -> None:
+        """Remember that something was taken back of this copy."""
+        if base := self.base:
+            self.note_base(base.revision, base.of, is_open=True)
 
     def forget_base(self) -> None:
         """What the copy was sent as is not in the store any more."""
