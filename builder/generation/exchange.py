@@ -97,6 +97,7 @@ class ObjectStore(Folder):
         from builder.storage.store import Store
 
         self.store = Store(address)
+        self.patience = ANSWER
 
     def recorded(self) -> BuildRecipe | None:
         from builder.storage.build import settle
@@ -188,7 +189,7 @@ class ObjectStore(Folder):
 
     def _is_answered(self, digest: str) -> bool:
         """Wait a while for the first process's answer; returns True where something is decided, or all is different."""
-        limit = time.monotonic() + (0 if self.rank.index == 0 else ANSWER)
+        limit = time.monotonic() + (self.patience if self.rank.index else 0)
         while time.monotonic() < limit:
             time.sleep(PAUSE)
             self.raw.catalog.refresh(now=True)
@@ -196,6 +197,7 @@ class ObjectStore(Folder):
                 return True
             if self.raw.catalog.digest() != digest:
                 return True
+        self.patience = 0.0  # who was not there once is not waited for again
         return False
 
     def _take_back(self, shard: Shard, losers: dict[str, Loser]) -> None:

@@ -29,7 +29,7 @@ NAME = re.compile(r"([a-z0-9_]+(?:-[a-z0-9_]+)*-\d{5,})-(\d{4,})\.json")
 """A receipt: its shard, and its revision."""
 DECISION = re.compile(r"duplicates-([0-9a-f]{32})\.json")
 SEARCH = re.compile(r"searched-([0-9a-f]{32})(-twins)?\.json")
-OFTEN = 5.0
+OFTEN = 1.0
 """Seconds between two listings, at least; they are twenty times what a listing takes."""
 THREADS = 16
 """Small objects that are asked for at once."""

@@ -38,7 +38,8 @@ class Store:
 
             with _plain_errors(f"{address}"):
                 options = OPTIONS.get(address.scheme, {})
-                self.files = fsspec.filesystem(address.scheme, use_listings_cache=False, **options)
+                options = {"use_listings_cache": False, "skip_instance_cache": True, **options}
+                self.files = fsspec.filesystem(address.scheme, **options)
                 if address.scheme == "s3":
                     self.files.retries = 1
         except ImportError:

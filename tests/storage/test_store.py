@@ -23,10 +23,6 @@ def store(s3, bucket, monkeypatch, hasty):
 
 
 def opened(address):
-    """A store of which no client is kept from another test."""
-    import s3fs
-
-    s3fs.S3FileSystem.clear_instance_cache()
     return Store(Address.parse(address))
 
 
