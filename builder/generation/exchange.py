@@ -111,6 +111,8 @@ class ObjectStore(Folder):
         if self.there is None:
             become(self.folder, recipe)
         self.raw = StoredBuild(self.folder, recipe, self.store)
+        if self.there is not None:
+            self.raw.require_recipe(self.there)
         self.raw.catalog.refresh(now=True)
         return self.raw
 

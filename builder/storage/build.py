@@ -71,9 +71,11 @@ class StoredBuild(RawBuild):
 
     def publish_recipe(self) -> None:
         """Put the recipe into the store, unless one is there. Raises UserError where that is another one."""
-        if self.store.create(RECIPE, str(self.recipe).encode()):
-            return
-        there = stored_recipe(self.store)
+        if not self.store.create(RECIPE, str(self.recipe).encode()):
+            self.require_recipe(stored_recipe(self.store))
+
+    def require_recipe(self, there: BuildRecipe | None) -> None:
+        """Raise UserError where the store's recipe is another one than this build's."""
         if there is None or there.fingerprint != self.fingerprint:
             differences = "; ".join(there.differences(self.recipe)) if there else "its recipe has just gone"
             raise UserError(
@@ -129,9 +131,9 @@ class StoredBuild(RawBuild):
 
     def deliver(self, shard: Shard) -> None:
         """Send a finished shard, in a thread of its own. Raises what went wrong with one before it."""
-        for future in [future for future in self.sending if future.done()]:
-            self.sending.remove(future)
-            future.result()
+        if any(future.done() and future.exception() for future in self.sending):
+            self.wait_for_deliveries(stop=True)
+        self.sending = [future for future in self.sending if not future.done()]
         self.sending.append(self.sender.submit(self._deliver, shard))
 
     def wait_for_deliveries(self, stop: bool = False) -> None:
@@ -225,7 +227,7 @@ class StoredBuild(RawBuild):
     def _reopen(self, shard: Shard) -> None:
         """What is finished here and not in the store is not finished."""
         folder = self.shard_folder(shard)
-        if folder.exists():
+        if Copy(folder).receipt:
             with _held(folder, PATIENCE):
                 Copy(folder).reopen()
 

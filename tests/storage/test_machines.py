@@ -156,6 +156,18 @@ def test_a_store_that_refuses_or_stays_busy_ends_it_in_one_line(s3, address, tmp
     assert SECRET not in done.stderr + done.stdout and KEY not in done.stderr + done.stdout
 
 
+def test_another_table_at_the_address_is_refused_before_a_model_is_looked_for(s3, address, tmp_path):
+    folder = tmp_path / "one"
+    folder.mkdir()
+    assert build_here(folder, s3, address).returncode == 0
+    with machine(tmp_path / "two", s3):
+        done = inside.run(
+            *standin.small([*SMALL, "--image-format", "jpg", "--raw", str(address)]), load=None, checks=None
+        )
+    assert done.returncode == 2 and f"generate: {address} was made by another recipe" in done.stderr
+    assert not any(word in done.stdout for word in ("download", "disk"))
+
+
 def test_no_network_is_told_in_one_line(address, tmp_path, hasty, monkeypatch):
     pytest.importorskip("s3fs")
     from tests.fixtures.stores import environment
