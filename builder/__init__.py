@@ -1,8 +1,8 @@
 """AGFD-30K's builder: from a table of attributes to labelled, generated faces; docs/api.md walks through it.
 
 A `.py` directly in this folder is a command, a folder is a stage of the data's way. A stage imports only stages before
-it: common, spec, plan, preview, models, checks, raw, generation, dataset, annotation, linting, reporting, judging,
-evaluation, hub.
+it: common, spec, plan, preview, models, checks, raw, storage, generation, dataset, annotation, linting, reporting,
+judging, evaluation, hub.
 
     from builder import generate, lint, pack
 
@@ -63,11 +63,12 @@ _PLACES = {
 def generate(raw: str | Path = "agfd30k-raw", table: str | Path | None = None, **options: Any) -> RawBuild:
     """Make pictures in this process until everything asked for is there; run it again after a stop, and it goes on.
 
-    `table` is a TOML file, the shipped table unless given; `options` are the other fields of
-    `builder.generation.config.GenerateConfig`: model, only, scale, limit, batch_size, without, image_format, signer and
-    so on. Raises UserError where something has to be put right first, and KeyboardInterrupt when it was stopped: what
-    was made is safe then.
+    `raw` is a folder, or the address of an object store, such as "s3://bucket/faces". `table` is a TOML file, the
+    shipped table unless given; `options` are the other fields of `builder.generation.config.GenerateConfig`: model,
+    only, scale, limit, batch_size, without, image_format, signer and so on. Raises UserError where something has to be
+    put right first, and KeyboardInterrupt when it was stopped: what was made is safe then.
     """
+    from builder.common.address import Place
     from builder.generation.config import GenerateConfig
     from builder.generation.preflight import Preflight
     from builder.generation.worker import Run
@@ -76,7 +77,8 @@ def generate(raw: str | Path = "agfd30k-raw", table: str | Path | None = None, *
         options["table"] = Path(table)
     if options.get("model_config") is not None:
         options["model_config"] = Path(options["model_config"])
-    run = Run(GenerateConfig(raw=Path(raw), **options))
+    place = Place.parse(raw)
+    run = Run(GenerateConfig(raw=place.folder, store=place.address, **options))
     if not run.is_finished:
         Preflight.of(run, run.raw.folder).require()
     ended = run.run()
@@ -88,17 +90,33 @@ def generate(raw: str | Path = "agfd30k-raw", table: str | Path | None = None, *
 def pack(raw: RawBuild | str | Path, out: str | Path = "agfd30k", partial: bool = False) -> Release:
     """Make the release folder of a raw build, which `load_dataset` reads; `partial` takes what is done so far.
 
+    What lies in an object store is fetched first.
+
     Raises UserError where the build is not complete, or `out` holds anything else than an older release of it.
     """
     from builder.dataset import packing
     from builder.dataset.folder import Release
     from builder.raw.build import RawBuild
+    from builder.storage.build import StoredBuild
 
-    build = raw if isinstance(raw, RawBuild) else RawBuild.open(Path(raw))
+    build = _opened(raw) if isinstance(raw, str | Path) else raw
+    if isinstance(build, StoredBuild):
+        build.fetch()
+        build = RawBuild.open(build.folder)
     if not partial:
         build.require_complete()
     packing.pack(build, Path(out))
     return Release(Path(out))
+
+
+def _opened(raw: str | Path) -> RawBuild:
+    """Open the build in a folder or at an address."""
+    from builder.common.address import Place
+    from builder.raw.build import RawBuild
+    from builder.storage.build import StoredBuild
+
+    place = Place.parse(raw)
+    return StoredBuild.at(place.address) if place.address else RawBuild.open(place.folder)
 
 
 def lint(

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from builder.common import cli
+from builder.common.address import Place
 from builder.common.errors import UserError, shortened
 from builder.engine.choice import Kind
 
@@ -32,7 +33,7 @@ RETRY = 10
 
 def generate(
     context: typer.Context,
-    raw: cli.RawFolder = Path("agfd30k-raw"),
+    raw: cli.RawPlace = cli.RAW,
     out: cli.ReleaseFolder = Path("agfd30k"),
     spec: cli.Table = None,
     model: Annotated[
@@ -138,8 +139,10 @@ def generate(
 
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     logging.basicConfig(format="%(message)s")
+    _require_own_disk(raw)
     config = GenerateConfig(
-        raw=raw,
+        raw=raw.folder,
+        store=raw.address,
         table=spec or table.DEFAULT,
         model=model,
         model_config=model_config,
@@ -156,9 +159,17 @@ def generate(
         keep_rejected=keep_rejected,
         signer=_signer(sign_certificate, sign_key),
     )
-    with cli.terminable():
+    with cli.terminable(), raw.naming():
         launcher.watch()
         return _generate(config, out, dry_run, engine, context.obj or {})
+
+
+def _require_own_disk(raw: Place) -> None:
+    """Raise UserError for a folder that is a mounted bucket."""
+    if raw.address is None:
+        from builder.storage.mounts import require_unmounted
+
+        require_unmounted(raw.folder)
 
 
 def _signer(certificate: Path | None, key: Path | None) -> Signer | None:
@@ -228,8 +239,9 @@ def _run(config: GenerateConfig, out: Path, engine: Kind | None, stand_ins: dict
     if config.raw.resolve() == out.resolve():
         raise UserError(f"--raw and --out are the same folder, {config.raw}")
     run = Run(config, **stand_ins)
-    sweep(out)
-    packing.require_free(out, run.raw.recipe)
+    if not config.store:
+        sweep(out)
+        packing.require_free(out, run.raw.recipe)
     if not run.is_finished and (cluster := _cluster(engine, config)):
         _make_on(cluster, run, out, stand_ins)
     elif not run.is_finished:
@@ -272,8 +284,9 @@ def _say_start(config: GenerateConfig) -> None:
 
     if launcher.is_first_here():
         plan = config.plan
-        left = plan.chosen - RowCount(config.raw)(plan.shards)
-        what = f"{counted(plan.chosen, 'picture')} by {plan.spec.recipe.model} in {config.raw}, {max(0, left):,} left"
+        what = f"{counted(plan.chosen, 'picture')} by {plan.spec.recipe.model} in {config.store or config.raw}"
+        if not config.store:
+            what += f", {max(0, plan.chosen - RowCount(config.raw)(plan.shards)):,} left"
         print(f"making {what}", flush=True)
 
 
@@ -283,6 +296,10 @@ def _end(ended: Ended, run: Run, out: Path) -> int:
 
     if ended.worked and not ended.signal and run.config.limit and run.rank.index == 0:
         print(_outlook(run), flush=True)
+    if run.config.store and not ended.signal:
+        if run.rank.index == 0:
+            print(_stored(run.config, out))
+        return 0
     while not ended.signal:
         try:
             statistics = _release(out, run, tell=run.rank.index == 0 and not ended.worked)
@@ -298,7 +315,7 @@ def _end(ended: Ended, run: Run, out: Path) -> int:
             print(packing.summary(statistics, run.raw.recipe, out))
             print(_next(out, run.raw.recipe.model.kind == "preview"))
         return 0
-    where = run.raw.folder
+    where = f"{run.config.store} and {run.raw.folder}" if run.config.store else run.raw.folder
     print(f"stopped; all that was made is safe in {where}: run the same command again to go on", file=sys.stderr)
     return 128 + ended.signal
 
@@ -312,6 +329,14 @@ def _release(out: Path, run: Run, tell: bool) -> Statistics | None:
 
     with heartbeat(lambda: f"making the release {out}"):
         return packing.pack(run.raw, out, plan=run.plan)[0] if tell else packing.pack_stale(run.raw, out, run.plan)
+
+
+def _stored(config: GenerateConfig, out: Path) -> str:
+    """What to do with what is in a store."""
+    from builder.common.progress import counted
+
+    done = f"{counted(config.plan.chosen, 'picture')} asked for, all done in {config.store}"
+    return f"{done}\nmake the release: agfd30k release --raw {config.store} --out {shlex.quote(str(out))}"
 
 
 def _outlook(run: Run) -> str:
@@ -340,6 +365,7 @@ COMMAND = cli.Command(
     [
         "agfd30k generate --only occlusion/only_mask --scale 0.1",
         "accelerate launch --multi_gpu --num_processes 8 builder/generate.py",
+        "agfd30k generate --raw s3://bucket/faces",
     ],
     stopped="stopped; what was made is safe: run the same command again to go on",
 )

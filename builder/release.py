@@ -17,7 +17,7 @@ from builder.engine.choice import Kind, chosen
 
 
 def release(
-    raw: cli.RawFolder = Path("agfd30k-raw"),
+    raw: cli.RawPlace = cli.RAW,
     out: cli.ReleaseFolder = Path("agfd30k"),
     partial: Annotated[
         bool, typer.Option("--partial", help="release what is done of a build that is not complete")
@@ -34,7 +34,7 @@ def release(
         Kind | None,
         typer.Option(
             help="who writes the files: this machine's cores, or a cluster by Ray, at RAY_ADDRESS",
-            show_default="here, or ray where RAY_ADDRESS is set",
+            show_default="here, or ray where RAY_ADDRESS is set and --raw is a folder",
         ),
     ] = None,
 ) -> None:
@@ -43,17 +43,30 @@ def release(
     from builder.dataset.folder import sweep
     from builder.raw.build import RawBuild
 
-    build = RawBuild.open(raw)
-    sweep(out)
-    if not partial:
-        build.require_complete()
-    plan = None if partial else build.asked
-    writers = chosen(engine) or packing.Fitting()
-    statistics, _ = packing.pack(build, out, anew=True, plan=plan, aligned=aligned, engine=writers)
+    if raw.address:
+        from builder.storage.build import fetch
+
+        fetch(raw.address)
+    with raw.naming():
+        build = RawBuild.open(raw.folder)
+        sweep(out)
+        if not partial:
+            build.require_complete()
+        plan = None if partial else build.asked
+        own = Kind.HERE if raw.address else None  # it was fetched to this machine alone
+        writers = chosen(engine or own) or packing.Fitting()
+        statistics, _ = packing.pack(build, out, anew=True, plan=plan, aligned=aligned, engine=writers)
     print(packing.summary(statistics, build.recipe, out))
 
 
-COMMAND = cli.Command(release, ["agfd30k release --raw agfd30k-raw --out agfd30k", "agfd30k release --aligned 256"])
+COMMAND = cli.Command(
+    release,
+    [
+        "agfd30k release --raw agfd30k-raw --out agfd30k",
+        "agfd30k release --aligned 256",
+        "agfd30k release --raw s3://bucket/faces --out agfd30k",
+    ],
+)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -9,23 +9,31 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from builder.common import cli
+from builder.common.address import Place
 from builder.common.errors import UserError
 from builder.engine.choice import Kind, chosen
 
 if TYPE_CHECKING:
     from builder.raw.signatures import Signature
+    from builder.raw.verification import ReadSignature
 
 
 def verify(
-    raw: Annotated[Path, typer.Argument(help="the raw build; with --signatures also a release folder")] = Path(
-        "agfd30k-raw"
-    ),
+    raw: Annotated[
+        Place,
+        typer.Argument(
+            parser=cli.place,
+            metavar="RAW",
+            help="the raw build, a folder or an address; with --signatures also a release folder",
+        ),
+    ] = cli.RAW,
     repair: Annotated[
         bool,
         typer.Option(
@@ -46,7 +54,7 @@ def verify(
         Kind | None,
         typer.Option(
             help="who checks the shards: this machine's cores, or a cluster by Ray, at RAY_ADDRESS",
-            show_default="here, or ray where RAY_ADDRESS is set",
+            show_default="here, or ray where RAY_ADDRESS is set and RAW is a folder",
         ),
     ] = None,
 ) -> int:
@@ -58,18 +66,28 @@ def verify(
     Exit status 0 for a sound build, 1 where there are faults that --repair has not set aside, 2 where nothing could be
     checked.
     """
-    from builder.raw import verification
-
     signature = _signature(trust) if signatures else None
     if trust and not signature:
         raise UserError("--trust: belongs to --signatures")
-    if signature and _is_release(raw):
+    if raw.address:
+        return _stored(raw, repair, signature, trust, engine or Kind.HERE)  # fetched to this machine alone
+    if signature and _is_release(raw.folder):
         if repair:
             raise UserError("--repair: mends a raw build, not a release; make the release again with `agfd30k release`")
         if engine:
             raise UserError("--engine: belongs to a raw build; a release is read by one process")
-        return _release(raw, signature, trust)
+        return _release(raw.folder, signature, trust)
+    return _verify(raw.folder, repair, signature, trust, engine)
+
+
+def _verify(
+    raw: Path, repair: bool, signature: ReadSignature | None, trust: Path | None, engine: Kind | None, faults: int = 0
+) -> int:
+    """Check a folder, in which so many faults are known; returns the exit status."""
+    from builder.raw import verification
+
     found = verification.verify(raw, repair, print, signature, chosen(engine))
+    found = replace(found, faults=found.faults + faults)
     print(f"{found.rows} rows, {found.faults} faults" + (", set aside" if repair and found.faults else ""))
     if signature:
         from builder.raw.signatures import counted
@@ -88,6 +106,23 @@ def _signature(trust: Path | None) -> Callable[[bytes, str], Signature]:
 
     c2pa_library()
     return functools.partial(signature_of, anchors=read_anchors(trust) if trust else "")
+
+
+def _stored(raw: Place, repair: bool, signature: ReadSignature | None, trust: Path | None, engine: Kind | None) -> int:
+    """Check what lies in a store; returns the exit status."""
+    from builder.storage.build import fetch
+
+    if repair:
+        raise UserError(
+            f"--repair: nothing in a store is ever changed; remove the receipts of faulty shards at {raw}, and run the "
+            "builder again"
+        )
+    assert raw.address
+    missing = fetch(raw.address).missing_parts()
+    for name in missing:
+        print(f"{raw}/{name}: is not there, and a receipt names it")
+    with raw.naming():
+        return _verify(raw.folder, False, signature, trust, engine, len(missing))
 
 
 def _is_release(folder: Path) -> bool:

@@ -18,6 +18,7 @@ STAGES = [
         "models",
         "checks",
         "raw",
+        "storage",
         "generation",
         "dataset",
         "annotation",
@@ -59,7 +60,13 @@ def test_a_stage_imports_only_stages_before_it_and_nobody_imports_a_command():
     ("library", "allowed"),
     [
         *[("diffusers", {"models"}), ("transformers", {"models"}), ("torch", {"models", "checks", "generation"})],
-        *[("accelerate", set()), ("matplotlib", {"dataset"}), ("cv2", {"models", "checks"}), ("ray", {"engine"})],
+        *[
+            ("accelerate", set()),
+            ("matplotlib", {"dataset"}),
+            ("cv2", {"models", "checks"}),
+            ("ray", {"engine"}),
+            ("fsspec", {"storage"}),
+        ],
     ],
 )
 def test_a_library_stays_in_its_rooms(library, allowed):
@@ -67,9 +74,10 @@ def test_a_library_stays_in_its_rooms(library, allowed):
     assert {room for room, module in rooms() if module.split(".")[0] == library} - {"__init__"} == allowed
 
 
-def test_one_module_knows_ray():
+@pytest.mark.parametrize(("library", "file"), [("ray", "ray.py"), ("fsspec", "store.py")])
+def test_one_module_knows_it(library, file):
     files = (ROOT / "builder").rglob("*.py")
-    assert [path.name for path in files if "ray" in {module.split(".")[0] for module in imports(path)}] == ["ray.py"]
+    assert [path.name for path in files if library in {module.split(".")[0] for module in imports(path)}] == [file]
 
 
 def test_the_loader_stands_alone():

@@ -13,6 +13,7 @@ import pytest
 from builder import __main__ as agfd30k
 from builder import upload
 from builder.common import cli
+from builder.common.address import Place
 from builder.dataset import packing
 from builder.generate import generate
 from builder.generation.worker import GenerateConfig
@@ -33,7 +34,8 @@ HELP_AND_WHAT_WAS_IMPORTED = """
 import sys
 from builder import __main__
 status = __main__.main([*sys.argv[1:], "--help"])
-print(*sorted({"torch", "datasets", "numpy", "pyarrow", "huggingface_hub", "PIL"} & {*sys.modules}), file=sys.stderr)
+heavy = {"torch", "datasets", "numpy", "pyarrow", "huggingface_hub", "PIL", "fsspec"}
+print(*sorted(heavy & {*sys.modules}), file=sys.stderr)
 sys.exit(status)
 """
 
@@ -107,7 +109,9 @@ def test_a_commands_defaults_are_those_of_its_stage():
         flags = inspect.signature(work).parameters
         for field in dataclasses.fields(config):
             if field.name in flags and field.default is not dataclasses.MISSING:
-                assert (flags[field.name].default or None) == (field.default or None), field.name
+                default = flags[field.name].default
+                default = default.folder if isinstance(default, Place) else default
+                assert (default or None) == (field.default or None), field.name
     assert inspect.signature(generate).parameters["shard_size"].default == SHARD_SIZE
 
 

@@ -21,13 +21,33 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
+from builder.common.address import Place
 from builder.common.errors import Terminated, UserError, shortened
 
 NAME = "agfd30k"
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 HUB_ID = re.compile(r"([A-Za-z0-9][\w.-]*/[\w.-]+)(?:@([\w./-]+))?")
 """A dataset on the Hub, and its revision."""
-RawFolder = Annotated[Path, typer.Option("--raw", metavar="FOLDER", help="folder of the raw build, pictures and rows")]
+
+
+def place(text: object) -> Place:
+    """A folder, or an address in a store."""
+    try:
+        return Place.parse(text)
+    except UserError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+RawPlace = Annotated[
+    Place,
+    typer.Option(
+        "--raw",
+        metavar="FOLDER",
+        parser=place,
+        help="folder of the raw build, pictures and rows; or an address: s3://, gs://, az:// or hf://buckets/",
+    ),
+]
+RAW = Place(Path("agfd30k-raw"))
 ReleaseFolder = Annotated[Path, typer.Option("--out", metavar="FOLDER", help="the release folder, replaced as a whole")]
 Table = Annotated[
     Path | None,

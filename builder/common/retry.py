@@ -36,18 +36,20 @@ def with_retries(
     call: Callable[[], T],
     find_result: Callable[[BaseException], T | None] = lambda error: None,
     is_retryable: Callable[[BaseException], bool] = is_passing,
+    describe: Callable[[BaseException], str] | None = None,
 ) -> T:
     """Return the result of `call`, which is tried up to six times while it fails with a retryable error.
 
     A call can be done although its answer was lost: after each failure `find_result` looks, given the error, and what
-    it returns, if not None, is the result. `action` names the call in the line that is printed before each pause.
+    it returns, if not None, is the result. `action` names the call in the line that is printed before each pause, and
+    `describe` says there what failed, in the words for the Hub unless given.
     """
     failure: BaseException | None = None
     for attempt in Retrying(
         stop=stop_after_attempt(TRIES),
         wait=_pause,
         retry=retry_if_exception(is_retryable),
-        before_sleep=lambda state: _announce(action, state),
+        before_sleep=lambda state: _announce(action, state, describe or one_line),
         retry_error_callback=lambda state: None,  # after the last try the loop ends
     ):
         if failure and (result := find_result(failure)) is not None:
@@ -74,8 +76,8 @@ def _pause(state: RetryCallState) -> float:
     return min(max(seconds, wait_exponential(multiplier=FIRST_PAUSE)(state)), LONGEST_PAUSE)
 
 
-def _announce(action: str, state: RetryCallState) -> None:
-    line = f"{action}: {one_line(_failure(state))}; trying again in {state.upcoming_sleep:g} s"
+def _announce(action: str, state: RetryCallState, describe: Callable[[BaseException], str]) -> None:
+    line = f"{action}: {describe(_failure(state))}; trying again in {state.upcoming_sleep:g} s"
     print(line, file=sys.stderr, flush=True)
 
 

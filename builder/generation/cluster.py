@@ -60,6 +60,7 @@ def make(run: Run, engine: Engine, workers: int, out: Path, stand_ins: dict[str,
                 before, left = left, run.count_left()
                 if left >= before:
                     raise
+    run.exchange.look()
     if not run.is_finished:
         raise UserError(
             f"{run.raw.folder}: the cluster ended before all was made; run it again to go on. Is this folder the same "

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from builder import preview
+from builder.common.address import Address
 from builder.common.errors import UserError
 from builder.models import source
 from builder.plan.plan import SHARD_SIZE, Plan
@@ -26,7 +27,8 @@ class GenerateConfig:
     left out. `batch_size` pictures are made at once on each process; None: as many as suit the device. `safety_checker`
     takes the place of the model's own. `cpu` makes pictures on the CPU, whatever the machine has. `signer` signs every
     picture that is written; it is no part of the recipe. `keep_rejected` is how many rejected pictures of each reason
-    are kept for a look, beside the build. `twins` adds to every picture of a feature its twin without it.
+    are kept for a look, beside the build. `twins` adds to every picture of a feature its twin without it. `store` is
+    the address that finished shards are sent to, `raw` is then its `workspace`.
     """
 
     raw: Path = Path("agfd30k-raw")
@@ -44,6 +46,7 @@ class GenerateConfig:
     without: tuple[str, ...] = ()
     keep_rejected: int = 0
     twins: bool = False
+    store: Address | None = None
     signer: Signer | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:

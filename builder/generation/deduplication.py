@@ -49,7 +49,7 @@ def take_back(
             raw.require_done(finished, plan)  # another process may have opened one again meanwhile
             if raw.is_searched(finished, plan.twins):
                 return 0
-            if not (losers := _decide(raw, plan, finished, criteria, engine)):
+            if not (losers := decide(raw, plan, finished, criteria, engine)):
                 raw.note_searched(finished, plan.twins)
                 return 0
             notes.write(raw.folder / DECIDED, losers=losers)
@@ -66,9 +66,7 @@ def resume(raw: RawBuild, plan: Plan, rejects: RejectedPictures | None = None) -
         _carry_out(raw, plan, rejects)
 
 
-def _decide(
-    raw: RawBuild, plan: Plan, finished: Finished, criteria: Duplicates, engine: Engine | None = None
-) -> Losers:
+def decide(raw: RawBuild, plan: Plan, finished: Finished, criteria: Duplicates, engine: Engine | None = None) -> Losers:
     """Return the duplicates among a finished plan's pictures, by shard and id, as `notes.Decided` holds them.
 
     They are compared with all that is there; what this plan would not make again, another run's pictures, stays.
@@ -102,13 +100,13 @@ def _carry_out(raw: RawBuild, plan: Plan, rejects: RejectedPictures | None) -> i
     if decided is None:
         return 0
     for name, losers in decided.losers.items():
-        _take_back(raw, plan, raw.shards[name], losers, rejects)
+        take_back_of(raw, plan, raw.shards[name], losers, rejects)
     (raw.folder / DECIDED).unlink()
     sync_folder(raw.folder)
     return sum(len(losers) for losers in decided.losers.values())
 
 
-def _take_back(
+def take_back_of(
     raw: RawBuild, plan: Plan, shard: Shard, losers: dict[str, Loser], rejects: RejectedPictures | None
 ) -> None:
     """Take back some pictures of one shard, by id; those already gone stay gone."""

@@ -120,7 +120,7 @@ class Preflight:
         recipe = self.plan.spec.recipe
         picture = recipe.width * recipe.height * BYTES_PER_PIXEL[self.config.image_format]
         picture += signing.BYTES if self.config.signer else 0
-        release = picture * self.plan.chosen if self.left else 0
+        release = picture * self.plan.chosen if self.left and not self.config.store else 0
         needs: Counter[int] = Counter()
         places: dict[int, Path] = {}
         wanted = ((self.config.raw, picture * self.left), (self.out, release), (cache_folder(), self._to_download))

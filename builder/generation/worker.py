@@ -5,7 +5,6 @@ There is no collective in here: ranks meet in the files alone, and whoever has n
 
 from __future__ import annotations
 
-import itertools
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import agfd30k
 from builder.checks import loading
-from builder.generation import deduplication
+from builder.generation import exchange
 from builder.generation.batches import Opened, Try, Work
 from builder.generation.build_models import BuildModels
 from builder.generation.config import GenerateConfig
@@ -28,13 +27,9 @@ from builder.generation.process import Interrupted, Rank, Stop
 from builder.generation.progress import Holdup, Progress
 from builder.plan.plan import Shard
 from builder.plan.sample import Result
-from builder.raw.build import RawBuild
-from builder.raw.layout import REJECTED
-from builder.raw.ownership import read_recipe
 from builder.raw.receipts import Reopened
 from builder.raw.recipe import BuildRecipe, Settings
 from builder.raw.rejected_pictures import RejectedPictures
-from builder.raw.row_count import RowCount
 from builder.raw.shard_writer import Locked, ShardWriter, is_locked
 
 if TYPE_CHECKING:
@@ -86,10 +81,11 @@ class Run:
         self.is_fetched = False
         self.maker = Maker(self.plan.spec, self.rank, load, build_checks, config.batch_size, self.count_left)
         self.settings = Settings(image_format=config.image_format, shard_size=self.plan.shard_size)
-        self.recorded = read_recipe(config.raw)
-        self.raw = RawBuild(config.raw, self._finished_recipe() or self._recipe())
-        self.raw.require_free()
         self.rejects = RejectedPictures(config.raw, config.keep_rejected)
+        self.exchange = exchange.of(config.raw, config.store, self.plan, self.rank, self.rejects)
+        self.recorded = self.exchange.recorded()
+        self.raw = self.exchange.build(self._finished_recipe() or self._recipe())
+        self.raw.require_free()
 
     @cached_property
     def models(self) -> BuildModels:
@@ -120,7 +116,7 @@ class Run:
         if (known, there.settings) != (spec, self.settings):
             return None
         there = replace(there, spec=known)
-        raw = RawBuild(self.config.raw, there)
+        raw = self.exchange.build(there)
         return there if all(raw.is_done(self.plan, shard) for shard in self.plan.shards) else None
 
     def fetch(self) -> None:
@@ -139,7 +135,7 @@ class Run:
             with closing(self.progress_of_all(self.rank.local == 0)) as self.progress, suppress(Interrupted):
                 if self.recorded is None or self.recorded.fingerprint != self.raw.fingerprint:
                     self._load()  # what cannot be loaded is not recorded
-                RawBuild.begin(self.config.raw, self.raw.recipe).require_no_strangers()
+                self.exchange.begin()
                 self.recorded = self.raw.recipe
                 self.raw.note_asked(self.plan)
                 self._rounds()
@@ -150,7 +146,7 @@ class Run:
 
     def count_left(self) -> int:
         """Return how many pictures are not there yet, of all processes'."""
-        return max(0, self.plan.chosen - RowCount(self.config.raw)(self.plan.shards))
+        return max(0, self.plan.chosen - self.exchange.counter()()[0])
 
     def others_write(self) -> bool:
         """Return True where another process is writing in this folder, whatever it was asked for."""
@@ -158,8 +154,7 @@ class Run:
 
     def progress_of_all(self, is_told: bool = True) -> Progress:
         """Return the progress of all processes, of which `is_told` says whether this one tells it."""
-        rows, rejected, shards = RowCount(self.config.raw), RowCount(self.config.raw, REJECTED), self.plan.shards
-        return Progress(self.plan.chosen, lambda: (rows(shards), rejected(shards)), is_told)
+        return Progress(self.plan.chosen, self.exchange.counter(), is_told)
 
     def _rounds(self) -> None:
         """Make everything, wait for what others make and finish what they leave; then make again what turned out to be
@@ -167,14 +162,11 @@ class Run:
 
         Between rounds a process holds no lock, so that two never wait for each other.
         """
-        shards = self.plan.shards
-        mine = shards[self.rank.index :: self.rank.count]
-        others = [shard for n, shard in enumerate(shards) if n % self.rank.count != self.rank.index]
         while not self.stop:
             try:
                 with self.stop.at_once(), self.progress.during("looking for duplicates"):
-                    deduplication.resume(self.raw, self.plan, self.rejects)
-                self._build(itertools.chain(mine, reversed(others)))
+                    self.exchange.resume()
+                self._build(self.exchange.order())
                 if self._wait() and self._take_back() == 0:
                     return
             except (Locked, Reopened):  # another process has opened a shard that was done, for choices of its own
@@ -192,7 +184,7 @@ class Run:
 
     def _take_back(self) -> int | None:
         with self.stop.at_once(), self.progress.during("looking for duplicates"):
-            return deduplication.take_back(self.raw, self.plan, self.rejects)
+            return self.exchange.take_back()
 
     def _left(self) -> list[Shard]:
         return [shard for shard in self.plan.shards if not self._is_done(shard)]
@@ -225,9 +217,12 @@ class Run:
                 settling = behind.submit(self._settle, work, tries, results) if results is not None else None
             if settling:
                 settling.result()
+        self.exchange.settle(bool(self.stop))
 
     def _open(self, shard: Shard) -> ShardWriter | None:
-        return None if self._is_done(shard) or not self._is_ready(shard) else self._writer(shard)
+        if self._is_done(shard) or not self._is_ready(shard) or not self.exchange.prepare(shard):
+            return None
+        return self._writer(shard)
 
     def _writer(self, shard: Shard) -> ShardWriter:
         return self.raw.writer(self.plan, shard, anew=False, signer=self.config.signer)
@@ -237,6 +232,7 @@ class Run:
         finished = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         writer = opened.writer
         writer.finish(fingerprint=self.raw.fingerprint, versions=dict(_versions()), finished=finished)
+        self.exchange.deliver(opened.shard)
         rows, rejected = len(writer.rows) - opened.rows, len(writer.rejected) - opened.rejected
         if rows or rejected:
             self.progress.shard(opened.shard.name, rows, rejected, opened.seconds)

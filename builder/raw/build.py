@@ -15,7 +15,7 @@ import agfd30k
 from builder.common.errors import UserError
 from builder.plan.plan import Plan, Shard
 from builder.raw import notes, ownership
-from builder.raw.layout import ASKED, DECIDED, LOCK, RECEIPT, RECIPE, SEARCHED, SHARDS, is_folder
+from builder.raw.layout import ASKED, DECIDED, LINES_ONLY, LOCK, RECEIPT, RECIPE, SEARCHED, SHARDS, is_folder
 from builder.raw.lines import ShardLines
 from builder.raw.notes import Asked, Decided, Searched
 from builder.raw.ownership import read_recipe
@@ -192,9 +192,11 @@ class RawBuild:
         return Finished(done)
 
     def lines(self, folder: Path) -> ShardLines:
-        """Return the lines of a shard of the plan, finished or not. Raises Damaged where one is not sound."""
+        """Return the lines of a shard of the plan, finished or not. Raises Damaged where one is not sound, or its
+        picture is not there, but in a folder of lines alone.
+        """
         lines = ShardLines.of(folder, self.rules(self.shards[folder.name]))
-        if faults := lines.faults or lines.lost:
+        if faults := lines.faults or ([] if (self.folder / LINES_ONLY).exists() else lines.lost):
             raise Damaged(str(faults[0]), folder)
         return lines
 

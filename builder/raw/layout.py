@@ -29,6 +29,9 @@ RECEIPT = "receipt.json"
 
 IMAGES = "images"
 
+LINES_ONLY = ".lines-only"
+"""In a raw folder that holds the lines of a build without their pictures, which lie elsewhere."""
+
 REJECTS = "rejected"
 """Where `--keep-rejected` puts a few rejected pictures, for a look."""
 

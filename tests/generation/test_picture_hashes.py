@@ -94,7 +94,7 @@ def build(request, tmp_path_factory):
 
 def both(raw, plan, criteria, engine=None):
     finished = raw.finished()
-    found = deduplication._decide(raw, plan, finished, criteria, engine)
+    found = deduplication.decide(raw, plan, finished, criteria, engine)
     expected = objects.decide(raw, plan, finished, criteria)
     return json.dumps(found), json.dumps(expected)
 

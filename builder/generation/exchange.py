@@ -1,0 +1,240 @@
+"""What a run shares with others: a folder that all of them see, or an object store that each sees from its own machine.
+
+On a folder, locks say who is at which shard. On a store nobody knows: a shard may be made twice, and the first receipt
+counts. So whoever has done his own share helps at those shards of others that they would come to last.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from builder.engine.engine import Engine
+from builder.generation import deduplication
+from builder.generation.process import Rank
+from builder.plan.plan import Plan, Shard
+from builder.raw.build import RawBuild
+from builder.raw.layout import REJECTED
+from builder.raw.notes import Loser
+from builder.raw.ownership import read_recipe
+from builder.raw.recipe import BuildRecipe
+from builder.raw.rejected_pictures import RejectedPictures
+from builder.raw.row_count import RowCount
+from builder.raw.shard_writer import Locked
+
+if TYPE_CHECKING:
+    from builder.common.address import Address
+    from builder.storage.build import StoredBuild
+
+ANSWER = 300.0
+"""Seconds that others wait for the first process's search for duplicates before they search themselves."""
+PAUSE = 2.0
+"""Seconds between two looks whether the answer is there."""
+
+
+class Folder:
+    """A folder that every process sees: what is written there is shared."""
+
+    def __init__(self, folder: Path, plan: Plan, rank: Rank, rejects: RejectedPictures):
+        self.folder = folder
+        self.plan = plan
+        self.rank = rank
+        self.rejects = rejects
+
+    def recorded(self) -> BuildRecipe | None:
+        """Return the recipe of what was made before, None where nothing was."""
+        return read_recipe(self.folder)
+
+    def build(self, recipe: BuildRecipe) -> RawBuild:
+        """Return the raw build of a recipe."""
+        self.raw = RawBuild(self.folder, recipe)
+        return self.raw
+
+    def begin(self) -> None:
+        """Make the place this build's own."""
+        RawBuild.begin(self.folder, self.raw.recipe).require_no_strangers()
+
+    def order(self) -> Iterator[Shard]:
+        """Yield all shards in the order in which this process takes them: its own, then others'."""
+        shards, index, count = self.plan.shards, self.rank.index, self.rank.count
+        yield from shards[index::count]
+        yield from reversed([shard for n, shard in enumerate(shards) if n % count != index])
+
+    def prepare(self, shard: Shard) -> bool:
+        """Make ready what lies here of a shard that is to be opened; returns False where another process has it."""
+        return True
+
+    def deliver(self, shard: Shard) -> None:
+        """Share a shard that has been finished."""
+
+    def settle(self, stop: bool) -> None:
+        """Return when all that was finished is shared; `stop`: soon."""
+
+    def look(self) -> None:
+        """See what others have shared since."""
+
+    def resume(self) -> None:
+        """Finish what a killed process has left half done; to be called before anything is made."""
+        deduplication.resume(self.raw, self.plan, self.rejects)
+
+    def take_back(self) -> int | None:
+        """Take back duplicates; see `deduplication.take_back`."""
+        return deduplication.take_back(self.raw, self.plan, self.rejects)
+
+    def counter(self) -> Callable[[], tuple[int, int]]:
+        """Return what counts the pictures of the plan that are there, and the rejected tries."""
+        rows, rejected, shards = RowCount(self.folder), RowCount(self.folder, REJECTED), self.plan.shards
+        return lambda: (rows(shards), rejected(shards))
+
+
+class ObjectStore(Folder):
+    """An object store; the folder is this machine's workspace."""
+
+    raw: StoredBuild
+
+    def __init__(self, address: Address, folder: Path, plan: Plan, rank: Rank, rejects: RejectedPictures):
+        super().__init__(folder, plan, rank, rejects)
+        from builder.storage.store import Store
+
+        self.store = Store(address)
+        self.patience = ANSWER
+
+    def recorded(self) -> BuildRecipe | None:
+        from builder.storage.build import settle
+
+        self.there = settle(self.store)
+        return self.there or super().recorded()
+
+    def build(self, recipe: BuildRecipe) -> StoredBuild:
+        from builder.storage.build import StoredBuild, become
+
+        if self.there is None:
+            become(self.folder, recipe)
+        self.raw = StoredBuild(self.folder, recipe, self.store)
+        if self.there is not None:
+            self.raw.require_recipe(self.there)
+        self.raw.catalog.refresh(now=True)
+        return self.raw
+
+    def begin(self) -> None:
+        super().begin()
+        self.raw.publish_recipe()
+
+    def order(self) -> Iterator[Shard]:
+        """Yield this process's shards, then those of each other one from its far end, the next one's first, so that
+        those who help do not all take the same.
+        """
+        shards, index, count = self.plan.shards, self.rank.index, self.rank.count
+        yield from shards[index::count]
+        for step in range(1, count):
+            yield from reversed(shards[(index + step) % count :: count])
+
+    def prepare(self, shard: Shard) -> bool:
+        self.raw.catalog.refresh()
+        if self.raw.is_done(self.plan, shard):
+            return False
+        try:
+            self.raw.prepare(shard)
+            if losers := self.raw.losers(shard):
+                self._take_back(shard, losers)
+        except Locked:
+            return False
+        return True
+
+    def deliver(self, shard: Shard) -> None:
+        self.raw.deliver(shard)
+
+    def settle(self, stop: bool) -> None:
+        self.raw.wait_for_deliveries(stop)
+        self.raw.catalog.refresh(now=True)
+
+    def look(self) -> None:
+        self.raw.catalog.refresh(now=True)
+
+    def resume(self) -> None:
+        """What is half done is in the store, and found there."""
+        self.look()
+
+    def take_back(self, engine: Engine | None = None) -> int | None:
+        """Decide, once for all processes, which pictures go back, and return how many: whoever opens their shards next
+        takes them back. 0 where there is nothing more to decide, None where not all is there.
+        """
+        raw, criteria = self.raw, self.plan.spec.checks.duplicates
+        raw.catalog.refresh(now=True)
+        if not all(raw.is_done(self.plan, shard) for shard in self.plan.shards):
+            return None
+        if criteria is None:
+            return 0
+        if others := [raw.shards[name] for name in raw.catalog.undone() if name in raw.shards]:
+            self._finish(others)
+            return None
+        digest = raw.catalog.digest()
+        if raw.catalog.is_searched(digest, self.plan.twins) or self._is_answered(digest):
+            return 0 if raw.catalog.is_searched(digest, self.plan.twins) else None
+        with raw.lock():
+            lines, finished = raw.all_lines()
+            if finished.digest != digest:
+                return None
+            losers = deduplication.decide(lines, self.plan, finished, criteria, engine)
+        if not losers:
+            raw.catalog.note_searched(digest, self.plan.twins)
+            return 0
+        raw.catalog.note_decision(digest, losers)
+        return sum(map(len, losers.values()))
+
+    def counter(self) -> Callable[[], tuple[int, int]]:
+        """Return what counts what is in the store, and what this machine has made beyond it."""
+        rows, rejected = RowCount(self.folder), RowCount(self.folder, REJECTED)
+
+        def count() -> tuple[int, int]:
+            self.raw.catalog.refresh()
+            numbers = [self.raw.count(shard) or (rows([shard]), rejected([shard])) for shard in self.plan.shards]
+            return sum(made for made, _ in numbers), sum(tries for _, tries in numbers)
+
+        return count
+
+    def _is_answered(self, digest: str) -> bool:
+        """Wait a while for the first process's answer; returns True where something is decided, or all is different."""
+        limit = time.monotonic() + (self.patience if self.rank.index else 0)
+        while time.monotonic() < limit:
+            time.sleep(PAUSE)
+            self.raw.catalog.refresh(now=True)
+            if self.raw.catalog.is_searched(digest, self.plan.twins) or self.raw.catalog.undone():
+                return True
+            if self.raw.catalog.digest() != digest:
+                return True
+        self.patience = 0.0  # who was not there once is not waited for again
+        return False
+
+    def _take_back(self, shard: Shard, losers: dict[str, Loser]) -> None:
+        """Take back what was decided of this machine's copy of a shard; the next one to open it makes it again."""
+        deduplication.take_back_of(self.raw, self.plan, shard, losers, self.rejects)
+        self.raw.note_taken_back(shard)
+
+    def _finish(self, shards: list[Shard]) -> None:
+        """Take back what another run has decided of shards of which this one wants nothing, and send them so."""
+        for shard in shards:
+            with suppress(Locked):
+                self.raw.prepare(shard)
+                if losers := self.raw.losers(shard):
+                    self._take_back(shard, losers)
+                    self._finish_as_it_is(shard)
+        self.raw.wait_for_deliveries()
+
+    def _finish_as_it_is(self, shard: Shard) -> None:
+        stored = self.raw.catalog.receipt(shard.name)
+        versions = stored.receipt.versions if stored else {}
+        with self.raw.writer(self.plan, shard, deduplication.PATIENCE) as writer:
+            finished = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+            writer.finish(fingerprint=self.raw.fingerprint, versions=versions, finished=finished)
+        self.raw.deliver(shard)
+
+
+def of(
+    folder: Path, address: Address | None, plan: Plan, rank: Rank, rejects: RejectedPictures
+) -> Folder | ObjectStore:
+    """Return what a run shares: its folder, or the store at its address."""
+    return Folder(folder, plan, rank, rejects) if address is None else ObjectStore(address, folder, plan, rank, rejects)
