@@ -24,7 +24,7 @@ from builder.dataset.appending import Comparison
 from builder.dataset.build_info import BuildInfo
 from builder.dataset.contact_sheets import MOST_SIDE
 from builder.dataset.contents import Contents
-from builder.dataset.folder import Release
+from builder.dataset.folder import Release, batch_of
 from builder.dataset.labels import label_rows
 from builder.dataset.parquet import (
     ALIGNED,
@@ -251,7 +251,7 @@ def describe(
         if SHEETS.format(attribute) in published.files or (assets / f"{attribute}.webp").exists()
     ]
     with atomic(stage / "README.md") as file:
-        file.write(card.render(both, configs, sheets, name).encode())
+        file.write(card.render(both, configs, sheets, name, appended=True).encode())
 
 
 Shown = set[tuple[str, str]]
@@ -314,7 +314,8 @@ def own_lines(published: Published, comparison: Comparison, release: Release) ->
     }
     both = Contents(with_table(told.recipe(), statistics), Finished(), statistics, told.calibration, told.info)
     sheets = [name for name in alone if SHEETS.format(name) in published.files]
-    written = {*card.render(both, alone, sheets, "").splitlines()}
+    appended = any(map(batch_of, published.files))
+    written = {*card.render(both, alone, sheets, "", appended).splitlines()}
     lines = published.release.card[1].splitlines()
     return [line for line in lines if line.strip() and line not in written and not line.startswith(NAMED)]
 
