@@ -77,6 +77,7 @@ class Job:
         self.out = place / "agfd30k"
         self.api = api or HfApi(library_name="agfd30k")
         self.sent: dict[str, str] = {}
+        self.notes: dict[str, str] = {}
 
     def run(self) -> int:
         """Go on where the bucket ends; returns the exit status of the first command that fails, or 0."""
@@ -96,10 +97,12 @@ class Job:
                 self.sent[shard.name] = _digest(shard / RECEIPT)
             else:
                 shutil.rmtree(shard)
+        self.notes = {name: _digest(self.raw / name) for name in NOTES}
         print(f"{len(self.sent)} finished shards are fetched from {self.config.address}", flush=True)
 
     def send(self) -> None:
-        """Send the shards that were finished since, each with its receipt last; then the notes beside them."""
+        """Send the notes beside the shards, and the shards that were finished since, each with its receipt last."""
+        self._send_notes()
         before = dict(self.sent)
         for receipt in sorted((self.raw / SHARDS).glob(f"*/{RECEIPT}")):
             shard, digest = receipt.parent, _digest(receipt)
@@ -110,18 +113,17 @@ class Job:
                     self.sent[shard.name] = digest
         if self.sent != before:
             print(f"{len(self.sent)} finished shards are in {self.config.address}", flush=True)
-        self._send_notes()
 
     def _sync(self, shard: Path, **options: Any) -> None:
         address = f"{self.config.address}/{SHARDS}/{shard.name}"
         with_retries("send", lambda: self.api.sync_bucket(str(shard), address, quiet=True, **options))
 
     def _send_notes(self) -> None:
-        notes: list[Any] = [
-            (str(self.raw / name), f"{self.config.folder}/{name}") for name in NOTES if (self.raw / name).exists()
-        ]
+        digests = {name: digest for name in NOTES if (digest := _digest(self.raw / name)) != self.notes.get(name, "")}
+        notes: list[Any] = [(str(self.raw / name), f"{self.config.folder}/{name}") for name in digests]
         if notes:
             with_retries("send", lambda: self.api.batch_bucket_files(self.config.bucket, add=notes))
+        self.notes |= digests
 
     def _generate(self) -> int:
         flags = [*self.config.generate, "--raw", str(self.raw), "--out", str(self.out)]

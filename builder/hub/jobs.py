@@ -9,6 +9,7 @@ import tempfile
 import tomllib
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, requires, version
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import HfApi, get_token
-from huggingface_hub.errors import BucketNotFoundError
+from huggingface_hub.errors import BucketNotFoundError, EntryNotFoundError
 from packaging.requirements import Requirement
 
 from builder.common.cli import NAME
@@ -170,16 +171,22 @@ class Jobs:
         with tempfile.TemporaryDirectory() as folder:
             local = Path(folder, FILE)
             if self.config.raw is None and get_token():
-                try:
-                    self.api.download_bucket_files(job.bucket, [(f"{job.folder}/{FILE}", local)])
-                except Exception as error:  # the Hub's client raises many kinds
-                    _reason(error)
+                with suppress(EntryNotFoundError, BucketNotFoundError):
+                    self._download(job.bucket, f"{job.folder}/{FILE}", local)
             path = self.config.raw / FILE if self.config.raw else local
             where = str(self.config.raw) if self.config.raw else job.address
             try:
                 return Pace.parse(path.read_bytes()), where
             except (OSError, ValueError):
                 return None, where
+
+    def _download(self, bucket: str, name: str, to: Path) -> None:
+        try:
+            self.api.download_bucket_files(bucket, [(name, to)], raise_on_missing_files=True)
+        except (EntryNotFoundError, BucketNotFoundError):
+            raise
+        except Exception as error:  # the Hub's client raises many kinds
+            _reason(error)
 
     def _price(self) -> tuple[float | None, str]:
         """Return US dollars an hour, and how that is known."""
