@@ -24,12 +24,13 @@ from builder.dataset.appending import Comparison
 from builder.dataset.build_info import BuildInfo
 from builder.dataset.contact_sheets import MOST_SIDE
 from builder.dataset.contents import Contents
-from builder.dataset.folder import Release, batch_of
+from builder.dataset.folder import DATA, Release, batch_of
 from builder.dataset.labels import label_rows
 from builder.dataset.parquet import (
     ALIGNED,
     ALL,
     ANNOTATIONS,
+    FIRST_PAGE,
     METADATA,
     SEEN,
     Config,
@@ -90,9 +91,7 @@ class Published:
         return found
 
 
-def configs(
-    published: Published, release: Release, written: Sequence[Written], batch: int, found: int
-) -> dict[str, Config]:
+def configs(published: Published, release: Release, written: Sequence[Written], found: int) -> dict[str, Config]:
     """Return the configs of both together; `found` is on how many published pictures the face detector saw a face."""
     sizes, patterns = published.sizes(), published.release.configs()
     labels = published.told.spec.labels["attribute"]
@@ -104,7 +103,7 @@ def configs(
         merged[name] = _merged(f"data/{name}", patterns.get(name, {}), sizes.get(name), written, release)
     if len(attributes) > 1:
         old = [sizes[name] for name in attributes if name in sizes]
-        merged[ALL] = _all(patterns.get(ALL, {}), sizes.get(ALL) or _sum(old), written, release, batch)
+        merged[ALL] = _all(sizes.get(ALL) or _sum(old), published, written, release)
     for name in beside:
         merged[name] = _merged(_place(name), patterns[name], sizes.get(name), written, release)
     if ANNOTATIONS in merged:
@@ -150,18 +149,21 @@ def _merged(
     return Config(_features(release, place), globs, splits, download)
 
 
-def _all(
-    patterns: dict[str, list[str]], size: Size, written: Sequence[Written], release: Release, batch: int
-) -> Config:
-    """Return the config of all pictures: those of the batch come last, as among the labels."""
+def _all(size: Size, published: Published, written: Sequence[Written], release: Release) -> Config:
+    """Return the config of all pictures: batch after batch, as among the labels, and the first page before them."""
     files = [file for file in written if file.place.startswith("data/")]
     splits, download = _grown(size, files)
-    globs: dict[str, list[str]] = {}
+    names = [*published.files, *(f"{file.place}/{file.name}" for file in files)]
+    batches: dict[str, set[int]] = {}
+    for name in names:
+        part = DATA.fullmatch(name)
+        if part and part[1].startswith("data/"):
+            batches.setdefault(part[2], set()).add(batch_of(name))
+    globs = {}
     for split in splits:
-        whole, first = f"data/*/{split}-*-of-*.parquet", f"data/*/{split}-0*-of-*.parquet"
-        old = [first if glob == whole else glob for glob in patterns.get(split, [first] if split in size[0] else [])]
-        new = any(file.split == split for file in files)
-        globs[split] = [*old, *([f"data/*/{split}-more{batch:03d}-*-of-*.parquet"] if new else [])]
+        page = f"{FIRST_PAGE}/{split}.parquet"
+        numbers = [f"more{number:03d}-*" if number else "0*" for number in sorted(batches.get(split, ()))]
+        globs[split] = [page] * (page in published.files) + [f"data/*/{split}-{some}-of-*.parquet" for some in numbers]
     return Config(_features(release, "data/"), globs, splits, download)
 
 

@@ -26,7 +26,7 @@ from builder.dataset.folder import DATA, FIRST, Release, batch_of
 from builder.dataset.labels import Row, columns, digest, key, label_rows
 from builder.dataset.parquet import ALIGNED, METADATA, SEEN, Written, compression
 from builder.dataset.recount import Recount
-from builder.spec.spec import Spec
+from builder.spec.criteria import Duplicates
 
 
 @dataclass
@@ -58,12 +58,11 @@ class Hashes:
         else:
             self.settled += 1
 
-    def copies(self, spec: Spec) -> dict[str, int]:
+    def copies(self, criteria: Duplicates | None) -> dict[str, int]:
         """Return the new pictures that are another one again, by the build's own rule, each with the bits that differ.
 
         What is published stays, whatever it shows.
         """
-        criteria = spec.checks.duplicates
         if criteria is None or not self.ids:
             return {}
         of = np.full(len(self.values), -1) if self.twins else None
@@ -95,8 +94,11 @@ class Comparison:
         return sum(map(len, self.new.values()))
 
     @classmethod
-    def of(cls, published: Path, release: Path, spec: Spec, name: str) -> Comparison:
-        """Compare all rows. Raises UserError where a row that both have is not the same, or the columns are others."""
+    def of(cls, published: Path, release: Path, criteria: Duplicates | None, name: str) -> Comparison:
+        """Compare all rows, and by `criteria` the pictures.
+
+        Raises UserError where a row that both have is not the same, or where the columns are others.
+        """
         _require_same_columns(published, release, name)
         found, known, hashes = cls(), {}, Hashes()
         for split, row in label_rows(published):
@@ -125,7 +127,7 @@ class Comparison:
                 f"{release}: {count} published with another picture, label or split, first {other[0]}; what is "
                 f"published in {name} does not change by an append: send the whole as a new release without --append"
             )
-        found._leave_out(hashes.copies(spec), features, twins)
+        found._leave_out(hashes.copies(criteria), features, twins)
         return found
 
     def _leave_out(self, copied: dict[str, int], features: dict[str, str], twins: dict[str, str]) -> None:

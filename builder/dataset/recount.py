@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import agfd30k
+from builder import preview
 from builder.common.errors import UserError
 from builder.dataset.build_info import BuildInfo
 from builder.dataset.first_page import Candidates, FirstPage
@@ -20,6 +21,7 @@ from builder.raw import calibration_file
 from builder.raw.calibration_file import Kept
 from builder.raw.recipe import BuildRecipe, Settings
 from builder.spec import table
+from builder.spec.criteria import Duplicates
 from builder.spec.faults import SpecError
 from builder.spec.spec import ADULT, Spec
 
@@ -106,6 +108,7 @@ class Told:
         try:
             text, info = (folder / "README.md").read_text(encoding="utf-8"), BuildInfo.read(folder)
             checks, spec = ChecksReport.read(folder), table.load(folder / "recipe.toml")
+            spec = preview.fitted(spec) if spec.recipe.model == preview.NAME else spec
         except SpecError as error:
             raise UserError(f"{name}: its recipe.toml cannot be read: {error}") from None
         except (OSError, ValueError) as error:
@@ -126,6 +129,12 @@ class Told:
         rows = self.text.partition("\n| recipe |")[2].partition("\n\n")[0].splitlines()[1:]
         cells = [row.strip("| ").split(" | ") for row in rows if row.startswith("| ")]
         return {name: set(some.split(", ")) for name, some in (pair for pair in cells if len(pair) == 2)}
+
+    @property
+    def duplicates(self) -> Duplicates | None:
+        """When a picture is another one again; None where the build was not checked for that."""
+        is_checked = any(check.name == "duplicates" for check in self.checks.checks)
+        return self.spec.checks.duplicates if is_checked else None
 
     @property
     def counts(self) -> dict[str, FeatureCounts]:

@@ -85,7 +85,7 @@ class Appender(Publisher):
         published = appended.Published(folder.Release(there), list(tree), told)
         appended.require_same_recipe(told, here, name)
         appended.require_same_configs(published.release, self.release, name)
-        comparison = Comparison.of(there, self.release.folder, here.spec, name)
+        comparison = Comparison.of(there, self.release.folder, here.duplicates, name)
         if comparison.rows and not self.config.force:
             own = appended.own_lines(published, comparison, self.release)
             if own:
@@ -132,7 +132,7 @@ class Appender(Publisher):
         written = appending.written_rows(self.release, stage, comparison.new, batch)
         found = comparison.recount.found
         both = appended.contents(published, Told.of(self.release.folder), comparison, stage)
-        self.configs = appended.configs(published, self.release, written, batch, found)
+        self.configs = appended.configs(published, self.release, written, found)
         self.default = default_config(self.configs)
         if appended.lacks_pictures(published, self.release):
             metadata.download(self.config.repo_id, self.branch.base, [*SMALL, SHEETS])

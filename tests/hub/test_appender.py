@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections import Counter
 from functools import partial
 from pathlib import Path
 from unittest import mock
@@ -24,7 +23,7 @@ from builder.linting import lint
 from builder.models.identity import CheckVersion
 from builder.raw.build import RawBuild
 from tests.experiments.upload_faults import NO_READBACK, REPO, files_of, own_commits, upload
-from tests.fixtures import builds
+from tests.fixtures import builds, faces
 from tests.fixtures.hub import Hub, until
 from tests.fixtures.uploads import upload_here
 
@@ -276,18 +275,42 @@ def test_new_features_of_another_build(hub, parts, tmp_path):
     assert {name for name in before if name not in hub.files(REPO)} == set()
 
 
-def test_a_third_batch_has_a_number_of_its_own(hub, parts, tmp_path):
-    """Its card is that of all three, and nobody is told that somebody has edited the second one."""
-    published(hub, parts["one"])
-    assert upload_here(hub, parts["other"], *APPEND).status == 0
-    raw = pack(tmp_path, side=16, scale=0.02, only=["emotion"])
-    run = upload_here(hub, release_of(raw, tmp_path / "third"), *APPEND)
+def test_what_was_seen_and_aligned_faces_grow_too(hub, tmp_path):
+    """Every config has its new rows, in the order of the labels."""
+    for name, scale in (("older", 0.01), ("newer", 0.02)):
+        packing.pack(faces.write_raw(tmp_path / "raw", scale=scale), tmp_path / name / NAME, aligned=48)
+    published(hub, tmp_path / "older" / NAME)
+    run = upload_here(hub, tmp_path / "newer" / NAME, *APPEND)
     assert run.status == 0, run.errors
     folder = downloaded(hub, tmp_path / NAME)
-    batches = Counter(batch_of(name) for name in Release(folder).parquet if DATA.fullmatch(name))
-    assert set(batches) == {0, 1, 2} and faults(folder) == []
-    assert ids_of(folder, "all") == ids_of(folder, "metadata")
-    assert f"/{len(ids_of(folder, 'emotion')['train'])} " not in body(folder)
+    assert faults(folder) == []
+    for config in ("annotations", "aligned"):
+        now, whole = ids_of(folder, config), ids_of(tmp_path / "newer" / NAME, config)
+        assert {split: sorted(ids) for split, ids in now.items()} == {
+            split: sorted(ids) for split, ids in whole.items()
+        }
+    assert ids_of(folder, "annotations") == ids_of(folder, "metadata")
+    assert body(folder) == body(tmp_path / "newer" / NAME)
+
+
+def test_a_build_of_one_attribute_that_others_come_to(hub, tmp_path):
+    """`all` comes to be with the second attribute, and has what was appended before; every batch has its number.
+
+    Nobody is told that somebody has edited the card of the second one.
+    """
+    choices = [{"only": ["hair"], "limit": 40}, {"only": ["hair"], "limit": 80}, {"only": ["emotion"], "limit": 30}]
+    for number, choice in enumerate(choices):
+        release = release_of(
+            pack(tmp_path, "other" if number == 2 else "raw", side=16, **choice), tmp_path / str(number)
+        )
+        run = upload_here(hub, release, "--allow-incomplete", *(["--append"] if number else []))
+        assert run.status == 0, run.errors
+        folder = downloaded(hub, tmp_path / f"back {number}" / NAME)
+        assert faults(folder) == []
+        assert ids_of(folder, Release(folder).default_config) == ids_of(folder, "metadata")
+        assert Release(folder).default_config == ("all" if number == 2 else "hair")
+    assert {batch_of(name) for name in Release(folder).parquet} == {0, 1, 2}
+    assert sum(map(len, ids_of(folder, "all").values())) == 110
 
 
 def test_several_commits_are_merged_as_a_whole(hub, grown, monkeypatch):
