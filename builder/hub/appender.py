@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from huggingface_hub import RepoFile
@@ -40,8 +39,18 @@ class Appender(Publisher):
 
     def _run(self) -> None:
         snapshot = self._lint()
-        user = self.branch.user()
-        tree = self._require_published(user)
+        release = self.release.folder.resolve()
+        stage = release.parent / f".{release.name}.append"
+        with folder.alone(stage):
+            shutil.rmtree(stage, ignore_errors=True)  # of a run that was killed
+            try:
+                self._append(stage, snapshot)
+            finally:
+                shutil.rmtree(stage, ignore_errors=True)
+
+    def _append(self, stage: Path, snapshot: Snapshot) -> None:
+        """Append what is new; `stage` is where its files are written."""
+        tree = self._require_published(self.branch.user())
         published, comparison = self._compare(tree)
         for line in self._found(comparison):
             say(line)
@@ -50,15 +59,16 @@ class Appender(Publisher):
             return
         if self.config.verify_only:
             raise UserError(f"{self.config.repo_id}: {comparison.rows:,} rows of this release are not there")
-        with self._stage(comparison) as stage:
-            written = self._write(stage, tree, published, comparison)
-            local = LocalFiles(Snapshot(stage, sorted(p.relative_to(stage).as_posix() for p in _files(stage))))
-            snapshot.require_same()
-            if self.config.dry_run:
-                print(self._would_append(local, tree))
-                return
-            self._require_tag(self.branch.base, changes=True)
-            self._append(local, tree, written)
+        self._require_tag(self.branch.base, changes=True)
+        self._require_room(stage.parent, comparison)
+        stage.mkdir()
+        written = self._write(stage, tree, published, comparison)
+        local = LocalFiles(Snapshot(stage, sorted(p.relative_to(stage).as_posix() for p in _files(stage))))
+        snapshot.require_same()
+        if self.config.dry_run:
+            print(self._would_append(local, tree))
+            return
+        self._send_all(local, tree, written)
 
     def _require_published(self, user: str) -> dict[str, RepoFile]:
         """Return the files that are published. Raises UserError where there is no release, or it may not be written."""
@@ -103,25 +113,13 @@ class Appender(Publisher):
             which = f"first {first}, in {comparison.copies[first]} of 64 bits"
             yield f"{count:,} more look like a picture that is there ({which}): they are left out, and count as missing"
 
-    @contextmanager
-    def _stage(self, comparison: Comparison) -> Iterator[Path]:
-        """Give an empty folder beside the release, which is gone afterwards."""
-        release = self.release.folder.resolve()
-        stage = release.parent / f".{release.name}.append"
-        data = sum((release / name).stat().st_size for name in self.release.parquet)
+    def _require_room(self, place: Path, comparison: Comparison) -> None:
+        """Raise UserError unless the disk has room for the new files, by the mean of the release's rows."""
+        data = sum((self.release.folder / name).stat().st_size for name in self.release.parquet)
         rows = comparison.rows + sum(comparison.shared.values())
-        needed, free = data * comparison.rows // rows, shutil.disk_usage(release.parent).free
+        needed, free = data * comparison.rows // rows, shutil.disk_usage(place).free
         if free < needed:
-            raise UserError(
-                f"{release.parent}: {free / 1e9:,.2f} GB are free, and the new files take {needed / 1e9:,.2f}"
-            )
-        with folder.alone(stage):
-            shutil.rmtree(stage, ignore_errors=True)
-            stage.mkdir()
-            try:
-                yield stage
-            finally:
-                shutil.rmtree(stage, ignore_errors=True)
+            raise UserError(f"{place}: {free / 1e9:,.2f} GB are free, and the new files take {needed / 1e9:,.2f} GB")
 
     def _write(
         self, stage: Path, tree: dict[str, RepoFile], published: appended.Published, comparison: Comparison
@@ -149,7 +147,7 @@ class Appender(Publisher):
         """Return the files to send: nothing is deleted."""
         return hub_changes.differences(local, tree)[0], []
 
-    def _append(self, local: LocalFiles, tree: dict[str, RepoFile], written: list[Written]) -> None:
+    def _send_all(self, local: LocalFiles, tree: dict[str, RepoFile], written: list[Written]) -> None:
         self.branch.validate_card(local.snapshot.folder / "README.md")
         globs = [glob for config in self.configs.values() for some in config.patterns.values() for glob in some]
         strangers = {name: file for name, file in tree.items() if name not in self._meant(tree)}

@@ -56,6 +56,10 @@ for config in ("all", "hair", "metadata"):
     found[config] = {split: list(rows["id"]) for split, rows in loaded.items()}
 print(json.dumps(found))
 """
+COUNT = """
+from datasets import load_dataset
+print(len(load_dataset("user/AGFD-30K", "all", split="train")))
+"""
 READ_SLOWLY = """
 import json, sys
 from datasets import load_dataset
@@ -224,6 +228,24 @@ def test_a_reader_that_began_before_reads_on(hub, grown, tmp_path):
         output, errors = reader.communicate("go on\n")
     assert reader.returncode == 0, errors
     assert json.loads(output) == ids_of(grown[0], "all")["train"]
+
+
+@pytest.mark.process
+def test_who_has_the_old_files_downloads_the_new_ones_alone(hub, grown, tmp_path):
+    """The client keeps files by what they hold, and none that was there is another one."""
+    before = published(hub, grown[0])
+    environment = hub.environment(tmp_path / "reader", "hf_write")
+    counts = []
+    for append in (True, False):
+        since = len(hub.requests)
+        command = [sys.executable, "-c", COUNT]
+        done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True)
+        counts.append(int(done.stdout))
+        if append:
+            assert upload_here(hub, grown[1], *APPEND).status == 0
+    assert counts == [len(ids_of(folder, "all")["train"]) for folder in grown]
+    got = {record["path"].rpartition("/")[2] for record in hub.asked("GET /lfs/", since)}
+    assert got and not got & {entry["lfs"] for entry in before.values()}
 
 
 @pytest.mark.process
