@@ -345,6 +345,34 @@ def test_several_commits_are_merged_as_a_whole(hub, grown, monkeypatch):
     assert history[-1]["deleted"] == [] and set(before) < set(history[-1]["tree"])
 
 
+def test_what_several_commits_have_begun_is_gone_on_with(hub, parts, monkeypatch):
+    """In the pull request that was left open; nothing of it was to be seen."""
+    before = published(hub, parts["one"])
+    monkeypatch.setattr(changes, "FILES_A_COMMIT", 10)
+    fault = hub.fault("POST /commit/", after=1, status=500, times=9)
+    run = upload_here(hub, parts["other"], *APPEND)
+    assert run.status == 2 and run.last_line.endswith("run it again to go on")
+    assert hub.store.resolve(REPO, "main")["tree"] == before
+    fault.times = 0
+    again = upload_here(hub, parts["other"], *APPEND)
+    assert again.status == 0 and "going on in" in again.errors and not again.bytes_put, again.errors
+    assert set(before) < set(hub.store.resolve(REPO, "main")["tree"])
+    assert len(hub.store.repos[REPO]["requests"]) == 1
+
+
+@pytest.mark.parametrize("lost", ["POST /commit/", "POST /merge"])
+def test_an_answer_that_is_lost_is_looked_for(hub, parts, monkeypatch, lost):
+    """What has been done is not taken for somebody else's change."""
+    published(hub, parts["one"])
+    if lost == "POST /merge":
+        monkeypatch.setattr(changes, "FILES_A_COMMIT", 10)
+    there = len(hub.commits(REPO))
+    fault = hub.fault(lost, lose_answer=True)
+    run = upload_here(hub, parts["other"], *APPEND)
+    assert run.status == 0 and fault.hits == 1, run.errors
+    assert sum(bool(commit["added"]) for commit in hub.commits(REPO)[there:]) == 1
+
+
 def test_what_somebody_else_has_changed_meanwhile_is_not_built_upon(hub, grown):
     published(hub, grown[0])
     hub.fault("POST /commit/", before=lambda: hub.commit(REPO, {"notes.txt": b"mine"}))
