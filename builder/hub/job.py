@@ -22,7 +22,7 @@ from typing import Any
 
 from huggingface_hub import HfApi
 
-from builder.common import cli
+from builder.common import cli, retry
 from builder.common.retry import with_retries
 from builder.raw.layout import ASKED, IMAGES, RECEIPT, RECIPE, ROWS, SHARDS
 
@@ -128,16 +128,31 @@ class Job:
     def _generate(self) -> int:
         flags = [*self.config.generate, "--raw", str(self.raw), "--out", str(self.out)]
         process = subprocess.Popen([*_generate_command(), *flags])
-        for number in (signal.SIGTERM, signal.SIGINT):  # it ends after the batch that it is at, and all is sent
-            signal.signal(number, lambda number, _: process.send_signal(number))
-        while True:
-            try:
-                status = process.wait(self.config.every)
-                break
-            except subprocess.TimeoutExpired:
-                self.send()
+        before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            for number in before:  # it ends after the batch that it is at, and all is sent
+                signal.signal(number, lambda number, _: process.send_signal(number))
+            while True:
+                try:
+                    status = process.wait(self.config.every)
+                    break
+                except subprocess.TimeoutExpired:
+                    self._try_to_send()
+        finally:
+            process.kill()  # nothing where it has ended
+            for number, handler in before.items():
+                signal.signal(number, handler)
         self.send()
         return status
+
+    def _try_to_send(self) -> None:
+        """Send what there is. Where the Hub does not answer, pictures are made on, and it is tried again later."""
+        try:
+            self.send()
+        except Exception as error:  # the Hub's client raises many kinds
+            if not (isinstance(error, OSError) or retry.status(error) or retry.is_passing(error)):
+                raise
+            print(f"not sent yet: {retry.one_line(error)}", file=sys.stderr, flush=True)
 
 
 def is_whole(shard: Path) -> bool:

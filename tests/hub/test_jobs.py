@@ -19,6 +19,7 @@ from huggingface_hub.utils import _http
 
 import agfd30k
 from builder import jobs
+from builder.common import retry
 from builder.generation.pace import FILE
 from builder.hub import job as job_module
 from builder.hub import jobs as hub_jobs
@@ -274,6 +275,55 @@ def test_a_shard_that_was_opened_again_is_sent_again(tmp_path):
     again = job_of(tmp_path, "again")
     again.fetch()
     assert len(list(agfd30k.read_rows(again.raw / "shards" / shard.name))) == len(rows) - 1
+
+
+def test_a_hub_that_does_not_answer_for_a_while_stops_no_picture(tmp_path, monkeypatch, capsys):
+    """What it has not taken is sent at the end."""
+    job = job_of(tmp_path)
+    write_raw(tmp_path / "made", only=["hair"], limit=10)
+    make = "import shutil, sys, time; shutil.copytree(sys.argv[1], sys.argv[-3], dirs_exist_ok=True); time.sleep(1)"
+    monkeypatch.setattr(job_module, "_generate_command", lambda: [sys.executable, "-c", make, str(tmp_path / "made")])
+    monkeypatch.setattr(retry, "TRIES", 1)
+    send, tries = job.api.sync_bucket, []
+
+    def fail_at_first(*arguments, **options):
+        tries.append(arguments)
+        if 1 < len(tries) < 4:
+            raise ConnectionError("no answer")
+        return send(*arguments, **options)
+
+    job.api.sync_bucket = fail_at_first
+    assert job.run() == 0
+    assert "not sent yet: no answer (ConnectionError" in capsys.readouterr().err
+    assert list((tmp_path / "buckets/user/build/raw/shards").glob("*/receipt.json"))
+
+
+@pytest.mark.process
+def test_a_job_that_is_ended_ends_its_command_and_sends_what_is_finished(tmp_path):
+    """As the Hub ends it: SIGTERM, which the builder obeys after the batch that it is at."""
+    write_raw(tmp_path / "made", only=["hair"], limit=10)
+    make = (
+        "import shutil, signal, sys, time; shutil.copytree(sys.argv[1], sys.argv[-3], dirs_exist_ok=True)\n"
+        "signal.signal(15, lambda *_: sys.exit(143)); print('made', flush=True); time.sleep(60)"
+    )
+    code = f"""
+import sys
+from pathlib import Path
+from builder.hub import job
+from tests.fixtures.bucket import FolderBucket
+job._generate_command = lambda: [sys.executable, "-c", {make!r}, {str(tmp_path / "made")!r}]
+config = job.JobConfig("user/build", "raw", (), ("--repo-id", "user/x"), every=60)
+sys.exit(job.Job(config, Path({str(tmp_path / "job")!r}), FolderBucket({str(tmp_path / "buckets")!r})).run())
+"""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        while process.stdout.readline() != "made\n":
+            pass
+        process.terminate()
+        output, _ = process.communicate(timeout=30)
+    assert process.returncode == 143 and "1 finished shards are in" in output
+    assert list((tmp_path / "buckets/user/build/raw/shards").glob("*/receipt.json"))
 
 
 def test_what_fails_ends_the_job_with_its_status(tmp_path, monkeypatch):
