@@ -19,12 +19,12 @@ from PIL import Image
 from agfd30k import SPLITS
 from builder.common.errors import UserError
 from builder.common.files import atomic
-from builder.dataset import card, charts, croissant
+from builder.dataset import additions, annotations_section, card, charts, croissant
 from builder.dataset.appending import Comparison
 from builder.dataset.build_info import BuildInfo
 from builder.dataset.contact_sheets import MOST_SIDE
 from builder.dataset.contents import Contents
-from builder.dataset.folder import DATA, Release, batch_of
+from builder.dataset.folder import CARD, DATA, Release, batch_of
 from builder.dataset.labels import label_rows
 from builder.dataset.parquet import (
     ALIGNED,
@@ -65,13 +65,56 @@ def require_same_recipe(published: Told, release: Told, name: str) -> None:
 def require_same_configs(published: Release, release: Release, name: str) -> None:
     """Raise UserError where one of them has annotations, or aligned faces, that the other has not."""
     there, here = ({config for config in some.configs() if is_beside(config)} for some in (published, release))
-    own = sorted(config for config in there if is_annotations(config) and config != ANNOTATIONS)
-    if own:
-        raise UserError(f"{name}: has the config {own[0]}, to which rows cannot be appended yet; send a whole release")
     if there != here:
         config = min(there ^ here)
         where = name if config in there else str(release.folder)
         raise UserError(f"{release.folder}: only {where} has the config {config}; rows are appended to all configs")
+    for config in sorted(filter(_is_added, there)):
+        if _model(published, config) != _model(release, config) or _schema(published, config) != _schema(
+            release, config
+        ):
+            raise UserError(
+                f"{release.folder}: its config {config} is of another model, or has other columns, than in {name}"
+            )
+
+
+def _is_added(config: str) -> bool:
+    """Return True for a config that `agfd30k annotate` has added."""
+    return is_annotations(config) and config != ANNOTATIONS
+
+
+def _cells(release: Release, config: str) -> list[str]:
+    """Return the row of an added config in the card's section of annotations, as Markdown: model, digest, found."""
+    section = release.card[1].partition(f"\n{annotations_section.HEADING}\n")[2]
+    line = next((line for line in section.splitlines() if line.startswith(f"| `{config}` |")), "")
+    return line.strip("| ").split(" | ")[1:]
+
+
+def _model(release: Release, config: str) -> list[str]:
+    return _cells(release, config)[:2]
+
+
+def _found(release: Release, config: str) -> int:
+    """Return on how many pictures an added config has found something, by the card."""
+    cells = _cells(release, config)
+    return int(cells[2].partition(" of ")[0].replace(",", "")) if len(cells) == 3 else 0
+
+
+def _schema(release: Release, config: str) -> object:
+    infos = release.card[0].get("dataset_info") or []
+    return next((info.get("features") for info in infos if info.get("config_name") == config), None)
+
+
+def _text(both: Contents, configs: dict[str, Config], sheets: list[str], name: str, appended: bool, of: Release) -> str:
+    """Return a card, with the rows of added configs, whose models the card of a release names."""
+    text = card.render(both, configs, sheets, name, appended)
+    for config in filter(_is_added, configs):
+        rows = sum(size.rows for size in configs[config].splits.values())
+        line = f"| `{config}` | {' | '.join(_model(of, config))} | {configs[config].found or 0:,} of {rows:,} |"
+        parts = CARD.fullmatch(text)
+        assert parts
+        text = f"---\n{parts[1]}---\n{additions.with_rows(parts[2], config, configs[config], line)}"
+    return text
 
 
 @dataclass(frozen=True)
@@ -106,9 +149,10 @@ def configs(published: Published, release: Release, written: Sequence[Written], 
         merged[ALL] = _all(sizes.get(ALL) or _sum(old), published, written, release)
     for name in beside:
         merged[name] = _merged(_place(name), patterns[name], sizes.get(name), written, release)
-    if ANNOTATIONS in merged:
-        more = sum(file.found for file in written if file.place == SEEN)
-        merged[ANNOTATIONS] = replace(merged[ANNOTATIONS], found=found + more)
+    for name in filter(is_annotations, beside):
+        old_found = found if name == ANNOTATIONS else _found(published.release, name)
+        more = sum(file.found for file in written if file.place == _place(name))
+        merged[name] = replace(merged[name], found=old_found + more)
     return merged
 
 
@@ -253,7 +297,7 @@ def describe(
         if SHEETS.format(attribute) in published.files or (assets / f"{attribute}.webp").exists()
     ]
     with atomic(stage / "README.md") as file:
-        file.write(card.render(both, configs, sheets, name, appended=True).encode())
+        file.write(_text(both, configs, sheets, name, True, release).encode())
 
 
 Shown = set[tuple[str, str]]
@@ -311,16 +355,23 @@ def own_lines(published: Published, comparison: Comparison, release: Release) ->
     statistics = recount.whole(told.spec, told.counts.values(), told.versions)
     statistics.candidates = KnownPage(splits=page_splits(published.files))
     alone = {
-        name: Config(_features(release, _place(name)), patterns, *sizes.get(name, ({}, 0)), recount.found)
+        name: Config(
+            _features(release, _place(name)),
+            patterns,
+            *sizes.get(name, ({}, 0)),
+            _found(published.release, name) if _is_added(name) else recount.found,
+        )
         for name, patterns in published.release.configs().items()
     }
     both = Contents(with_table(told.recipe(), statistics), Finished(), statistics, told.calibration, told.info)
     sheets = [name for name in alone if SHEETS.format(name) in published.files]
     appended = any(map(batch_of, published.files))
-    written = {*card.render(both, alone, sheets, "", appended).splitlines()}
+    written = {*_text(both, alone, sheets, "", appended, published.release).splitlines()}
     lines = published.release.card[1].splitlines()
     return [line for line in lines if line.strip() and line not in written and not line.startswith(NAMED)]
 
 
 def _place(config: str) -> str:
+    if _is_added(config):
+        return f"{ANNOTATIONS}/{config.removeprefix(f'{ANNOTATIONS}_')}"
     return {METADATA: METADATA, ANNOTATIONS: SEEN, ALIGNED: ALIGNED}.get(config, "data/")

@@ -24,9 +24,12 @@ from builder.common.files import atomic
 from builder.dataset import parquet
 from builder.dataset.folder import DATA, FIRST, Release, batch_of
 from builder.dataset.labels import Row, columns, digest, key, label_rows
-from builder.dataset.parquet import ALIGNED, METADATA, SEEN, Written, compression
+from builder.dataset.parquet import ALIGNED, ANNOTATIONS, KEYS, METADATA, SEEN, Written, compression
 from builder.dataset.recount import Recount
 from builder.spec.criteria import Duplicates
+
+OF_ROWS = ("data/", f"{ANNOTATIONS}/")
+"""What folders of rows begin with, beside those of labels and of aligned faces."""
 
 
 @dataclass
@@ -173,7 +176,7 @@ def written_rows(release: Release, stage: Path, new: dict[str, set[str]], batch:
 def _places(release: Release) -> list[str]:
     """Return the folders of a release that hold rows of their own, in order."""
     places = dict.fromkeys(name.rpartition("/")[0] for name in release.parquet)
-    return [place for place in places if place.startswith("data/") or place in (METADATA, SEEN, ALIGNED)]
+    return [place for place in places if place.startswith(OF_ROWS) or place in (METADATA, ALIGNED)]
 
 
 def _files(release: Release, place: str, split: str) -> list[Path]:
@@ -224,7 +227,7 @@ class _Files:
         self.place = place
         self.split = split
         self.batch = batch
-        self.is_labels = place in (METADATA, SEEN)
+        self.is_labels = place == METADATA or place.startswith(f"{ANNOTATIONS}/")
         self.group = parquet.LABEL_ROWS_A_GROUP if self.is_labels else parquet.ROWS_A_GROUP
 
     def write(self, runs: Sequence[_Run]) -> list[Written]:
@@ -258,12 +261,21 @@ class _Files:
             while True:
                 to.write_table(table, row_group_size=self.group)
                 size, left = size + table.nbytes, left - len(table)
-                if self.place == SEEN:
-                    found += len(table) - table["nose_x"].null_count
+                found += self._found(table)
                 if not left:
                     break
                 table = next(tables)
         return Written(self.place, name, self.split, False, rows, size, path.stat().st_size, found)
+
+    def _found(self, table: pa.Table) -> int:
+        """Return on how many pictures something was found, where the rows are annotations."""
+        if not self.place.startswith(f"{ANNOTATIONS}/"):
+            return 0
+        own = ["nose_x"] if self.place == SEEN else [name for name in table.column_names if name not in ("id", *KEYS)]
+        is_found = np.zeros(len(table), bool)
+        for name in own:
+            is_found |= table[name].is_valid().to_numpy()
+        return int(is_found.sum())
 
 
 def _regrouped(tables: Iterator[pa.Table], group: int, most: int) -> Iterator[pa.Table]:

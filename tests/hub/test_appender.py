@@ -8,11 +8,13 @@ import subprocess
 import sys
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from unittest import mock
 
 import pyarrow.parquet as pq
 import pytest
 
+from builder.annotation.annotate import annotate
 from builder.checks.suite import Outcome
 from builder.dataset import packing
 from builder.dataset.build_info import BuildInfo
@@ -24,6 +26,7 @@ from builder.models.identity import CheckVersion
 from builder.raw.build import RawBuild
 from tests.experiments.upload_faults import NO_READBACK, REPO, files_of, own_commits, upload
 from tests.fixtures import builds, faces
+from tests.fixtures.annotators import Brightness
 from tests.fixtures.hub import Hub, until
 from tests.fixtures.uploads import upload_here
 
@@ -443,13 +446,32 @@ def test_a_card_that_was_edited_there_is_not_overwritten(hub, parts):
     assert upload_here(hub, parts["other"], *APPEND, "--force").status == 0
 
 
+def test_annotations_of_both_grow_too(hub, parts, tmp_path):
+    """What a model saw on the new pictures stands with what it saw on the old ones."""
+    for name in ("one", "other", "both"):
+        annotate(Path(shutil.copytree(parts[name], tmp_path / name / NAME)), Brightness())
+    published(hub, tmp_path / "one" / NAME)
+    run = upload_here(hub, tmp_path / "other" / NAME, *APPEND)
+    assert run.status == 0, run.errors
+    folder = downloaded(hub, tmp_path / NAME)
+    assert faults(folder) == []
+    assert ids_of(folder, "annotations_brightness") == ids_of(folder, "metadata")
+    assert sorted(body(folder)) == sorted(body(tmp_path / "both" / NAME))
+    again = upload_here(hub, tmp_path / "both" / NAME, *APPEND)
+    assert again.status == 0 and "nothing to append" in again.errors
+
+
 def test_other_configs_are_refused(hub, parts, tmp_path):
-    """Annotations have every picture's row: those of the new ones are not there."""
-    published(hub, parts["one"])
-    text = hub.files(REPO)["README.md"].decode()
-    entry = "- config_name: annotations_mine\n  data_files: [{split: train, path: annotations/mine/train-*.parquet}]\n"
-    hub.commit(REPO, {"README.md": text.replace("configs:\n", f"configs:\n{entry}", 1).encode()}, user="user")
-    assert "has the config annotations_mine, to which rows cannot be appended yet" in refused(hub, parts["other"])
+    """Annotations have every picture's row: those of the new ones are not there, or are another model's."""
+    annotate(Path(shutil.copytree(parts["one"], tmp_path / "one" / NAME)), Brightness())
+    published(hub, tmp_path / "one" / NAME)
+    assert f"only {REPO} has the config annotations_brightness" in refused(hub, parts["other"])
+    other = Path(shutil.copytree(parts["other"], tmp_path / "other" / NAME))
+    annotate(
+        other,
+        SimpleNamespace(**{n: getattr(Brightness(), n) for n in ("name", "columns", "annotate")}, digest="b" * 64),
+    )
+    assert "its config annotations_brightness is of another model" in refused(hub, other)
 
 
 def test_a_part_of_what_is_there_is_refused(hub, parts, tmp_path):
