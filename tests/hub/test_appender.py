@@ -268,15 +268,15 @@ def test_killed_before_its_commit_it_leaves_all_as_it_was_and_goes_on(hub, grown
     assert own_commits(hub, REPO)[1]["deleted"] == [] and not list(grown[1].parent.glob(".*"))
 
 
-def test_once_more_there_is_nothing_to_append(hub, grown):
-    published(hub, grown[0])
-    assert upload_here(hub, grown[1], *APPEND).status == 0
+def test_once_more_there_is_nothing_to_append(hub, parts):
+    published(hub, parts["one"])
+    assert upload_here(hub, parts["other"], *APPEND).status == 0
     there = hub.commits(REPO)
-    run = upload_here(hub, grown[1], *APPEND, "--tag", "v2")
+    run = upload_here(hub, parts["other"], *APPEND, "--tag", "v2")
     assert run.status == 0 and "nothing to append: every row is there" in run.errors, run.errors
     assert hub.commits(REPO) == there and not run.bytes_put
     assert hub.store.repos[REPO]["refs"]["refs/tags/v2"] == there[-1]["id"]
-    assert upload_here(hub, grown[0], *APPEND, "--verify-only").status == 0
+    assert upload_here(hub, parts["one"], *APPEND, "--verify-only").status == 0
 
 
 def test_new_features_of_another_build(hub, parts, tmp_path):
@@ -338,10 +338,10 @@ def test_a_build_of_one_attribute_that_others_come_to(hub, tmp_path):
     assert sum(map(len, ids_of(folder, "all").values())) == 110
 
 
-def test_several_commits_are_merged_as_a_whole(hub, grown, monkeypatch):
-    before = published(hub, grown[0])
+def test_several_commits_are_merged_as_a_whole(hub, parts, monkeypatch):
+    before = published(hub, parts["one"])
     monkeypatch.setattr(changes, "FILES_A_COMMIT", 10)
-    run = upload_here(hub, grown[1], *APPEND)
+    run = upload_here(hub, parts["other"], *APPEND)
     assert run.status == 0, run.errors
     history = hub.commits(REPO)
     assert [commit["message"] for commit in history[-2:]] == ["Release", "Merge pull request 1"]
@@ -376,21 +376,21 @@ def test_an_answer_that_is_lost_is_looked_for(hub, parts, monkeypatch, lost):
     assert sum(bool(commit["added"]) for commit in hub.commits(REPO)[there:]) == 1
 
 
-def test_what_somebody_else_has_changed_meanwhile_is_not_built_upon(hub, grown):
-    published(hub, grown[0])
+def test_what_somebody_else_has_changed_meanwhile_is_not_built_upon(hub, parts):
+    published(hub, parts["one"])
     hub.fault("POST /commit/", before=lambda: hub.commit(REPO, {"notes.txt": b"mine"}))
-    run = upload_here(hub, grown[1], *APPEND)
+    run = upload_here(hub, parts["other"], *APPEND)
     assert run.status == 2 and run.last_line == f"upload: {REPO}: was changed by somebody else meanwhile; run it again"
     assert "notes.txt" in hub.files(REPO) and not [name for name in hub.files(REPO) if batch_of(name)]
-    assert upload_here(hub, grown[1], *APPEND).status == 0 and "notes.txt" in hub.files(REPO)
+    assert upload_here(hub, parts["other"], *APPEND).status == 0 and "notes.txt" in hub.files(REPO)
 
 
-def test_a_dry_run_lists_what_would_be_sent_and_sends_nothing(hub, grown):
-    published(hub, grown[0])
+def test_a_dry_run_lists_what_would_be_sent_and_sends_nothing(hub, parts):
+    published(hub, parts["one"])
     there = hub.commits(REPO)
-    run = upload_here(hub, grown[1], *APPEND, "--dry-run")
+    run = upload_here(hub, parts["other"], *APPEND, "--dry-run")
     assert run.status == 0 and hub.commits(REPO) == there and not run.bytes_put
-    assert "data/hair/train-more001-00000-of-00002.parquet" in run.output and "nothing was sent" in run.last_line
+    assert "data/hair/train-more001-00000-of-00001.parquet" in run.output and "nothing was sent" in run.last_line
 
 
 def refused(hub, release, *arguments):
@@ -402,14 +402,14 @@ def refused(hub, release, *arguments):
     return run.last_line
 
 
-def test_without_a_dataset_there_is_nothing_to_append_to(hub, grown):
-    assert refused(hub, grown[1]).endswith("there is no such dataset or branch that user may see")
+def test_without_a_dataset_there_is_nothing_to_append_to(hub, parts):
+    assert refused(hub, parts["other"]).endswith("there is no such dataset or branch that user may see")
     hub.store.create(REPO, False, "user")
-    assert "holds no release of this tool to append to" in refused(hub, grown[1])
+    assert "holds no release of this tool to append to" in refused(hub, parts["other"])
 
 
-def test_another_recipe_is_refused(hub, grown, tmp_path):
-    published(hub, grown[0])
+def test_another_recipe_is_refused(hub, parts, tmp_path):
+    published(hub, parts["one"])
     table, spec = builds.own_table(tmp_path)
     builds.write_raw(tmp_path / "raw", spec, table.read_text(), checks=())
     line = refused(hub, release_of(RawBuild.open(tmp_path / "raw"), tmp_path / "other"))
@@ -512,10 +512,10 @@ def test_pictures_like_those_that_are_there_are_left_out(hub, parts, tmp_path):
     assert again.status == 0 and "nothing to append" in again.errors
 
 
-def test_a_later_release_of_all_replaces_what_was_appended(hub, grown):
+def test_a_later_release_of_all_replaces_what_was_appended(hub, parts):
     """Without --append everything is as ever: one release, in the files that it has."""
-    published(hub, grown[0])
-    upload_here(hub, grown[1], *APPEND)
-    published(hub, grown[1])
+    published(hub, parts["one"])
+    upload_here(hub, parts["other"], *APPEND)
+    published(hub, parts["both"])
     there = {name for name in hub.files(REPO) if DATA.fullmatch(name) or FIRST.fullmatch(name)}
-    assert there == {name for name in files_of(grown[1]) if name.endswith(".parquet")}
+    assert there == {name for name in files_of(parts["both"]) if name.endswith(".parquet")}
