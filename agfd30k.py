@@ -339,11 +339,18 @@ def _sources(folder: Path, config: str) -> list[Path]:
         wanted = [s for s in shards(folder) if config in ("all", "metadata", config_of(s))]
         return [shard for shard in wanted if next(read_rows(shard), None)]
     if config == "all":
-        return [*sorted(folder.glob("first_page/*.parquet")), *sorted(folder.glob("data/*/*-of-*.parquet"))]
+        numbered = sorted(folder.glob("data/*/*-of-*.parquet"), key=lambda path: (_batch(path), path))
+        return [*sorted(folder.glob("first_page/*.parquet")), *numbered]
     place = config if config in ("metadata", "aligned") else f"data/{config}"
     if _is_annotations(config):
         place = f"annotations/{config.partition('_')[2] or DETECTOR}"
     return sorted(folder.glob(f"{place}/*.parquet"))
+
+
+def _batch(path: Path) -> str:
+    """Which appended batch a file is of: empty for `train-00000-of-00004.parquet`, else as `more001`."""
+    part = path.name.split("-")[1]
+    return "" if part.isdecimal() else part
 
 
 def _configs(folder: Path, labels: dict[str, list[str]]) -> list[str]:

@@ -26,6 +26,7 @@ VERBS = (
     "balance",
     "evaluate",
     "upload",
+    "jobs",
     "lookup",
 )
 """In the order of the data's way."""

@@ -42,7 +42,8 @@ def upload(
         bool, typer.Option("--public", help="let everyone see it, once it is verified; else a new one is private")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="check the folder and print what would be sent; no network")
+        bool,
+        typer.Option("--dry-run", help="check the folder and print what would be sent; no network but with --append"),
     ] = False,
     verify_only: Annotated[
         bool, typer.Option("--verify-only", help="compare what is on the Hub with the folder, and load it back")
@@ -52,12 +53,19 @@ def upload(
     allow_incomplete: Annotated[
         bool, typer.Option("--allow-incomplete", help="send it although features lack pictures")
     ] = False,
+    append: Annotated[
+        bool,
+        typer.Option(
+            "--append", help="add the rows that the dataset there lacks, as new files; what is there stays as it is"
+        ),
+    ] = False,
     force: Annotated[
         bool, typer.Option("--force", help="replace a dataset that this tool did not make, or an edited card")
     ] = False,
 ) -> None:
     """Publish a release folder on the Hugging Face Hub: lint, upload, load it back, then tag and make public."""
     from builder.dataset.folder import sweep
+    from builder.hub.appender import Appender
     from builder.hub.publisher import PublishConfig, Publisher
 
     sweep(folder)
@@ -75,13 +83,17 @@ def upload(
         allow_preview=allow_preview,
         allow_incomplete=allow_incomplete,
         force=force,
+        append=append,
     )
-    Publisher(config).run()
+    (Appender if append else Publisher)(config).run()
 
 
 COMMAND = cli.Command(
     upload,
-    ["agfd30k upload agfd30k --repo-id you/AGFD-30K --tag v1.0.0 --public"],
+    [
+        "agfd30k upload agfd30k --repo-id you/AGFD-30K --tag v1.0.0 --public",
+        "agfd30k upload agfd30k --repo-id you/AGFD-30K --append --tag v1.1.0",
+    ],
     stopped="stopped; run it again to go on: what has arrived is not sent again",
 )
 

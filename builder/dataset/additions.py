@@ -58,7 +58,7 @@ def describe(release: Release, stage: Path, name: str, config: Config, model: st
         parts = CARD.fullmatch(text)
         if not parts or not release.card[0] or release.info is None:
             raise UserError(f"{release.folder / 'README.md'}: is none that the builder made; `agfd30k lint` says more")
-        body = _with_rows(parts[2], name, config, annotations_section.row(name, config, model, digest))
+        body = with_rows(parts[2], name, config, annotations_section.row(name, config, model, digest))
         file.write(f"---\n{_with_config(release.card[0], name, config)}\n---\n{body}".encode())
     if (release.folder / croissant.NAME).exists():
         with atomic(stage / croissant.NAME) as file:
@@ -81,7 +81,7 @@ def config_entry(name: str, config: Config) -> dict[str, Any]:
     return {"config_name": name, "data_files": files}
 
 
-def _with_rows(body: str, name: str, config: Config, line: str) -> str:
+def with_rows(body: str, name: str, config: Config, line: str) -> str:
     """Return the card's text with a row in its two tables, in the place of those of the same config."""
     lines = [each for each in body.split("\n") if not each.startswith(f"| `{name}` |")]
     counts = [f"{config.splits[split].rows if split in config.splits else 0:,}" for split in SPLITS]

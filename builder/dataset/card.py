@@ -39,8 +39,10 @@ SIZES = (
 """The Hub's size categories, by their upper end."""
 
 
-def render(contents: Contents, configs: dict[str, Config], sheets: list[str], name: str) -> str:
-    """The whole README.md. `sheets` names the contact sheets in assets/, `name` is what the release is called."""
+def render(contents: Contents, configs: dict[str, Config], sheets: list[str], name: str, appended: bool = False) -> str:
+    """The whole README.md. `sheets` names the contact sheets in assets/, `name` is what the release is called, and
+    `appended` says that rows were appended to it.
+    """
     recipe, statistics, spec = contents.recipe, contents.statistics, contents.recipe.spec
     return (
         _environment()
@@ -58,6 +60,7 @@ def render(contents: Contents, configs: dict[str, Config], sheets: list[str], na
             labels=spec.labels,
             default=default_config(configs),
             paged=bool(statistics.first_page.of),
+            appended=appended,
             checks=[_check(check, spec, contents.info.searched) for check in recipe.checks],
             calibrated=contents.calibration.content if contents.calibration else None,
             sheets=[sheet for sheet in sheets if sheet != "all"],

@@ -67,6 +67,8 @@ TYPES = {
 }
 """Types of values as the Hub's own Croissant names them. Source: dataset-viewer, libcommon croissant_utils."""
 
+NUMBERED = "-*-of-*"
+"""What stands between the split and the ending of a file that has a number, also of one that was appended."""
 OF_ANNOTATIONS = {"model": "the model that saw it", "model_digest": "which exact model it is"}
 SOURCE = "digest of the file of the picture that the face was aligned of"
 """What columns of annotations hold that are called as others are in pictures' rows, or as none."""
@@ -215,13 +217,16 @@ def split_regex(patterns: dict[str, list[str]]) -> str:
 
     >>> split_regex({"train": ["first_page/train.parquet", "data/*/train-*-of-*.parquet"]})
     '(train)(?:-.*-of-.*)?\\.parquet$'
+    >>> split_regex({"train": ["data/*/train-0*-of-*.parquet", "data/*/train-more001-*-of-*.parquet"]})
+    '(train)-.*-of-.*\\.parquet$'
     >>> split_regex({"train": ["metadata/train-*.parquet"]})
     '(train)-.*\\.parquet$'
     """
     middles: dict[str, None] = {}
     for split, some in patterns.items():
         for glob in some:
-            middles[Path(glob).name.removeprefix(split).removesuffix(".parquet").replace("*", ".*")] = None
+            middle = Path(glob).name.removeprefix(split).removesuffix(".parquet")
+            middles[(NUMBERED if middle.endswith("-of-*") else middle).replace("*", ".*")] = None
     parts = [middle for middle in middles if middle]
     middle = parts[0] if len(middles) == 1 and parts else f"(?:{'|'.join(parts)})?" if parts else ""
     return rf"({'|'.join(patterns)}){middle}\.parquet$"

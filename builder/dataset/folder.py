@@ -17,7 +17,10 @@ from builder.common.errors import UserError
 from builder.common.files import sync_folder
 from builder.dataset.build_info import BuildInfo
 
-DATA = re.compile(r"(data/\w+|metadata|annotations/\w+|aligned)/(\w+)-(\d{5})-of-(\d{5})\.parquet")
+DATA = re.compile(r"(data/\w+|metadata|annotations/\w+|aligned)/(\w+)(?:-more(\d{3}))?-(\d{5})-of-(\d{5})\.parquet")
+"""A numbered file: its place, its split, which appended batch it is of (None for those of the first upload), its number
+and how many there are.
+"""
 FIRST = re.compile(r"first_page/\w+\.parquet|data/\w+/\w+-first\.parquet")
 """The rows of the first page: mixed, and those of each attribute."""
 TEXTS = ("README.md", "recipe.toml", "croissant.json")
@@ -26,6 +29,16 @@ IGNORED = {".gitattributes", ".cache", ".DS_Store"}
 CARD = re.compile(r"---\n(.*?\n)---\n(.*)", re.DOTALL)
 """A card: its YAML between two lines of dashes, and its text."""
 ASSET = re.compile(r"assets/(\w+\.(webp|png)|(checks|calibration)\.json)")
+
+
+def batch_of(name: str) -> int:
+    """Return which appended batch a file is of, by its path; 0 for all that was there before the first one.
+
+    >>> batch_of("data/hair/train-more002-00000-of-00001.parquet")
+    2
+    """
+    part = DATA.fullmatch(name)
+    return int(part[3] or 0) if part else 0
 
 
 class Release:

@@ -36,13 +36,17 @@ class PendingCommit:
 
 
 class Branch(Repository):
-    """A branch to send to. With `opens_pull_request` a commit opens a pull request, unless `resume` found one."""
+    """A branch to send to. With `opens_pull_request` a commit opens a pull request, unless `resume` found one.
+
+    With a `base` its head must still be that commit when something is committed to it, or merged.
+    """
 
     def __init__(self, repo_id: str, revision: str = "main", opens_pull_request: bool = False):
         super().__init__(repo_id, revision)
         self.opens_pull_request = opens_pull_request
         self.is_staged = False
         self.pull_request = ""
+        self.base: str | None = None
 
     def send_bytes(self, operations: Sequence[CommitOperationAdd]) -> None:
         """Send the files' bytes without a commit: nobody sees them yet, and what has arrived is not sent again."""
@@ -65,13 +69,15 @@ class Branch(Repository):
         was made if all its changes are there, else it is made on the new head. A pull request that may have been
         opened is looked for; where it is not found, another is opened only if it is one to `merge`.
         """
-        pending = PendingCommit(adds, deletes, message, self.head())
-        return with_retries(
+        pending = PendingCommit(adds, deletes, message, self._based_head())
+        commit = with_retries(
             "commit",
             lambda: self._create_commit(pending),
             lambda error: self._find_commit(pending, error),
             is_retryable=lambda error: is_passing(error) or status(error) == 412,
         )
+        self.base = commit if self.base and not self.pull_request else self.base
+        return commit
 
     def _create_commit(self, pending: PendingCommit) -> str:
         info = self.api.create_commit(
@@ -94,9 +100,19 @@ class Branch(Repository):
         has_adds = all(is_same(add, tree.get(add.path_in_repo)) for add in pending.adds)
         if head and has_adds and not set(pending.deletes) & set(tree):
             return head
-        pending.parent = head
+        pending.parent = self._based(head)
         pending.deletes = [name for name in pending.deletes if name in tree]
         return None
+
+    def _based_head(self) -> str | None:
+        return self._based(self.head())
+
+    def _based(self, head: str | None) -> str | None:
+        """Return the branch's head. Raises UserError where somebody else has moved it since it was read."""
+        is_own = self.opens_pull_request or not self.pull_request
+        if self.base and is_own and head != self.base:
+            raise UserError(f"{self.repo_id}: was changed by somebody else meanwhile; run it again")
+        return head
 
     def _continue_in(self, revision: str, url: str, verb: str) -> None:
         self.opens_pull_request, self.revision, self.pull_request = False, revision, url
@@ -144,6 +160,11 @@ class Branch(Repository):
 
     def merge(self) -> str:
         """Merge the staged pull request; return the commit. A lost answer is settled by comparing the files."""
+        if (
+            self.base
+            and with_retries("read", lambda: self.api.repo_info(**self.repo, revision="main")).sha != self.base
+        ):
+            raise UserError(f"{self.repo_id}: was changed by somebody else meanwhile; run it again")
         number, files = int(self.pull_request.rpartition("/")[2]), self._blob_ids(self.revision)
         with_retries(
             "merge",

@@ -7,6 +7,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from huggingface_hub import RepoFile
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
@@ -39,6 +40,7 @@ class PublishConfig:
     allow_preview: bool = False
     allow_incomplete: bool = False
     force: bool = False
+    append: bool = False
 
     def __post_init__(self) -> None:
         """Raise UserError for a name that the Hub does not allow, or wishes that contradict each other."""
@@ -68,6 +70,11 @@ class Publisher:
         self.config = config
         self.release = Release(config.folder, config.repo_id.partition("/")[2])
         self.branch = hub_branch.Branch(config.repo_id, config.revision, opens_pull_request=config.create_pr)
+
+    @property
+    def default_config(self) -> str:
+        """The config that is loaded where none is named."""
+        return self.release.default_config
 
     def run(self) -> None:
         """Lint, send, verify, tag and publish. Raises UserError at the first fault, also for what the Hub answers."""
@@ -176,12 +183,12 @@ class Publisher:
     def _send(self, local: hub_changes.LocalFiles) -> str:
         """Send the missing files; return the commit that holds the release."""
         tree = self.branch.tree()
-        missing, old = hub_changes.differences(local, tree)
+        missing, old = self._differences(local, tree)
         # A card that is there would show old and new files side by side.
         needs_staging = len(missing) > hub_changes.FILES_A_COMMIT and "README.md" in tree
         if needs_staging and self.branch.revision == "main" and not self.config.create_pr and self.branch.stage():
             tree = self.branch.tree()
-            missing, old = hub_changes.differences(local, tree)
+            missing, old = self._differences(local, tree)
         kept = len(local.files) - len(missing)
         say(f"{kept} of {len(local.files)} files are there; {len(missing)} to send, {local.bytes(missing):,} bytes")
         commit, parts = self.branch.head() or "", hub_changes.commit_batches(missing, first="README.md" not in tree)
@@ -202,6 +209,10 @@ class Publisher:
         local.snapshot.require_same()
         return self.branch.merge()
 
+    def _differences(self, local: hub_changes.LocalFiles, tree: dict[str, RepoFile]) -> tuple[list[str], list[str]]:
+        """Return the files to send and those to delete."""
+        return hub_changes.differences(local, tree)
+
     def _verify(self, local: hub_changes.LocalFiles, commit: str) -> None:
         """Raise UserError unless the commit holds the files that were checked, and loads."""
         local.snapshot.require_same()
@@ -216,6 +227,7 @@ class Publisher:
         readback.read_back(self.config.repo_id, commit, expected)
 
     def _finish(self, commit: str) -> None:
+        """Tag the commit and make it public, as far as that was asked for, and say where it is."""
         if self.config.tag:
             self.branch.tag(self.config.tag, commit)
             say(f"tagged {self.config.tag}")
@@ -225,5 +237,5 @@ class Publisher:
         visibility = "private" if self.branch.is_private() else "public"
         name = self.branch.revision
         argument = "" if name == "main" else f', revision="{name}"'
-        loads = f'load_dataset("{self.config.repo_id}", "{self.release.default_config}"{argument})'
+        loads = f'load_dataset("{self.config.repo_id}", "{self.default_config}"{argument})'
         print(f"{place} ({visibility}) holds the release: {loads}")

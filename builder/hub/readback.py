@@ -1,6 +1,7 @@
 """Load a published dataset as a user would, in a process of its own with an empty cache.
 
-`load_dataset` of every config, downloaded and streaming; rows counted, a picture of each decoded.
+`load_dataset` of every config, downloaded and streaming; rows counted, a picture of each decoded. Of one that rows were
+appended to, only the labels are loaded: of what was there before, no picture is downloaded again.
 """
 
 from __future__ import annotations
@@ -12,11 +13,14 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
-from huggingface_hub import get_token
+import pyarrow.parquet as pq
+from huggingface_hub import constants, get_token
 
 from builder.common.errors import UserError
 from builder.common.retry import is_passing, one_line, status
+from builder.dataset.parquet import ALL, METADATA
 
 CACHES = ("HF_DATASETS_CACHE", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE")
 
@@ -38,15 +42,36 @@ def read_back(repo_id: str, revision: str, expected: dict[str, dict[str, int]]) 
     Raises UserError where a config does not load as expected. The temporary folder needs room for the whole dataset,
     and for the largest config once more, unpacked.
     """
+    _in_a_process({"repo_id": repo_id, "revision": revision, "expected": expected}, {})
+
+
+def look_back(
+    repo_id: str,
+    revision: str,
+    expected: dict[str, dict[str, int]],
+    files: dict[str, dict[str, list[str]]],
+    new: dict[str, int],
+) -> None:
+    """Do the same for a commit that has appended files, `new`, each with its number of rows: the labels are loaded, the
+    configs must mean `files` by their globs, every new file has its rows, and of each config a new one is read.
+
+    Raises UserError where something is not as expected. The labels that were read before are taken from the cache.
+    """
+    request = {"repo_id": repo_id, "revision": revision, "expected": expected, "files": files, "new": new}
+    _in_a_process(request, {"HF_HUB_CACHE": str(constants.HF_HUB_CACHE)})
+
+
+def _in_a_process(request: dict[str, Any], caches: dict[str, str]) -> None:
+    repo_id = request["repo_id"]
     with tempfile.TemporaryDirectory(prefix="agfd30k-") as home:
         environment = {**os.environ, "HF_HOME": home, "HF_TOKEN": get_token() or ""}
         for name in CACHES:
             environment.pop(name, None)
+        environment |= caches
         environment["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[2]), environment.get("PYTHONPATH", "")])
-        request = json.dumps({"repo_id": repo_id, "revision": revision, "expected": expected})
         child = subprocess.run(
             [sys.executable, "-m", "builder.hub.readback"],
-            input=request,
+            input=json.dumps(request),
             stderr=subprocess.PIPE,
             text=True,
             cwd=home,
@@ -65,7 +90,10 @@ def main() -> int:
     datasets.disable_progress_bars()
     for config, splits in request["expected"].items():
         try:
-            fault = _fault(datasets.load_dataset, request["repo_id"], config, request["revision"], splits)
+            if "new" in request and config != METADATA:
+                fault = _appended_fault(request, config, splits)
+            else:
+                fault = _fault(datasets.load_dataset, request["repo_id"], config, request["revision"], splits)
         except Exception as error:  # datasets and its readers raise anything
             fault = _reason(error)
         if fault:
@@ -97,6 +125,39 @@ def _fault(load, repo_id: str, config: str, revision: str, splits: dict[str, int
     del loaded
     shutil.rmtree(cache, ignore_errors=True)
     return None
+
+
+def _appended_fault(request: dict[str, Any], config: str, splits: dict[str, int]) -> str | None:
+    """Return what is wrong with a config that rows were appended to, of which old pictures are not loaded."""
+    import datasets
+
+    name, revision = request["repo_id"], request["revision"]
+    builder = datasets.load_dataset_builder(name, config, revision=revision, cache_dir=str(Path("loaded").absolute()))
+    counts = {split: info.num_examples for split, info in (builder.info.splits or {}).items()}
+    if counts != splits:
+        return f"has by the card {counts} rows, not {splits}"
+    start = f"hf://datasets/{name}@{revision}/"
+    files = {
+        str(split): [path.removeprefix(start) for path in some] for split, some in builder.config.data_files.items()
+    }
+    if files != request["files"][config]:
+        return f"means other files than it should: {_first_difference(files, request['files'][config])}"
+    new = [path for some in files.values() for path in some if path in request["new"]] if config != ALL else []
+    for path in new:
+        with datasets.download.streaming_download_manager.xopen(start + path, "rb") as file:
+            rows = pq.read_metadata(file).num_rows
+        if rows != request["new"][path]:
+            return f"{path} has {rows} rows, not {request['new'][path]}"
+    if new:
+        row = next(iter(datasets.load_dataset("parquet", data_files=start + new[0], split="train", streaming=True)))
+        if "image" in row:
+            row["image"].convert("RGB")
+    return None
+
+
+def _first_difference(there: dict[str, list[str]], expected: dict[str, list[str]]) -> str:
+    wrong = {path for some in there.values() for path in some} ^ {path for some in expected.values() for path in some}
+    return min(wrong, default="their order")
 
 
 if __name__ == "__main__":

@@ -35,11 +35,12 @@ def names(release: Release) -> Iterator[str]:
         elif not (name in TEXTS or ASSET.fullmatch(name) or name in release.parquet):
             yield f"{name} is not a part of a release: move it away"
         elif part := DATA.fullmatch(name):
-            numbers.setdefault((part[1], part[2], int(part[4])), set()).add(int(part[3]))
-    for (place, split, count), present in numbers.items():
+            numbers.setdefault((part[1], part[2], part[3] or "", int(part[5])), set()).add(int(part[4]))
+    for (place, split, batch, count), present in numbers.items():
         if present != set(range(count)):
-            yield f"{place}/{split}: {len(present)} of {count} files are there"
-    if len({(place, split) for place, split, _ in numbers}) < len(numbers):
+            appended = f"-more{batch}" if batch else ""
+            yield f"{place}/{split}{appended}: {len(present)} of {count} files are there"
+    if len({(place, split, batch) for place, split, batch, _ in numbers}) < len(numbers):
         yield "files of two different releases lie side by side"
     if len(release.files) > MOST_FILES:
         yield f"{len(release.files):,} files, the Hub wants at most {MOST_FILES:,}"

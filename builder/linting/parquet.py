@@ -23,7 +23,7 @@ from PIL import Image
 from agfd30k import SPLITS
 from builder import preview
 from builder.common.progress import progress_bar
-from builder.dataset.folder import DATA, Release
+from builder.dataset.folder import DATA, Release, batch_of
 from builder.dataset.parquet import ALIGNED, ANNOTATIONS, FIRST_PAGE, METADATA, is_annotations
 from builder.engine.engine import Engine
 from builder.engine.here import Here
@@ -173,7 +173,7 @@ def _rows(release: Release, features: Features, place: str, split: str) -> Itera
     order = features["attribute"].names if older else sorted(features["attribute"].names)
     own = [name for name in release.parquet if (part := DATA.fullmatch(name)) and part[1].split("/")[0] == place]
     own = [name for name in own if f"/{split}-" in name]
-    own.sort(key=lambda name: (order.index(name.split("/")[1]) if place == "data" else 0, name))
+    own.sort(key=lambda name: (batch_of(name), order.index(name.split("/")[1]) if place == "data" else 0, name))
     first = [name for name in release.parquet if place == "data" and name == f"{FIRST_PAGE}/{split}.parquet"]
     yield from _read(release, [*first, *own], list(features))
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import io
 import json
 import math
 import os
@@ -34,7 +33,6 @@ from tests.experiments.upload_faults import (
     CASES,
     NO_READBACK,
     REPO,
-    TOKEN,
     Releases,
     allowed_again,
     duplicates,
@@ -45,9 +43,9 @@ from tests.experiments.upload_faults import (
     trial,
 )
 from tests.fixtures.builds import write_raw
-from tests.fixtures.client import turn_to
 from tests.fixtures.hub import Hub, until
 from tests.fixtures.hub.http import Answer
+from tests.fixtures.uploads import upload_here
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # the client's own
 OLD_DATASETS = Path(__file__).parents[2] / ".venv-datasets3" / "bin" / "python"
@@ -157,26 +155,6 @@ def tagged(hub, repo=REPO):
 def of_process(case):
     """Whether a case is about the process itself, or what it starts."""
     return bool(case.stop) or case.loads
-
-
-def upload_here(hub, folder, *arguments, token=TOKEN, repo=REPO, **_):
-    """`upload_faults.upload` in this process, whose import takes longer than most cases; nothing is loaded back."""
-    since, home = len(hub.requests), hub.store.folder.with_name("home")
-    written, errors = io.StringIO(), io.StringIO()
-    _http.close_session()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("HF_TOKEN", raising=False)
-        for name, value in hub.environment(home, token).items():
-            patch.setenv(name, value)
-        turn_to(hub, home, patch, token)
-        patch.setattr(retry, "TRIES", 4)
-        patch.setattr(_http, "time", SimpleNamespace(**{**vars(time), "sleep": lambda _: time.sleep(0.01)}))
-        patch.setattr(readback, "read_back", lambda *_: None)
-        with contextlib.redirect_stdout(written), contextlib.redirect_stderr(errors):
-            status = upload.main([str(folder), "--repo-id", repo, "--allow-preview", *arguments])
-    _http.close_session()
-    until(lambda: not hub.busy)
-    return upload_faults.Run(status, written.getvalue(), errors.getvalue(), hub.requests[since:])
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if not of_process(case)], ids=lambda case: case.fault)
