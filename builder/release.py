@@ -40,7 +40,7 @@ def release(
     if not partial:
         build.require_complete()
     plan = None if partial else build.asked
-    statistics, _ = packing.pack(build, out, anew=True, plan=plan, aligned=aligned, engine=packing.Fitting())
+    statistics, _ = packing.pack(build, out, anew=True, plan=plan, aligned=aligned)
     print(packing.summary(statistics, build.recipe, out))
 
 

@@ -71,6 +71,11 @@ class OutputFile:
     work: int
 
     @property
+    def rows(self) -> int:
+        """How many rows it has."""
+        return _rows(self.batches)
+
+    @property
     def path(self) -> str:
         """Its path inside the release folder."""
         return f"{self.place}/{self.name}"

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -93,6 +94,14 @@ def test_there_are_no_more_workers_than_have_work():
     most = cores()
     assert [Here.sized(seconds).workers for seconds in (0, START * 1.9, START * 1e6)] == [1, 1, most]
     assert Here.sized(START * 2).workers == min(2, most)
+
+
+def test_threads_do_where_one_process_is_enough():
+    """All at once, and an error of a step is raised here."""
+    met = threading.Barrier(3, timeout=20)
+    assert sorted(Here(1, threads=3).map(lambda n: (met.wait(), n)[1], range(3))) == [0, 1, 2]
+    with pytest.raises(ZeroDivisionError):
+        list(Here(1, threads=2).map(lambda n: 1 // n, range(3)))
 
 
 def test_a_worker_that_dies_is_replaced_and_its_tasks_are_run_again(tmp_path):
