@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from builder.dataset.folder import Release
+from builder.engine.engine import Engine
 from builder.linting import card, croissant, files, parquet, viewer
 from builder.linting.secrets import masked
 
@@ -44,9 +45,14 @@ class Fault:
 
 
 def check(
-    release: Release, thorough: bool = False, allow_preview: bool = False, allow_incomplete: bool = False
+    release: Release,
+    thorough: bool = False,
+    allow_preview: bool = False,
+    allow_incomplete: bool = False,
+    engine: Engine | None = None,
 ) -> Iterator[Fault]:
-    """Yield all faults of a release. `thorough` decodes every picture instead of a sample.
+    """Yield all faults of a release. `thorough` decodes every picture instead of a sample. What takes long is done by
+    `engine`: unless given, by as many processes of this machine as are worth it.
 
     A preview is a fault unless allowed, and so is a feature with fewer pictures than the table wants; a preview that is
     allowed may be incomplete.
@@ -62,7 +68,7 @@ def check(
     damaged = list(_found("damaged", parquet.damaged, release))
     yield from damaged
     if release.card[0] and not damaged:
-        yield from _of_data(release, thorough, allow_incomplete or (release.preview and allow_preview))
+        yield from _of_data(release, thorough, allow_incomplete or (release.preview and allow_preview), engine)
 
 
 def notes(release: Release) -> Iterator[Fault]:
@@ -71,7 +77,7 @@ def notes(release: Release) -> Iterator[Fault]:
         yield from _found(rule.__name__, rule, release)
 
 
-def _of_data(release: Release, thorough: bool, incomplete: bool) -> Iterator[Fault]:
+def _of_data(release: Release, thorough: bool, incomplete: bool, engine: Engine | None) -> Iterator[Fault]:
     made: Counter = Counter()
     odd = [fault for rule in DATA_RULES for fault in _found(rule.__name__, rule, release)]
     yield from odd
@@ -84,7 +90,7 @@ def _of_data(release: Release, thorough: bool, incomplete: bool) -> Iterator[Fau
     yield from _found("checked", parquet.checked, release)
     if made:
         yield from _found("listed", card.listed, release, made)
-    yield from _found("pictures", parquet.pictures, release, thorough)
+    yield from _found("pictures", parquet.pictures, release, thorough, engine)
     if made and not incomplete:
         faults = list(_found("quotas", card.quotas, release, made))
         yield from faults[:5]
