@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from builder.dataset.folder import Release
 from builder.engine.engine import Engine
-from builder.linting import card, croissant, files, parquet, viewer
+from builder.linting import card, croissant, files, parquet, rows, viewer
 from builder.linting.secrets import masked
 
 UNREADABLE = (
@@ -24,7 +24,7 @@ UNREADABLE = (
 FILE_RULES = (files.names, files.sizes, card.readme, card.checker, files.texts, files.recipe)
 DATA_RULES = (
     *[card.configs, parquet.counts, parquet.schema],
-    *[viewer.row_groups, parquet.secrets],
+    viewer.row_groups,
 )
 OF_ROWS = {"rows", "pictures", "annotated", "aligned"}
 """Rules that name rows by their ids, in which a secret may stand too."""
@@ -80,14 +80,15 @@ def notes(release: Release) -> Iterator[Fault]:
 def _of_data(release: Release, thorough: bool, incomplete: bool, engine: Engine | None) -> Iterator[Fault]:
     made: Counter = Counter()
     odd = [fault for rule in DATA_RULES for fault in _found(rule.__name__, rule, release)]
+    odd += _found("secrets", parquet.secrets, release, engine)
     yield from odd
     if not odd:  # it is compared with the card
         yield from _found("croissant", croissant.croissant, release)
-    yield from _found("rows", parquet.rows, release, made)
+    yield from _found("rows", rows.rows, release, made, engine)
     if not {"configs", "schema"} & {fault.rule for fault in odd}:
         yield from _found("annotated", parquet.annotated, release)
         yield from _found("aligned", parquet.aligned, release)
-    yield from _found("checked", parquet.checked, release)
+    yield from _found("checked", parquet.checked, release, engine)
     if made:
         yield from _found("listed", card.listed, release, made)
     yield from _found("pictures", parquet.pictures, release, thorough, engine)
