@@ -75,8 +75,9 @@ ALONE = ("plan",)
 
 @dataclass(frozen=True)
 class Spent:
-    """What a stage took: seconds by the clock; of computing, of the driver, of its busiest worker and of all processes;
-    MiB of the largest process, and of all at once, of which what they share is counted once.
+    """What a stage took: seconds by the clock; of computing, of the driver, of the busiest worker of each pool that was
+    started, and of all processes; MiB of the largest process, and of all at once, of which what they share is counted
+    once.
     """
 
     clock: float
@@ -92,28 +93,52 @@ class Spent:
         return self.driver + self.busiest
 
 
+class Workers:
+    """The processes that a driver has started, by pools that follow each other, with the seconds each has computed."""
+
+    def __init__(self):
+        self.pools = [{}]
+
+    def see(self, seconds):
+        """Note those that are there now. Where none of the last pool is, they are a new one."""
+        if seconds and not seconds.keys() & self.pools[-1].keys():
+            self.pools.append({})
+        self.pools[-1] |= seconds
+
+    def busiest(self):
+        """Seconds of the busiest one of each pool, added up."""
+        return sum(max(pool.values(), default=0.0) for pool in self.pools)
+
+    def computing(self):
+        """Seconds of all."""
+        return sum(sum(pool.values()) for pool in self.pools)
+
+
 def measure(stage, folder, workers):
     """Run a stage in a process of its own, and look at it and at those that it starts."""
-    command = [sys.executable, __file__, "--stage", stage, "--folder", folder]
+    command = [sys.executable, __file__, "--stage", stage, "--folder", folder, "--workers", workers]
     started = time.perf_counter()
-    child = psutil.Popen([*map(str, command), "--workers", str(workers)])
-    computing, largest, memory = {}, 0, 0
+    child = psutil.Popen(list(map(str, command)))
+    pools, driver, largest, memory = Workers(), 0.0, 0, 0
     while child.poll() is None:
-        now = 0
+        seconds, now = {}, 0
         for process in tree(child):
             try:
-                times, held = process.cpu_times(), process.memory_full_info()
+                times, held, parent = process.cpu_times(), process.memory_full_info(), process.ppid()
             except psutil.Error:  # it has just ended
                 continue
-            computing[process.pid] = times.user + times.system
+            if process == child:
+                driver = times.user + times.system
+            elif parent != child.pid:  # a server of multiprocessing lies in between
+                seconds[process.pid] = times.user + times.system
             largest, now = max(largest, held.rss), now + held.pss
+        pools.see(seconds)
         memory = max(memory, now)
         time.sleep(INTERVAL)
     if child.returncode:
         raise SystemExit(f"{stage} by {workers}: status {child.returncode}")
-    clock, driver = time.perf_counter() - started, computing.pop(child.pid)
-    busiest = max(computing.values(), default=0.0)
-    return Spent(clock, driver, busiest, driver + sum(computing.values()), largest / 2**20, memory / 2**20)
+    clock, computing = time.perf_counter() - started, driver + pools.computing()
+    return Spent(clock, driver, pools.busiest(), computing, largest / 2**20, memory / 2**20)
 
 
 def tree(child):
