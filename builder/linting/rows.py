@@ -11,7 +11,8 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import zip_longest
+from itertools import accumulate, zip_longest
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -28,26 +29,32 @@ from builder.engine.ordered import ordered
 from builder.linting.parquet import naming, read, rows_of, stated
 
 AT_ONCE = 10_000
-"""Rows that are compared at once, or those of a larger file."""
+"""Rows that are compared at once, up to the end of a row group."""
 ROW = 40e-6
 """Seconds that a row takes on one core, to choose how many processes."""
 
 
-@dataclass(frozen=True)
-class Files:
-    """Files of a split that follow each other, of which the row with the number `first` in the split is the first."""
+Starts = dict[str, int]
+"""Files that follow each other, each with the number of its first row."""
 
-    split: str
-    names: tuple[str, ...]
+
+@dataclass(frozen=True)
+class Run:
+    """Row groups of a split that follow each other: the numbers of each file's, by its name. Their first row has the
+    number `first` in the split; `labels` are the files with the labels of these rows, as far as there are some.
+    """
+
+    groups: dict[str, list[int]]
     first: int
+    labels: Starts
 
     def __str__(self) -> str:
-        return self.names[0]
+        return next(iter(self.groups))
 
 
 @dataclass(frozen=True)
 class Found:
-    """What was found in some files: hashes of the ids, uint64 (n,), rows by the number of their feature, and the number
+    """What was found in a run: hashes of the ids, uint64 (n,), rows by the number of their feature, and the number
     and id of the first row that is not the same among the labels, or None.
     """
 
@@ -67,12 +74,13 @@ def rows(release: Release, made: Counter, engine: Engine | None = None) -> Itera
     counted: Counter[int] = Counter()
     ids: dict[str, np.ndarray] = {}
     for split in SPLITS:
-        names, labels = _names(release, features, "data", split), _names(release, features, METADATA, split)
+        names = _names(release, features, "data", split)
+        labels, total = _starts(release, _names(release, features, METADATA, split))
         yield from _first_page(release, features, split)
-        same, hashes, total = True, [np.zeros(0, np.uint64)], sum(rows_of(release.folder, name) for name in labels)
-        tasks = list(_runs(release, split, names))
-        own = engine or Here.sized(ROW * sum(rows_of(release.folder, name) for name in names))
-        for found in ordered(own, partial(_compared, release, list(features), labels), tasks):
+        same, hashes = True, [np.zeros(0, np.uint64)]
+        own = engine or Here.sized(ROW * _starts(release, names)[1])
+        step = partial(_compared, release.folder, list(features))
+        for found in ordered(own, step, _runs(release, names, labels)):
             hashes.append(found.ids)
             counted += found.features
             if same and found.differs:
@@ -80,38 +88,53 @@ def rows(release: Release, made: Counter, engine: Engine | None = None) -> Itera
                 yield _differs(split, *found.differs)
         ids[split] = np.concatenate(hashes)
         if same and total > len(ids[split]):
-            yield _differs(split, len(ids[split]), _id(release, labels, len(ids[split])))
+            yield _differs(split, len(ids[split]), _id(release.folder, labels, len(ids[split])))
     yield from _repeated(release, features, ids)
     made.update({features["feature"].int2str(number): count for number, count in counted.items()})
+
+
+def _starts(release: Release, names: list[str]) -> tuple[Starts, int]:
+    """Return where files begin that follow each other, and how many rows they have together."""
+    ends = list(accumulate((rows_of(release.folder, name) for name in names), initial=0))
+    return dict(zip(names, ends)), ends[-1]
+
+
+def _overlapping(starts: Starts, first: int, stop: int) -> Starts:
+    """Return the files that may have some of the rows from a number to before another one."""
+    ends = [*list(starts.values())[1:], stop]
+    return {name: start for (name, start), end in zip(starts.items(), ends) if start < stop and end > first}
 
 
 def _differs(split: str, number: int, id: str) -> str:
     return f"{split}: row {number} ({id}) is not the same in data and metadata"
 
 
-def _runs(release: Release, split: str, names: list[str]) -> Iterator[Files]:
-    """Yield files together that have AT_ONCE rows or more."""
-    run: list[str] = []
-    first = count = 0
+def _runs(release: Release, names: list[str], labels: Starts) -> Iterator[Run]:
+    """Yield row groups together that have AT_ONCE rows or more."""
+    groups: dict[str, list[int]] = {}
+    first = stop = 0
     for name in names:
-        run.append(name)
-        count += rows_of(release.folder, name)
-        if count >= AT_ONCE:
-            yield Files(split, tuple(run), first)
-            run, first, count = [], first + count, 0
-    if run:
-        yield Files(split, tuple(run), first)
+        with naming(name):
+            metadata = pq.read_metadata(release.folder / name)
+        for number in range(metadata.num_row_groups):
+            groups.setdefault(name, []).append(number)
+            stop += metadata.row_group(number).num_rows
+            if stop - first >= AT_ONCE:
+                yield Run(groups, first, _overlapping(labels, first, stop))
+                groups, first = {}, stop
+    if groups:
+        yield Run(groups, first, _overlapping(labels, first, stop))
 
 
-def _compared(release: Release, columns: list[str], labels: list[str], files: Files) -> Iterator[Found]:
-    """Compare the rows of files with those of the labels that have their numbers."""
-    own = [_table(release, name, columns) for name in files.names]
-    there = _slice(release, labels, columns, files.first, sum(map(len, own)))
+def _compared(folder: Path, columns: list[str], run: Run) -> Iterator[Found]:
+    """Compare the rows of a run with those of the labels that have their numbers."""
+    own = [_table(folder, name, numbers, columns) for name, numbers in run.groups.items()]
+    there = _slice(folder, run.labels, columns, run.first, sum(map(len, own)))
     differs = None
     if not _is_same(own, there):
         pairs = zip_longest(*([row for table in tables for row in table.to_pylist()] for tables in (own, there)))
         numbered = ((number, (row or label)["id"]) for number, (row, label) in enumerate(pairs) if row != label)
-        differs = next(((files.first + number, id) for number, id in numbered), None)
+        differs = next(((run.first + number, id) for number, id in numbered), None)
     features = (each for table in own for each in pc.value_counts(table["feature"]).to_pylist())
     counted: Counter[int] = Counter()
     for each in features:
@@ -127,17 +150,16 @@ def _is_same(own: list[pa.Table], there: list[pa.Table]) -> bool:
         return False
 
 
-def _table(release: Release, name: str, columns: list[str]) -> pa.Table:
-    with naming(name), pq.ParquetFile(release.folder / name) as file:
-        return file.read(columns, use_threads=False).select(columns)
+def _table(folder: Path, name: str, numbers: list[int], columns: list[str]) -> pa.Table:
+    with naming(name), pq.ParquetFile(folder / name) as file:
+        return file.read_row_groups(numbers, columns, use_threads=False).select(columns)
 
 
-def _slice(release: Release, names: list[str], columns: list[str], first: int, count: int) -> list[pa.Table]:
+def _slice(folder: Path, starts: Starts, columns: list[str], first: int, count: int) -> list[pa.Table]:
     """Return some rows of files that follow each other, as many as there are."""
     found: list[pa.Table] = []
-    start = 0
-    for name in names:
-        with naming(name), pq.ParquetFile(release.folder / name) as file:
+    for name, start in starts.items():
+        with naming(name), pq.ParquetFile(folder / name) as file:
             for number in range(file.num_row_groups):
                 stop = start + file.metadata.row_group(number).num_rows
                 if start < first + count and stop > first:
@@ -159,17 +181,17 @@ def _repeated(release: Release, features: Features, ids: dict[str, np.ndarray]) 
     twice = np.unique(ordered_ids[1:][ordered_ids[1:] == ordered_ids[:-1]])
     seen: set[str] = set()
     for split in SPLITS if len(twice) else ():
-        names = _names(release, features, "data", split)
+        starts, _ = _starts(release, _names(release, features, "data", split))
         for number in np.flatnonzero(np.isin(ids[split], twice)).tolist():
-            id = _id(release, names, number)
+            id = _id(release.folder, starts, number)
             if id in seen:
                 yield f"{split}: {id} is there twice"
             seen.add(id)
 
 
-def _id(release: Release, names: list[str], number: int) -> str:
+def _id(folder: Path, starts: Starts, number: int) -> str:
     """Return the id of the row with a number in some files."""
-    (table,) = _slice(release, names, ["id"], number, 1)
+    (table,) = _slice(folder, _overlapping(starts, number, number + 1), ["id"], number, 1)
     return table["id"][0].as_py()
 
 
