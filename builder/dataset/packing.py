@@ -152,8 +152,8 @@ def _write(place: Path, name: str, contents: Contents, aligned: int | None, engi
         drawn = [beside.submit(charts.write, assets, recipe.spec, statistics)]
 
         def draw_all(images: Sheets) -> None:
-            in_order = {sheet.attribute: images[sheet.attribute] for sheet in sheets}
-            drawn.append(beside.submit(contact_sheets.write_all, assets, in_order))
+            attributes = {sheet.attribute: images[sheet.attribute] for sheet in sheets}
+            drawn.append(beside.submit(contact_sheets.write_all, assets, attributes))
 
         labels, detector = recipe.spec.labels, _detector(contents)
         configs = write_files(place, labels, contents.shards, statistics, detector, aligned, sheets, engine, draw_all)
