@@ -216,7 +216,9 @@ def test_a_release_of_many_files_is_sound(tmp_path, monkeypatch):
     monkeypatch.setattr("builder.dataset.parquet.FILE_BYTES", 6000)
     out = make(tmp_path / "made")
     assert len(list(out.glob("data/drink/train-*"))) > 1 and len(list(out.glob("metadata/train-*"))) > 1
-    assert faults(out, thorough=True) == []
+    for at_once in (1, 5, 10_000):
+        monkeypatch.setattr(rows, "AT_ONCE", at_once)
+        assert faults(out, thorough=True) == []
 
 
 def test_what_git_and_the_client_leave_behind_is_no_fault(out):
