@@ -76,6 +76,7 @@ class Here:
                             del flight[future]
                             yield result
                 except BrokenProcessPool:
+                    _end(pool)
                     alone.extendleft(_judged(flight.values(), deaths))
                 except BaseException:
                     pool.shutdown(cancel_futures=True)
@@ -106,6 +107,14 @@ def _submit(
         with _without_main():  # a process may be started here, and the pool may be broken by now
             flight[pool.submit(guarded, step, entry[1])] = entry
         source.popleft()
+
+
+def _end(pool: ProcessPoolExecutor) -> None:
+    """Kill the workers of a broken pool. It does so itself, but for one that is being started while it breaks: for that
+    it would wait for ever. Source: CPython 3.11, concurrent/futures/process.py, terminate_broken and submit.
+    """
+    for process in list((pool._processes or {}).values()):
+        process.kill()
 
 
 def _judged(flight: Iterable[tuple[int, Task]], deaths: Counter[int]) -> list[tuple[int, Task]]:
