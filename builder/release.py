@@ -54,8 +54,7 @@ def release(
             build.require_complete()
         plan = None if partial else build.asked
         own = Kind.HERE if raw.address else None  # it was fetched to this machine alone
-        writers = chosen(engine or own) or packing.Fitting()
-        statistics, _ = packing.pack(build, out, anew=True, plan=plan, aligned=aligned, engine=writers)
+        statistics, _ = packing.pack(build, out, anew=True, plan=plan, aligned=aligned, engine=chosen(engine or own))
     print(packing.summary(statistics, build.recipe, out))
 
 

@@ -64,9 +64,14 @@ class Document(BaseModel):
     @classmethod
     def parse(cls, data: bytes) -> Self:
         """Return what a text says. Raises Malformed where that is not such an object."""
-        parse(data)
+        return cls.with_values(data)[0]
+
+    @classmethod
+    def with_values(cls, data: bytes) -> tuple[Self, dict[str, Any]]:
+        """Return what a text says, and the same as plain JSON values. Raises Malformed as `parse` does."""
+        values = parse(data)
         try:
-            return cls.model_validate_json(data)
+            return cls.model_validate_json(data), values
         except ValidationError as error:
             raise Malformed(_first(error)) from None
 
@@ -76,8 +81,8 @@ D = TypeVar("D", bound=Document)
 
 def parse_sealed(kind: type[D], data: bytes) -> D:
     """Return what a text with its own digest says. Raises Malformed also for one that was edited."""
-    document = kind.parse(data)
-    require_sealed(parse(data))
+    document, values = kind.with_values(data)
+    require_sealed(values)
     return document
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from builder.common.errors import UserError
 from builder.dataset.build_info import BuildInfo, recipe_toml, table_digest
 from builder.dataset.statistics import Statistics
+from builder.engine.engine import Engine
 from builder.raw import calibration_file
 from builder.raw.build import Finished, RawBuild
 from builder.raw.calibration_file import Kept
@@ -27,13 +28,13 @@ class Contents:
     info: BuildInfo
 
     @classmethod
-    def of(cls, raw: RawBuild) -> Contents:
-        """Count what is finished. Raises UserError where there is no picture, or a row says anything else than
-        the plan and the recipe.
+    def of(cls, raw: RawBuild, engine: Engine | None = None) -> Contents:
+        """Count what is finished, by `engine`, see `Statistics.of`. Raises UserError where there is no picture, or a
+        row says anything else than the plan and the recipe.
         """
         calibration = calibration_file.load(raw.folder, raw.fingerprint)
         shards = raw.finished()
-        statistics = Statistics.of(raw, shards)
+        statistics = Statistics.of(raw, shards, engine)
         if not statistics.made:
             raise UserError(f"{raw.folder}: {statistics.nothing()}")
         recipe = replace(raw.recipe, spec=statistics.table(raw.spec))

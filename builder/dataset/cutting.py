@@ -71,6 +71,11 @@ class OutputFile:
     work: int
 
     @property
+    def rows(self) -> int:
+        """How many rows it has."""
+        return _rows(self.batches)
+
+    @property
     def path(self) -> str:
         """Its path inside the release folder."""
         return f"{self.place}/{self.name}"
@@ -138,9 +143,8 @@ class Cutter:
                 yield from self._pictures(attribute, split)
         for split in SPLITS:
             yield from self._first_page(split)
-            yield from self._labels(split, METADATA, Kind.LABELS)
-            if has_points:
-                yield from self._labels(split, SEEN, Kind.SEEN)
+            kinds = {METADATA: Kind.LABELS, **({SEEN: Kind.SEEN} if has_points else {})}
+            yield from self._labels(split, kinds)
             if side:
                 yield from self._aligned(split, 2 * side**2)
 
@@ -150,7 +154,8 @@ class Cutter:
         if rows:
             size = sum(len(lines) * self._mean(lines) for (lines,) in batches) // rows
             place, most = f"data/{attribute}", min(_shared(rows), _largest(parquet.ROWS_A_GROUP, size))
-            yield from _numbered(place, split, Kind.PICTURES, batches, most, parquet.ROWS_A_GROUP, size)
+            parts = list(_cut(batches, most))
+            yield from _numbered(place, split, Kind.PICTURES, parts, parquet.ROWS_A_GROUP, size)
 
     def _first_page(self, split: str) -> Iterator[OutputFile]:
         page = self.pages.get(split, ())
@@ -162,15 +167,18 @@ class Cutter:
             work = sum(map(self._mean, some))
             yield OutputFile(place, name, split, Kind.PICTURES, (tuple(some),), parquet.ROWS_A_GROUP, work)
 
-    def _labels(self, split: str, place: str, kind: Kind) -> Iterator[OutputFile]:
-        batches = list(self._all_batches(split))
+    def _labels(self, split: str, kinds: dict[str, Kind]) -> Iterator[OutputFile]:
+        """Yield files of labels in several places, which share what says where their rows are."""
         most = min(parquet.LABEL_ROWS_A_FILE, _largest(parquet.LABEL_ROWS_A_GROUP, LABEL_BYTES))
-        yield from _numbered(place, split, kind, batches, most, parquet.LABEL_ROWS_A_GROUP, LABEL_WORK)
+        parts = list(_cut(self._all_batches(split), most))
+        for place, kind in kinds.items():
+            yield from _numbered(place, split, kind, parts, parquet.LABEL_ROWS_A_GROUP, LABEL_WORK)
 
     def _aligned(self, split: str, size: int) -> Iterator[OutputFile]:
         batches = list(self._all_batches(split))
         most = min(_shared(_rows(batches)), _largest(parquet.ROWS_A_GROUP, size))
-        yield from _numbered(ALIGNED, split, Kind.ALIGNED, batches, most, parquet.ROWS_A_GROUP, 4 * size)
+        parts = list(_cut(batches, most))
+        yield from _numbered(ALIGNED, split, Kind.ALIGNED, parts, parquet.ROWS_A_GROUP, 4 * size)
 
     def _all_batches(self, split: str) -> Iterator[Batch]:
         """Yield the rows of all attributes, those of the first page first."""
@@ -224,10 +232,9 @@ def numbered(split: str, number: int, count: int) -> str:
 
 
 def _numbered(
-    place: str, split: str, kind: Kind, batches: Sequence[Batch], most: int, group: int, size: int
+    place: str, split: str, kind: Kind, parts: Sequence[tuple[Batch, ...]], group: int, size: int
 ) -> Iterator[OutputFile]:
-    """Yield files of `most` rows each, with their numbers."""
-    parts = list(_cut(batches, most))
+    """Yield a file for each part, with its number."""
     for number, part in enumerate(parts):
         yield OutputFile(place, numbered(split, number, len(parts)), split, kind, part, group, _rows(part) * size)
 

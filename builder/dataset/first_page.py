@@ -30,10 +30,19 @@ class Candidates:
 
     def add(self, shard: Path, row: dict[str, Any]) -> None:
         """Take in a row."""
-        some = self.of.setdefault((row["split"], row["feature"]), [])
-        some.append((hashlib.sha256(row["id"].encode()).digest(), row["id"], shard))
-        if len(some) == 2 * PAGE:
-            self.of[row["split"], row["feature"]] = sorted(some)[:PAGE]
+        some = [(hashlib.sha256(row["id"].encode()).digest(), row["id"], shard)]
+        self._take((row["split"], row["feature"]), some)
+
+    def merge(self, other: Candidates) -> None:
+        """Take in those of other rows."""
+        for key, some in other.of.items():
+            self._take(key, some)
+
+    def _take(self, key: tuple[str, str], some: list[tuple[bytes, str, Path]]) -> None:
+        known = self.of.setdefault(key, [])
+        known += some
+        if len(known) >= 2 * PAGE:
+            self.of[key] = sorted(known)[:PAGE]
 
     def first_page(self, made: Counter) -> FirstPage:
         """Choose the rows; `made` counts all rows by (attribute, feature, split)."""

@@ -7,11 +7,10 @@ the number of pictures.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Generator, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import agfd30k
 from agfd30k import SPLITS
@@ -39,10 +38,8 @@ from builder.raw.recipe import BuildRecipe
 OURS = {"README.md", "recipe.toml", "croissant.json", "data", METADATA, FIRST_PAGE, ANNOTATIONS, ALIGNED, "assets"}
 THREADS = 4
 """Files packed at a time; each takes some 100 MB of memory, and waits for the disk a part of the time."""
-IN_PROCESSES = 10_000_000_000
-"""Bytes of pictures from which on processes are worth their start: on two cores 6 GB take as long with threads."""
-Task = TypeVar("Task")
-Result = TypeVar("Result")
+LOCKED = 0.1e-3
+"""Seconds a row for which a thread that writes it into a file holds Python's lock: by them processes are chosen."""
 
 
 def summary(statistics: Statistics, recipe: BuildRecipe, out: Path) -> str:
@@ -78,14 +75,14 @@ def pack(
     """Make the release of every shard that has its receipt; returns what it holds, and whether it was made now.
 
     A release that is already that of these shards is left as it is, unless it shall be made `anew`; a new one has the
-    faces aligned as well, where `aligned` is the side in pixels that they shall have. Which `engine` writes its files,
-    threads of this process where none is given, makes no difference to their bytes. Raises UserError where `out` holds
-    anything else than a release of this recipe, or where a picture or row is damaged; Reopened where something of
-    `plan` is not done at this moment.
+    faces aligned as well, where `aligned` is the side in pixels that they shall have. Which `engine` counts the rows
+    and writes the files, threads of this process or as many processes as are worth it where none is given, makes no
+    difference to their bytes. Raises UserError where `out` holds anything else than a release of this recipe, or where
+    a picture or row is damaged; Reopened where something of `plan` is not done at this moment.
     """
     out = out.resolve()
     with raw.reading():
-        contents = Contents.of(raw)
+        contents = Contents.of(raw, engine)
         raw.require_done(contents.shards, plan)
         require_free(out, raw.recipe)
         stale = anew or not _is_current(out, contents.info, raw.recipe)
@@ -152,12 +149,15 @@ def _write(place: Path, name: str, contents: Contents, aligned: int | None, engi
     in_order = [shard for attribute in recipe.spec.attributes for shard in _of(attribute, contents.shards)]
     sheets = contact_sheets.sheets(assets, in_order, statistics.made)
     with ThreadPoolExecutor(1) as beside:
-        drawn = beside.submit(charts.write, assets, recipe.spec, statistics)
-        configs, images = write_files(
-            place, recipe.spec.labels, contents.shards, statistics, _detector(contents), aligned, sheets, engine
-        )
-        contact_sheets.write_all(assets, {sheet.attribute: images[sheet.attribute] for sheet in sheets})
-        drawn.result()
+        drawn = [beside.submit(charts.write, assets, recipe.spec, statistics)]
+
+        def draw_all(images: Sheets) -> None:
+            attributes = {sheet.attribute: images[sheet.attribute] for sheet in sheets}
+            drawn.append(beside.submit(contact_sheets.write_all, assets, attributes))
+
+        labels, detector = recipe.spec.labels, _detector(contents)
+        configs = write_files(place, labels, contents.shards, statistics, detector, aligned, sheets, engine, draw_all)
+        _finish(drawn)
     _require_unchanged(configs, contents)
     if aligned and ALIGNED not in configs:
         raise UserError("--aligned: no row of this build has a face's five points, which the detector YuNet notes")
@@ -173,6 +173,11 @@ def _write(place: Path, name: str, contents: Contents, aligned: int | None, engi
         names = [*(sheet.attribute for sheet in sheets), "all"]
         file.write(card.render(contents, configs, names, name).encode())
     sync_folder(place)
+
+
+def _finish(work: Sequence[Future[None]]) -> None:
+    for future in work:
+        future.result()
 
 
 def _of(attribute: str, shards: Finished) -> list[Path]:
@@ -210,12 +215,14 @@ def write_files(
     aligned: int | None = None,
     sheets: Sequence[Sheet] = (),
     engine: Engine | None = None,
-) -> tuple[dict[str, Config], Sheets]:
+    on_sheets: Callable[[Sheets], None] = lambda images: None,
+) -> dict[str, Config]:
     """Write the Parquet files and the contact sheets, each of which is a task for an engine; returns what the card says
-    of every config, and what the sheets return.
+    of every config. `on_sheets` is called with what the sheets return, as soon as there are all.
 
     `statistics` has counted the shards; `detector` is what has noted five points in their rows, `aligned` the side of
-    the faces that are aligned by them, in pixels. Without an engine they are written by threads of this process.
+    the faces that are aligned by them, in pixels. Without an engine they are written by threads of this process, or by
+    processes where these are worth it.
     """
     writer = Writer(place, labels, detector, Aligner(aligned) if aligned else None)
     files = list(Cutter(shards, statistics).files(detector is not None, aligned))
@@ -224,14 +231,17 @@ def write_files(
     not_drawn: _NotDrawn | None = None
     tasks: list[FileTask | Sheet] = [*file_tasks(files), *sheets]
     tasks.sort(key=lambda task: -task.work)  # the longest first, so that all end together
+    engine = engine or Here.sized(LOCKED * sum(file.rows for file in files), THREADS)
     with progress_bar(total=len(tasks), desc="release", unit="file") as bar:
-        for result in (engine or Threads(THREADS)).map(partial(_run, writer), tasks):
+        for result in engine.map(partial(_run, writer), tasks):
             if isinstance(result, _NotDrawn):
                 not_drawn = not_drawn or result
             elif isinstance(result, UserError):
                 raise result
             elif isinstance(result, dict):
                 images |= result
+                if len(images) == len(sheets):
+                    on_sheets(images)
             else:
                 written += result
             bar.update()
@@ -239,7 +249,7 @@ def write_files(
         raise not_drawn
     _sweep(place, {place / file.place / file.name for file in written})
     _number(place, written)
-    return parquet.configs(labels, written), images
+    return parquet.configs(labels, written)
 
 
 def _sweep(place: Path, written: set[Path]) -> None:
@@ -274,32 +284,6 @@ def _number(place: Path, written: Sequence[Written]) -> None:
         own = sorted(file.name for file in written if (file.place, file.split) == (ALIGNED, split) and file.rows)
         for number, name in enumerate(own):
             (place / ALIGNED / name).rename(place / ALIGNED / numbered(split, number, len(own)))
-
-
-class Threads:
-    """An engine in this process: what takes long, to read, digest and write, happens while other threads go on."""
-
-    def __init__(self, workers: int):
-        self.workers = workers
-
-    def map(self, step: Callable[[Task], Result], tasks: Iterable[Task]) -> Generator[Result, None, None]:
-        """Yield the result of every task; see Engine.map."""
-        with ThreadPoolExecutor(self.workers) as pool:
-            try:
-                for done in as_completed([pool.submit(step, task) for task in tasks]):
-                    yield done.result()
-            finally:
-                pool.shutdown(cancel_futures=True)
-
-
-class Fitting:
-    """An engine that takes processes for a large release, and threads for one that is made before they have started."""
-
-    def map(self, step: Callable[[Task], Result], tasks: Iterable[Task]) -> Generator[Result, None, None]:
-        """Yield the result of every task, which says how much work it is; see Engine.map."""
-        known = list(tasks)
-        is_large = sum(getattr(task, "work", 0) for task in known) > IN_PROCESSES
-        yield from (Here() if is_large else Threads(THREADS)).map(step, known)
 
 
 def _swap(new: Path, out: Path) -> None:

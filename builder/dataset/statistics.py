@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,8 +17,12 @@ from pydantic import BaseModel, ConfigDict
 import agfd30k
 from agfd30k import SPLITS
 from builder.dataset.first_page import Candidates, FirstPage
+from builder.engine.engine import Engine
+from builder.engine.here import Here
+from builder.engine.ordered import ordered
 from builder.models.identity import CheckVersion
 from builder.raw.build import Finished, RawBuild
+from builder.raw.lines import ShardLines
 from builder.raw.recipe import BuildRecipe
 from builder.spec.spec import ADULT, Feature, Spec
 from builder.spec.twins import with_twins
@@ -26,6 +31,8 @@ CHECKS_FILE = "checks.json"
 """Its name among a release's assets."""
 SCORES = 20
 """Bins of a score from 0 to 1."""
+ROW = 0.15e-3
+"""Seconds in which a row is read and counted, to choose how many processes."""
 
 
 class FeatureCounts(BaseModel):
@@ -119,27 +126,46 @@ class Statistics:
     same_seed: Counter = field(default_factory=Counter)
 
     @classmethod
-    def of(cls, raw: RawBuild, shards: Finished) -> Statistics:
-        """Count finished shards. Raises Damaged for one with a line that its receipt or the plan does not say."""
+    def of(cls, raw: RawBuild, shards: Finished, engine: Engine | None = None) -> Statistics:
+        """Count finished shards. Raises Damaged for one with a line that its receipt or the plan does not say.
+
+        Each shard is a task for an engine: unless given, as many processes of this machine as are worth it.
+        """
         counts = cls()
-        for shard, facts in shards.items():
-            lines = raw.sound_lines(shard)
-            for row in lines.made:
-                counts.made[row["attribute"], row["feature"], row["split"]] += 1
-                counts.people[row["sex"], row["ethnicity"], row["age_group"]] += 1
-                counts.minors[row["age_group"]] += row["age"] < ADULT
-                counts.verified[row["feature"], row["verified"]] += 1
-                counts.prompts.add(row["split"], row["prompt"])
-                counts.candidates.add(shard, row)
-            counts.split_numbers[shard] = bytes(SPLITS.index(row["split"]) for row in lines.made)
-            if agfd30k.config_of(shard) == agfd30k.TWINS:
-                counts._pair(lines.made, shard.with_name(shard.name.removeprefix(f"{agfd30k.TWINS}-")))
+        engine = engine or Here.sized(ROW * sum(facts.rows for facts in shards.values()))
+        for some in ordered(engine, _ShardCounter(raw), [shard.name for shard in shards]):
+            counts._add(some)
+        for facts in shards.values():
             counts.unfilled.update(_feature(id) for id in facts.unfilled)
             for name, version in facts.versions.items():
                 counts.versions.setdefault(name, set()).add(version)
-            for row in lines.rejected.rows.values():
-                counts._reject(row)
         return counts
+
+    def _count(self, shard: Path, lines: ShardLines) -> None:
+        """Count a shard by its lines."""
+        for row in lines.made:
+            self.made[row["attribute"], row["feature"], row["split"]] += 1
+            self.people[row["sex"], row["ethnicity"], row["age_group"]] += 1
+            self.minors[row["age_group"]] += row["age"] < ADULT
+            self.verified[row["feature"], row["verified"]] += 1
+            self.prompts.add(row["split"], row["prompt"])
+            self.candidates.add(shard, row)
+        self.split_numbers[shard] = bytes(SPLITS.index(row["split"]) for row in lines.made)
+        if agfd30k.config_of(shard) == agfd30k.TWINS:
+            self._pair(lines.made, shard.with_name(shard.name.removeprefix(f"{agfd30k.TWINS}-")))
+        for row in lines.rejected.rows.values():
+            self._reject(row)
+
+    def _add(self, other: Statistics) -> None:
+        """Add what was counted elsewhere, of other shards."""
+        for name in ("made", "people", "minors", "verified", "rejected", "twins", "same_seed"):
+            _sum(getattr(self, name), getattr(other, name))
+        for split, prompts in other.prompts.of.items():
+            _sum(self.prompts.of[split], prompts)
+        for feature, scores in other.scores.items():
+            self.scores[feature] = [a + b for a, b in zip(self.scores.get(feature, [0] * SCORES), scores)]
+        self.candidates.merge(other.candidates)
+        self.split_numbers |= other.split_numbers
 
     def _pair(self, twins: list[dict[str, Any]], shard: Path) -> None:
         """Count a shard's twins; `shard` has the pictures that they are twins of."""
@@ -240,6 +266,33 @@ class Statistics:
         lines = [f"{'config':<20}" + "".join(f"{split:>12}" for split in SPLITS)]
         lines += [f"{name:<20}" + "".join(f"{counts[split]:>12,}" for split in SPLITS) for name, counts in rows]
         return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class _ShardCounter:
+    """Counts a shard of a build, by its name."""
+
+    raw: RawBuild
+
+    def __call__(self, name: str) -> list[Statistics]:
+        counts, shard = Statistics(), self.raw.shard_folder(self.raw.shards[name])
+        counts._count(shard, self.raw.sound_lines(shard))
+        return [counts]
+
+    def __reduce__(self) -> tuple[Callable[[Path], _ShardCounter], tuple[Path]]:
+        """Another process opens the build once, for all shards that it counts."""
+        return _shard_counter, (self.raw.folder,)
+
+
+@cache
+def _shard_counter(folder: Path) -> _ShardCounter:
+    return _ShardCounter(RawBuild.open(folder))
+
+
+def _sum(counter: Counter[Any], other: Counter[Any]) -> None:
+    """Add a counter, keys of which nothing was counted as well, in their order."""
+    for key, count in other.items():
+        counter[key] += count
 
 
 def _feature(id: str) -> str:

@@ -10,7 +10,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import TypeVar
@@ -36,25 +36,30 @@ def cores() -> int:
 
 class Here:
     """Runs tasks in `workers` processes of this machine, as many as it has cores unless given; in this one where one is
-    enough.
+    enough, in so many `threads` of it.
 
     When a worker dies, others are started and what they were at is run again: first all tasks that were in flight one
     by one, so that the one that kills is known, and the others after it as before.
     """
 
-    def __init__(self, workers: int | None = None):
+    def __init__(self, workers: int | None = None, threads: int = 1):
         self.workers = cores() if workers is None else workers
+        self.threads = threads
 
     @classmethod
-    def sized(cls, seconds: float) -> Here:
-        """Return the engine for so much work in one process: no more workers than have START seconds of it each."""
-        return cls(max(1, min(cores(), int(seconds / START))))
+    def sized(cls, seconds: float, threads: int = 1) -> Here:
+        """Return the engine for so much work in one process: no more workers than have START seconds of it each.
+
+        This is how every stage chooses. Where one process does with `threads`, `seconds` are only those in which a
+        thread holds Python's lock: no others are gained by a second process.
+        """
+        return cls(max(1, min(cores(), int(seconds / START))), threads)
 
     def map(self, step: Callable[[Task], Result], tasks: Iterable[Task]) -> Generator[Result, None, None]:
         """Yield the result of every task; see Engine.map."""
         waiting = deque(tasks)
         if min(self.workers, len(waiting)) <= 1:
-            yield from map(step, waiting)
+            yield from map(step, waiting) if self.threads == 1 else _in_threads(self.threads, step, waiting)
             return
         deaths: Counter[int] = Counter()
         numbered = deque(enumerate(waiting))
@@ -71,10 +76,20 @@ class Here:
                             del flight[future]
                             yield result
                 except BrokenProcessPool:
+                    _end(pool)
                     alone.extendleft(_judged(flight.values(), deaths))
                 except BaseException:
                     pool.shutdown(cancel_futures=True)
                     raise
+
+
+def _in_threads(threads: int, step: Callable[[Task], Result], tasks: Iterable[Task]) -> Generator[Result, None, None]:
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            for done in as_completed([pool.submit(step, task) for task in tasks]):
+                yield done.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def _submit(
@@ -92,6 +107,14 @@ def _submit(
         with _without_main():  # a process may be started here, and the pool may be broken by now
             flight[pool.submit(guarded, step, entry[1])] = entry
         source.popleft()
+
+
+def _end(pool: ProcessPoolExecutor) -> None:
+    """Kill the workers of a broken pool. It does so itself, but for one that is being started while it breaks: for that
+    it would wait for ever. Source: CPython 3.11, concurrent/futures/process.py, terminate_broken and submit.
+    """
+    for process in list((pool._processes or {}).values()):
+        process.kill()
 
 
 def _judged(flight: Iterable[tuple[int, Task]], deaths: Counter[int]) -> list[tuple[int, Task]]:

@@ -25,8 +25,8 @@ from builder.spec.field_types import TWIN
 
 MOST = 2**31
 """More than any try's number."""
-FEW = 50_000
-"""Pictures that one process has read before others have started."""
+ROW = 0.15e-3
+"""Seconds in which a row is read, to choose how many processes."""
 OWN, OTHER, STALE = range(3)
 
 
@@ -141,7 +141,7 @@ class PictureHashes:
         planned = [path for path in map(raw.shard_folder, plan.shards) if path in finished]
         folders = list(dict.fromkeys([*planned, *finished]))
         starts = np.cumsum([0, *(finished[path].rows for path in folders)])
-        engine = engine or Here(1 if starts[-1] <= FEW else None)
+        engine = engine or Here.sized(ROW * int(starts[-1]))
         first_rows = {path.name: start for path, start in zip(folders, starts.tolist())}
         table = _Table(first_rows, int(starts[-1]), any(raw.shards[path.name].of for path in folders))
         for found in engine.map(Reader(raw, plan), _tasks(raw, folders)):
@@ -175,7 +175,8 @@ def _require_same(finished: Finished, folder: Path, rows: int) -> None:
     """Raise Damaged where a shard has not the rows that its receipt says; Reopened where it has another receipt now."""
     if rows == finished[folder].rows:
         return
-    if receipt(folder) != finished[folder]:
+    facts = receipt(folder)
+    if facts is None or facts.digest != finished[folder].digest:
         raise reopened(folder)
     raise Damaged(f"{folder}: its receipt says {finished[folder].rows} rows, there are {rows}", folder)
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from builder.dataset.folder import Release
-from builder.linting import card, croissant, files, parquet, viewer
+from builder.engine.engine import Engine
+from builder.linting import card, croissant, files, parquet, rows, viewer
 from builder.linting.secrets import masked
 
 UNREADABLE = (
@@ -23,7 +24,7 @@ UNREADABLE = (
 FILE_RULES = (files.names, files.sizes, card.readme, card.checker, files.texts, files.recipe)
 DATA_RULES = (
     *[card.configs, parquet.counts, parquet.schema],
-    *[viewer.row_groups, parquet.secrets],
+    viewer.row_groups,
 )
 OF_ROWS = {"rows", "pictures", "annotated", "aligned"}
 """Rules that name rows by their ids, in which a secret may stand too."""
@@ -44,9 +45,14 @@ class Fault:
 
 
 def check(
-    release: Release, thorough: bool = False, allow_preview: bool = False, allow_incomplete: bool = False
+    release: Release,
+    thorough: bool = False,
+    allow_preview: bool = False,
+    allow_incomplete: bool = False,
+    engine: Engine | None = None,
 ) -> Iterator[Fault]:
-    """Yield all faults of a release. `thorough` decodes every picture instead of a sample.
+    """Yield all faults of a release. `thorough` decodes every picture instead of a sample. What takes long is done by
+    `engine`: unless given, by as many processes of this machine as are worth it.
 
     A preview is a fault unless allowed, and so is a feature with fewer pictures than the table wants; a preview that is
     allowed may be incomplete.
@@ -62,7 +68,7 @@ def check(
     damaged = list(_found("damaged", parquet.damaged, release))
     yield from damaged
     if release.card[0] and not damaged:
-        yield from _of_data(release, thorough, allow_incomplete or (release.preview and allow_preview))
+        yield from _of_data(release, thorough, allow_incomplete or (release.preview and allow_preview), engine)
 
 
 def notes(release: Release) -> Iterator[Fault]:
@@ -71,20 +77,21 @@ def notes(release: Release) -> Iterator[Fault]:
         yield from _found(rule.__name__, rule, release)
 
 
-def _of_data(release: Release, thorough: bool, incomplete: bool) -> Iterator[Fault]:
+def _of_data(release: Release, thorough: bool, incomplete: bool, engine: Engine | None) -> Iterator[Fault]:
     made: Counter = Counter()
     odd = [fault for rule in DATA_RULES for fault in _found(rule.__name__, rule, release)]
+    odd += _found("secrets", parquet.secrets, release, engine)
     yield from odd
     if not odd:  # it is compared with the card
         yield from _found("croissant", croissant.croissant, release)
-    yield from _found("rows", parquet.rows, release, made)
+    yield from _found("rows", rows.rows, release, made, engine)
     if not {"configs", "schema"} & {fault.rule for fault in odd}:
         yield from _found("annotated", parquet.annotated, release)
         yield from _found("aligned", parquet.aligned, release)
-    yield from _found("checked", parquet.checked, release)
+    yield from _found("checked", parquet.checked, release, engine)
     if made:
         yield from _found("listed", card.listed, release, made)
-    yield from _found("pictures", parquet.pictures, release, thorough)
+    yield from _found("pictures", parquet.pictures, release, thorough, engine)
     if made and not incomplete:
         faults = list(_found("quotas", card.quotas, release, made))
         yield from faults[:5]

@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,17 +19,18 @@ import pyarrow.parquet as pq
 from datasets import DatasetInfo, Features, Value
 from PIL import Image
 
-from agfd30k import SPLITS
 from builder import preview
 from builder.common.progress import progress_bar
-from builder.dataset.folder import DATA, Release, batch_of
-from builder.dataset.parquet import ALIGNED, ANNOTATIONS, FIRST_PAGE, METADATA, is_annotations
+from builder.dataset.folder import Release
+from builder.dataset.parquet import ALIGNED, ANNOTATIONS, METADATA, is_annotations
 from builder.engine.engine import Engine
 from builder.engine.here import Here
 from builder.engine.ordered import ordered
 from builder.linting.secrets import ANCHORS, DIGEST, kind_of
 from builder.raw.provenance import SOURCE_TYPE
 from builder.raw.shard_writer import FORMATS
+
+Result = TypeVar("Result")
 
 MOST_COLUMNS, MOST_NAME = 1000, 500
 """Source: dataset-viewer, FIRST_ROWS_COLUMNS_MAX_NUMBER; libcommon constants, MAX_COLUMN_NAME_LENGTH."""
@@ -41,6 +41,8 @@ _DIGESTS = (
 DIGESTS = {f"the column {name}" for name in _DIGESTS}
 """Where digests and commits belong."""
 GROUPS_SAMPLED, PICTURES_SAMPLED, PICTURES_AT_ONCE = 16, 4, 10
+NAMED, TEXTS = 4e-6, 35e-6
+"""Seconds in which a row's models and its texts are looked at, on one core, to choose how many processes."""
 PICTURE, BYTE = 0.1e-3, 10e-9
 """Seconds that a picture takes to check, and a byte of it: of PNG, at least, on one core, to choose how many processes.
 """
@@ -106,33 +108,6 @@ def stated(release: Release, name: str) -> Features:
     return Features(usual)
 
 
-def rows(release: Release, made: Counter) -> Iterator[str]:
-    """Every picture's row stands once in `data` and the same in `metadata`.
-
-    Pictures by feature are counted into `made`, once all rows are read.
-    """
-    features = stated(release, METADATA)
-    if METADATA not in release.configs() or "id" not in features:  # `configs` says so, or `schema`
-        return
-    seen: set[bytes] = set()
-    counted: Counter = Counter()
-    for split in SPLITS:
-        data, labels = _rows(release, features, "data", split), _rows(release, features, "metadata", split)
-        same = True
-        yield from _first_page(release, features, split)
-        for number, (row, label) in enumerate(zip_longest(data, labels)):
-            if same and row != label:
-                same = False
-                yield f"{split}: row {number} ({(row or label)['id']}) is not the same in data and metadata"
-            if row:
-                digest = hashlib.blake2b(row["id"].encode(), digest_size=12).digest()
-                if digest in seen:
-                    yield f"{split}: {row['id']} is there twice"
-                seen.add(digest)
-                counted[row["feature"]] += 1
-    made.update({features["feature"].int2str(number): count for number, count in counted.items()})
-
-
 def annotated(release: Release) -> Iterator[str]:
     """Every config of annotations has the rows of `metadata`, by their ids and digests, in the same order."""
     keys, configs = ["id", "sha256"], release.configs()
@@ -164,57 +139,61 @@ def aligned(release: Release) -> Iterator[str]:
 def _of(release: Release, globs: list[str], columns: list[str]) -> Iterator[dict]:
     """Yield some columns of the rows that globs stand for."""
     names = [path.relative_to(release.folder).as_posix() for path in release.matching(globs)]
-    yield from _read(release, names, columns)
+    yield from read(release, names, columns)
 
 
-def _rows(release: Release, features: Features, place: str, split: str) -> Iterator[dict]:
-    """The rows of a split, without pictures, in the order that the release was written in."""
-    older = release.info and release.info.format == "1"
-    order = features["attribute"].names if older else sorted(features["attribute"].names)
-    own = [name for name in release.parquet if (part := DATA.fullmatch(name)) and part[1].split("/")[0] == place]
-    own = [name for name in own if f"/{split}-" in name]
-    own.sort(key=lambda name: (batch_of(name), order.index(name.split("/")[1]) if place == "data" else 0, name))
-    first = [name for name in release.parquet if place == "data" and name == f"{FIRST_PAGE}/{split}.parquet"]
-    yield from _read(release, [*first, *own], list(features))
-
-
-def _first_page(release: Release, features: Features, split: str) -> Iterator[str]:
-    """The first page of all pictures holds the rows that each attribute keeps for it."""
-    own = [name for name in release.parquet if name.startswith("data/") and name.endswith(f"/{split}-first.parquet")]
-    page = [name for name in release.parquet if name == f"{FIRST_PAGE}/{split}.parquet"]
-    here, there = (sorted(_read(release, names, list(features)), key=lambda row: row["id"]) for names in (page, own))
-    if here != there:
-        yield f"{split}: the rows of {FIRST_PAGE}/{split}.parquet are not those of data/*/{split}-first.parquet"
-    for name in own:
-        attribute, rows = name.split("/")[1], _read(release, [name], ["attribute"])
-        if {features["attribute"].int2str(row["attribute"]) for row in rows} != {attribute}:
-            yield f"{name}: holds rows of other attributes than {attribute}"
-
-
-def _read(release: Release, names: list[str], columns: list[str]) -> Iterator[dict]:
+def read(release: Release, names: list[str], columns: list[str]) -> Iterator[dict]:
+    """Yield some columns of the rows of files."""
     for name in names:
         with naming(name):
             for batch in pq.ParquetFile(release.folder / name).iter_batches(1000, columns=columns):
                 yield from batch.to_pylist()
 
 
-def checked(release: Release) -> Iterator[str]:
+def checked(release: Release, engine: Engine | None = None) -> Iterator[str]:
     """Every row names the safety checker that the card names, or none in a preview; the card names a preview as one."""
     if release.info is None:  # `readme` says so
         return
-    for name in (name for name in release.parquet if not name.startswith(f"{ANNOTATIONS}/")):
-        named: set[Any] = set()
-        models: set[Any] = set()
-        with naming(name), pq.ParquetFile(release.folder / name) as file:
-            for batch in file.iter_batches(5000, columns=["safety_checker", "model"]):
-                named.update(name or "" for name in pc.unique(batch.column("safety_checker")).to_pylist())
-                models.update(pc.unique(batch.column("model")).to_pylist())
-        if preview.NAME in models and not release.preview:
-            yield f"{name}: rows are of the preview model, and README.md does not say so"
-        for other in sorted(named, key=str):
-            if other != release.info.checker:
-                claim = f"rows name {other or 'no safety checker'}, README.md {release.info.checker or 'none'}"
-                yield f"{name}: {claim}"
+    names = [name for name in release.parquet if not name.startswith(f"{ANNOTATIONS}/")]
+    step = partial(_checked, release.folder, checker=release.info.checker, is_preview=release.preview)
+    yield from by_file(release, names, step, NAMED, engine)
+
+
+def _checked(folder: Path, name: str, checker: str, is_preview: bool) -> Iterator[str]:
+    """The same of a file."""
+    named: set[Any] = set()
+    models: set[Any] = set()
+    with naming(name), pq.ParquetFile(folder / name) as file:
+        for batch in file.iter_batches(5000, columns=["safety_checker", "model"]):
+            named.update(name or "" for name in pc.unique(batch.column("safety_checker")).to_pylist())
+            models.update(pc.unique(batch.column("model")).to_pylist())
+    if preview.NAME in models and not is_preview:
+        yield f"{name}: rows are of the preview model, and README.md does not say so"
+    for other in sorted(named, key=str):
+        if other != checker:
+            yield f"{name}: rows name {other or 'no safety checker'}, README.md {checker or 'none'}"
+
+
+def by_file(
+    release: Release,
+    names: list[str],
+    step: Callable[[str], Iterable[Result]],
+    seconds: float,
+    engine: Engine | None = None,
+) -> Iterator[Result]:
+    """Yield what a step finds in Parquet files, file by file, in their order; a row takes it so many `seconds`.
+
+    Without an engine, as many processes of this machine are used as are worth it.
+    """
+    if engine is None:
+        engine = Here.sized(seconds * sum(rows_of(release.folder, name) for name in names))
+    yield from ordered(engine, step, names)
+
+
+def rows_of(folder: Path, name: str) -> int:
+    """Return how many rows a Parquet file of a release folder has."""
+    with naming(name):
+        return pq.read_metadata(folder / name).num_rows
 
 
 @contextmanager
@@ -226,20 +205,24 @@ def naming(name: str) -> Iterator[None]:
         raise ValueError(f"{name}: {error}") from None
 
 
-def secrets(release: Release) -> Iterator[str]:
+def secrets(release: Release, engine: Engine | None = None) -> Iterator[str]:
     """No text of a row, of whatever column, looks like a secret, nor one that a file keeps beside its rows.
 
     The strings themselves are not shown.
     """
-    for name in release.parquet:
-        with naming(name), pq.ParquetFile(release.folder / name) as file:
-            kinds = {column: kind for column, kind in _beside_rows(file) if kind}
-            for batch in file.iter_batches(5000, columns=_texts(file)):
-                for column, values in _flat(batch):
-                    if column not in kinds and (kind := _secret(values, column in DIGESTS)):
-                        kinds[column] = kind
-        for column, kind in kinds.items():
-            yield f"{name}: {column} holds what looks like an access token, a key or a password ({kind})"
+    yield from by_file(release, release.parquet, partial(_secrets, release.folder), TEXTS, engine)
+
+
+def _secrets(folder: Path, name: str) -> Iterator[str]:
+    """The same of a file."""
+    with naming(name), pq.ParquetFile(folder / name) as file:
+        kinds = {column: kind for column, kind in _beside_rows(file) if kind}
+        for batch in file.iter_batches(5000, columns=_texts(file)):
+            for column, values in _flat(batch):
+                if column not in kinds and (kind := _secret(values, column in DIGESTS)):
+                    kinds[column] = kind
+    for column, kind in kinds.items():
+        yield f"{name}: {column} holds what looks like an access token, a key or a password ({kind})"
 
 
 def _beside_rows(file: pq.ParquetFile) -> Iterator[tuple[str, str | None]]:

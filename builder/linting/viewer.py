@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from functools import reduce
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ import pyarrow.parquet as pq
 
 from builder.dataset.first_page import PAGE
 from builder.dataset.folder import Release
-from builder.linting.parquet import naming
+from builder.engine.engine import Engine
+from builder.linting.parquet import by_file, naming
 
 MOST_GROUP_BYTES = 286 * 2**20
 """Of one row group or page, uncompressed. Source: dataset-viewer, libcommon parquet_utils, TooBigRows (300 MB)."""
@@ -29,6 +31,8 @@ MOST_CATEGORIES, MOST_CATEGORIES_SHARE, FEW = 1000, 0.2, 10
 """Strings with at most so many distinct values that are at most that share of the rows, or with so few, are counted;
 of others the lengths are. Source: dataset-viewer, libcommon statistics_utils, StringColumn.is_class."""
 ROWS_AT_ONCE = 2_000
+SUMMARY = 35e-6
+"""Seconds in which a row is summarized, on one core, to choose how many processes."""
 
 
 def row_groups(release: Release) -> Iterator[str]:
@@ -79,29 +83,30 @@ def _first_rows(release: Release, patterns: list[str]) -> list[dict[str, Any]]:
     return rows
 
 
-def statistics(release: Release) -> Iterator[str]:
+def statistics(release: Release, engine: Engine | None = None) -> Iterator[str]:
     """The viewer's statistics of every split can be computed.
 
     One column of whole numbers with exactly two values that are neighbours makes it drop those of the whole split, as
     does a column of numbers with a single value; the lengths of lists and of longer texts are whole numbers as well.
     Source: dataset-viewer, libcommon statistics_utils, compute_histogram and min_max_mean_median_std.
     """
-    summaries: dict[Path, dict[str, Summary]] = {}
+    files = {
+        (name, split): _in_statistics(release.matching(patterns))
+        for name, splits in release.configs().items()
+        for split, patterns in splits.items()
+    }
+    paths = dict.fromkeys(path for own in files.values() for path in own)
+    names = [path.relative_to(release.folder).as_posix() for path in paths]
+    summaries = dict(zip(paths, by_file(release, names, partial(_summaries, release.folder), SUMMARY, engine)))
     single: list[str] = []
-    for name, splits in release.configs().items():
-        for split, patterns in splits.items():
-            files = _in_statistics(release.matching(patterns))
-            for path in files:
-                if path not in summaries:
-                    with naming(path.relative_to(release.folder).as_posix()):
-                        summaries[path] = _summaries(path)
-            columns = [summaries[path] for path in files]
-            whole = {column: reduce(Summary.with_, (each[column] for each in columns)) for column in columns[0]}
-            if sum(pq.read_metadata(path).num_rows for path in files) == 1:
-                single.append(f"{name}/{split}")
-            elif reasons := [f"`{column}` {fault}" for column, each in whole.items() if (fault := each.fault())]:
-                more = f", and {len(reasons) - 2} columns more" if len(reasons) > 2 else ""
-                yield f"{name}/{split}: the viewer shows no statistics, since {', '.join(reasons[:2])}{more}"
+    for (name, split), own in files.items():
+        columns = [summaries[path] for path in own]
+        whole = {column: reduce(Summary.with_, (each[column] for each in columns)) for column in columns[0]}
+        if sum(pq.read_metadata(path).num_rows for path in own) == 1:
+            single.append(f"{name}/{split}")
+        elif reasons := [f"`{column}` {fault}" for column, each in whole.items() if (fault := each.fault())]:
+            more = f", and {len(reasons) - 2} columns more" if len(reasons) > 2 else ""
+            yield f"{name}/{split}: the viewer shows no statistics, since {', '.join(reasons[:2])}{more}"
     if single:
         more = f", and {len(single) - 3} more" if len(single) > 3 else ""
         yield f"the viewer shows no statistics of a split of one row: {', '.join(single[:3])}{more}"
@@ -163,17 +168,17 @@ class Summary:
         return few or distinct <= FEW
 
 
-def _summaries(path: Path) -> dict[str, Summary]:
+def _summaries(folder: Path, name: str) -> Iterator[dict[str, Summary]]:
     """Summarize the columns of a file that have numbers, lengths or texts; pictures are all of one width."""
-    with pq.ParquetFile(path) as file:
+    with naming(name), pq.ParquetFile(folder / name) as file:
         stored = json.loads((file.schema_arrow.metadata or {}).get(b"huggingface", b"{}"))
         kinds = stored.get("info", {}).get("features", {})
         fields = [each for each in file.schema_arrow if kinds.get(each.name, {}).get("_type") != "ClassLabel"]
         summaries = {each.name: summary for each in fields if (summary := _empty(each.type))}
         for batch in file.iter_batches(ROWS_AT_ONCE, columns=[*summaries]):
-            for name in summaries:
-                summaries[name] = summaries[name].with_(_summary(batch[name]))
-    return summaries
+            for column in summaries:
+                summaries[column] = summaries[column].with_(_summary(batch[column]))
+    yield summaries
 
 
 def _empty(kind: pa.DataType) -> Summary | None:
@@ -194,6 +199,11 @@ def _few_or(distinct: frozenset[int]) -> frozenset[int]:
     return MANY if len(distinct) > MOST_CATEGORIES else distinct
 
 
+def _hash(text: str) -> int:
+    """Return a text's hash, which is the same in every process."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest())
+
+
 def _summary(values: pa.Array) -> Summary:
     empty = _empty(values.type)
     assert empty is not None
@@ -201,7 +211,7 @@ def _summary(values: pa.Array) -> Summary:
     distinct = None
     if empty.distinct is not None:
         some = pc.unique(present).slice(0, MOST_CATEGORIES + 1).to_pylist()
-        distinct = _few_or(frozenset(map(hash, some)))
+        distinct = _few_or(frozenset(map(_hash, some)))
         present = pc.utf8_length(present)
     elif pa.types.is_floating(values.type):
         present = present.filter(pc.invert(pc.is_nan(present)))

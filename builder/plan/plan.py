@@ -22,6 +22,8 @@ from builder.spec.field_types import TWIN, TWINS
 from builder.spec.spec import Spec
 
 SHARD_SIZE = 256
+MOST_KNOWN = 8_192
+"""Prompts that are remembered: the default table has some three thousand in all, however many pictures."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,7 @@ class Plan:
             for attribute in spec.attributes
         }
         self._size = sum(cell.quota for cell in self.cells)
+        self._known: dict[tuple[int, bool, int, str, str, str], tuple[str, str]] = {}
 
     def __len__(self) -> int:
         """Pictures of the whole table, chosen or not, without twins."""
@@ -182,7 +185,7 @@ class Plan:
             raise ValueError(f"{cell.feature.name} has no twins")
         sample = self._sample(cell, index)
         who = (sample.age, sample.subject, sample.ethnicity)
-        prompt, negative_prompt = spec_prompts.render(self.spec, cell.plain, *who, phrase="")
+        prompt, negative_prompt = self._prompts(cell, True, *who, phrase="")
         return replace(
             sample,
             id=cell.id(index, twin=True),
@@ -199,7 +202,7 @@ class Plan:
     def _sample(self, cell: Cell, index: int) -> Sample:
         feature = cell.feature
         ethnicity, age, (subject, phrase) = cell.draw(index)
-        prompt, negative_prompt = spec_prompts.render(self.spec, feature, age, subject, ethnicity, phrase)
+        prompt, negative_prompt = self._prompts(cell, False, age, subject, ethnicity, phrase)
         return Sample(
             id=cell.id(index),
             attribute=feature.attribute,
@@ -218,6 +221,16 @@ class Plan:
             minor=spec_minors.is_minor(age, prompt),
             check=feature.check,
         )
+
+    def _prompts(self, cell: Cell, twin: bool, age: int, subject: str, ethnicity: str, phrase: str) -> tuple[str, str]:
+        """Return both prompts of a cell's person or their twin; those of the last few thousand are remembered."""
+        key = (cell.number, twin, age, subject, ethnicity, phrase)
+        if key not in self._known:
+            feature = cell.plain if twin and cell.plain else cell.feature
+            if len(self._known) == MOST_KNOWN:
+                self._known.clear()
+            self._known[key] = spec_prompts.render(self.spec, feature, age, subject, ethnicity, phrase)
+        return self._known[key]
 
 
 class Shards(Sequence[Shard]):

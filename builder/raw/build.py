@@ -19,7 +19,7 @@ from builder.raw.layout import ASKED, DECIDED, LINES_ONLY, LOCK, RECEIPT, RECIPE
 from builder.raw.lines import ShardLines
 from builder.raw.notes import Asked, Decided, Searched
 from builder.raw.ownership import read_recipe
-from builder.raw.receipts import Damaged, Receipt, accounted, is_done, receipt, reopened, require_sound
+from builder.raw.receipts import Damaged, Summary, accounted, is_done, receipt, reopened, require_sound
 from builder.raw.recipe import BuildRecipe
 from builder.raw.rows import Rules
 from builder.raw.shard_writer import ShardWriter
@@ -184,18 +184,23 @@ class RawBuild:
         Raises Damaged for one that was made by another recipe, and UserError for a folder that is no shard of the plan.
         """
         self.require_no_strangers()
-        receipts = {folder: receipt(folder) for folder in agfd30k.shards(self.folder)}
-        done = {folder: facts for folder, facts in receipts.items() if facts is not None}
-        for folder, facts in done.items():
-            if facts.fingerprint != self.fingerprint:
-                raise Damaged(f"{folder}: was made by another recipe", folder)
-        return Finished(done)
+        done = Finished()
+        for folder in agfd30k.shards(self.folder):
+            facts = receipt(folder)
+            if facts is not None:
+                done[folder] = Summary.of(facts)
+                if facts.fingerprint != self.fingerprint:
+                    raise Damaged(f"{folder}: was made by another recipe", folder)
+        return done
 
     def lines(self, folder: Path) -> ShardLines:
         """Return the lines of a shard of the plan, finished or not. Raises Damaged where one is not sound, or its
         picture is not there, but in a folder of lines alone.
         """
-        lines = ShardLines.of(folder, self.rules(self.shards[folder.name]))
+        return self._sound(folder, self.rules(self.shards[folder.name]))
+
+    def _sound(self, folder: Path, rules: Rules) -> ShardLines:
+        lines = ShardLines.of(folder, rules)
         if faults := lines.faults or ([] if (self.folder / LINES_ONLY).exists() else lines.lost):
             raise Damaged(str(faults[0]), folder)
         return lines
@@ -206,7 +211,7 @@ class RawBuild:
         """
         facts, rules = require_sound(folder), self.rules(self.shards[folder.name])
         try:
-            lines = self.lines(folder)
+            lines = self._sound(folder, rules)
             if accounted(lines.made, lines.tries, rules) != (facts.asked, facts.unfilled):
                 raise Damaged(f"{folder / RECEIPT}: not what the lines say", folder)
         except Damaged:
@@ -274,8 +279,8 @@ class RawBuild:
         return searched is not None and searched.rows == shards.digest and (searched.twins or not twins)
 
 
-class Finished(dict[Path, Receipt]):
-    """Finished shards' folders, in the order of `agfd30k.shards`, each with its receipt."""
+class Finished(dict[Path, Summary]):
+    """Finished shards' folders, in the order of `agfd30k.shards`, each with what is kept of its receipt."""
 
     @property
     def digest(self) -> str:

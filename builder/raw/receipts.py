@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -75,6 +77,31 @@ class Receipt(Document):
             **facts,
         }
         return cls.model_validate(sealed(values))
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What is kept of each receipt of a build: not the ids that were asked for, which would take more memory than all
+    else that is known of its pictures.
+    """
+
+    rows: int
+    bytes: int
+    unfilled: tuple[str, ...]
+    sha256: str
+    versions: dict[str, str]
+    digest: str
+
+    @classmethod
+    def of(cls, receipt: Receipt) -> Summary:
+        """Return what is kept of a receipt. Those of the same versions share them."""
+        versions = _shared(tuple(receipt.versions.items()))
+        return cls(receipt.rows, receipt.bytes, receipt.unfilled, receipt.sha256, versions, receipt.digest)
+
+
+@cache
+def _shared(versions: tuple[tuple[str, str], ...]) -> dict[str, str]:
+    return dict(versions)
 
 
 def accounted(rows: Rows, rejected: Rows, rules: Rules) -> tuple[tuple[str, ...], tuple[str, ...]]:

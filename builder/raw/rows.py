@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from builder.common.documents import Document, Malformed, parse, require_sealed, sealed
+from builder.common.documents import Document, Malformed, require_sealed, sealed
 from builder.common.errors import shortened
 from builder.plan.plan import Plan
 from builder.plan.sample import Attempt, Sample
@@ -179,10 +179,9 @@ class Rules:
     def _line(self, line: bytes, kind: type[Document], noun: str) -> dict[str, Any]:
         """Return a line whose keys and types are right, and which is a try at a sample of this shard."""
         try:
-            kind.parse(line)
+            _, row = kind.with_values(line)
         except Malformed as error:
             raise Malformed(f"not {noun} ({error})") from None
-        row: dict[str, Any] = parse(line)
         if row["id"] not in self.whole:
             raise Malformed(f"{_said(row['id'])} does not belong to this shard")
         if row["attempt"] >= self.most:

@@ -112,4 +112,8 @@ def _clothes(spec: Spec) -> Iterable[str]:
 
 
 def _fill(pieces: Iterable[str], fields: dict[str, str]) -> list[str]:
-    return [re.sub(r"\{(\w+)\}", lambda match: fields[match[1]], piece).strip() for piece in pieces]
+    return [(_filled(piece, fields) if "{" in piece else piece).strip() for piece in pieces]
+
+
+def _filled(piece: str, fields: dict[str, str]) -> str:
+    return re.sub(r"\{(\w+)\}", lambda match: fields[match[1]], piece)

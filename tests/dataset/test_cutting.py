@@ -14,8 +14,8 @@ from builder.common.errors import UserError
 from builder.dataset import cutting, packing, parquet
 from builder.dataset.contents import Contents
 from builder.dataset.cutting import Cutter, Kind, Lines
-from builder.dataset.packing import Threads
 from builder.dataset.parquet import Written
+from builder.engine import here
 from builder.engine.here import Here
 from builder.raw.build import RawBuild
 from tests.fixtures import faces
@@ -52,7 +52,7 @@ class Backwards:
 
 def test_a_release_is_the_same_bytes_whoever_makes_it(faces_raw, tmp_path):
     """One process, threads and two processes; whichever file comes first."""
-    engines = {"one": Here(1), "threads": Threads(4), "two": Here(2), "backwards": Backwards()}
+    engines = {"one": Here(1), "threads": Here(1, threads=4), "two": Here(2), "backwards": Backwards()}
     for name, engine in engines.items():
         packing.pack(faces_raw, tmp_path / name / "faces", aligned=SIDE, engine=engine)
     alone = content(tmp_path / "one" / "faces")
@@ -61,25 +61,20 @@ def test_a_release_is_the_same_bytes_whoever_makes_it(faces_raw, tmp_path):
         assert content(tmp_path / name / "faces") == alone, name
 
 
-@pytest.mark.parametrize(("least", "is_here"), [(0, True), (10**15, False)])
-def test_a_release_is_in_one_process_unless_it_is_large(small_raw, tmp_path, monkeypatch, least, is_here):
-    """Small ones are done before a process has started."""
-    monkeypatch.setattr(packing, "IN_PROCESSES", least)
-    monkeypatch.setattr(packing, "Here", partial(Marked, workers=1, file=tmp_path / "processes"))
-    packing.pack(small_raw, tmp_path / "out", engine=packing.Fitting())
-    assert (tmp_path / "processes").exists() == is_here and (tmp_path / "out").exists()
+@pytest.mark.parametrize(("locked", "workers"), [(1e-6, 1), (1.0, 2)])
+def test_a_release_is_in_one_process_unless_it_is_large(small_raw, tmp_path, monkeypatch, locked, workers):
+    """Small ones are done, by threads, before a process has started."""
+    engines = []
 
+    def noted(self, step, tasks):
+        engines.append(self)
+        yield from map(step, tasks)
 
-class Marked(Here):
-    """An engine that tells when it is used."""
-
-    def __init__(self, workers, file):
-        super().__init__(workers)
-        self.file = file
-
-    def map(self, step, tasks):
-        self.file.touch()
-        yield from super().map(step, tasks)
+    monkeypatch.setattr(packing, "LOCKED", locked)
+    monkeypatch.setattr(here, "cores", lambda: 2)
+    monkeypatch.setattr(Here, "map", noted)
+    packing.pack(small_raw, tmp_path / "out")
+    assert (engines[-1].workers, engines[-1].threads) == (workers, packing.THREADS) and (tmp_path / "out").exists()
 
 
 def test_a_damaged_picture_is_the_same_line_from_another_process(small_raw, tmp_path):

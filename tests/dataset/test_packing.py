@@ -277,7 +277,7 @@ def test_a_build_that_changes_while_it_is_read_is_not_released(raw_folder, tmp_p
     """Neither the pictures nor the labels may be others than those that were counted."""
     path, of = raw_folder / "shards/occlusion-00000/metadata.jsonl", packing.Contents.of
 
-    def counted_before(raw):
+    def counted_before(raw, engine):
         contents, lines = of(raw), path.read_bytes().splitlines(keepends=True)
         if change == "gone":
             path.unlink()

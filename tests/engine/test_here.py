@@ -1,15 +1,19 @@
 """The engine of this machine: every task once, whatever dies, and nobody left behind."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pytest
 
 from builder.common.errors import UserError
+from builder.engine import here
 from builder.engine.engine import LostTask
 from builder.engine.here import START, Here, cores
 
@@ -95,6 +99,36 @@ def test_there_are_no_more_workers_than_have_work():
     assert Here.sized(START * 2).workers == min(2, most)
 
 
+def test_a_worker_that_is_started_while_its_pool_breaks_is_ended(tmp_path, monkeypatch):
+    """The pool itself would wait for it for ever."""
+    pools, late, wait, pool = [], [], here.wait, here._pool
+
+    def waited(flight, return_when):
+        done, left = wait(flight, return_when=return_when)
+        if any(isinstance(future.exception(), BrokenProcessPool) for future in done) and not late:
+            pools[0]._executor_manager_thread.join()  # it has ended those that it knew
+            late.append(multiprocessing.get_context("forkserver").Process(target=time.sleep, args=(300,)))
+            late[0].start()
+            pools[0]._processes[late[0].pid] = late[0]
+        return done, left
+
+    monkeypatch.setattr(here, "wait", waited)
+    monkeypatch.setattr(here, "_pool", lambda workers: pools.append(pool(workers)) or pools[-1])
+    tasks = [(str(tmp_path), n, int(n == 1)) for n in range(4)]
+    assert len(list(Here(2).map(mortal, tasks))) == 4
+    assert late
+    late[0].join(20)
+    assert late[0].exitcode is not None
+
+
+def test_threads_do_where_one_process_is_enough():
+    """All at once, and an error of a step is raised here."""
+    met = threading.Barrier(3, timeout=20)
+    assert sorted(Here(1, threads=3).map(lambda n: (met.wait(), n)[1], range(3))) == [0, 1, 2]
+    with pytest.raises(ZeroDivisionError):
+        list(Here(1, threads=2).map(lambda n: 1 // n, range(3)))
+
+
 def test_a_worker_that_dies_is_replaced_and_its_tasks_are_run_again(tmp_path):
     """Two tasks take one worker each with them, one takes two."""
     tasks = [(str(tmp_path), n, {2: 1, 5: 2, 7: 1}.get(n, 0)) for n in range(12)]
@@ -136,6 +170,7 @@ def test_who_stops_listening_leaves_no_process():
 
 DRIVER = """
 import sys, time
+from builder.engine import here
 from builder.engine.here import START, Here, cores
 from tests.engine.test_here import slow
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import json
 import random
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -174,7 +175,7 @@ def test_a_shard_that_changes_meanwhile_is_not_mistaken(build, tmp_path, monkeyp
         pictures.read([0])
     with pytest.raises(Reopened):
         picture_hashes.PictureHashes.of(raw, plan, finished)
-    wrong = finished[pictures.folders[1]].model_copy(update={"rows": 1})
+    wrong = replace(finished[pictures.folders[1]], rows=1)
     finished = raw.finished()
     finished[pictures.folders[1]] = wrong
     monkeypatch.setattr(picture_hashes, "receipt", lambda folder: finished[folder])

@@ -23,7 +23,7 @@ from builder.dataset import folder as dataset_folder
 from builder.dataset import packing
 from builder.dataset.build_info import BuildInfo
 from builder.engine.here import Here
-from builder.linting import card, files, lint, parquet, secrets, viewer
+from builder.linting import card, files, lint, parquet, rows, secrets, viewer
 from builder.models.identity import Source
 from builder.plan.plan import Plan
 from builder.raw import provenance
@@ -216,7 +216,9 @@ def test_a_release_of_many_files_is_sound(tmp_path, monkeypatch):
     monkeypatch.setattr("builder.dataset.parquet.FILE_BYTES", 6000)
     out = make(tmp_path / "made")
     assert len(list(out.glob("data/drink/train-*"))) > 1 and len(list(out.glob("metadata/train-*"))) > 1
-    assert faults(out, thorough=True) == []
+    for at_once in (1, 5, 10_000):
+        monkeypatch.setattr(rows, "AT_ONCE", at_once)
+        assert faults(out, thorough=True) == []
 
 
 def test_what_git_and_the_client_leave_behind_is_no_fault(out):
@@ -1016,11 +1018,27 @@ def test_every_engine_finds_the_same_in_pictures(out, monkeypatch, engine, torn)
     assert any("cannot be checked" in line for line in results[0]) == torn
 
 
+@pytest.mark.parametrize("engine", [Backwards(), pytest.param(Here(2), marks=pytest.mark.process)])
+@pytest.mark.parametrize("at_once", [1, 7, 10_000])
+def test_every_engine_finds_the_same_in_rows(out, monkeypatch, engine, at_once):
+    """However many rows are compared at once; and in texts and models."""
+    token = f"hf_{'a1' * 17}"
+    id = pq.read_table(out / LABELS)["id"][20].as_py()
+    both(out, lambda old: pa.concat_tables([old.slice(0, 1), old.slice(0, 1), old.slice(2)]))
+    rewrite(out, LABELS, with_row(20, model=lambda old: token, safety_checker=other_text))
+    monkeypatch.setattr(rows, "AT_ONCE", at_once)
+    found = faults(out, engine=engine)
+    assert [line.split(":")[0] for line in found] == ["secrets", "rows", "rows", "checked"]
+    assert found[1] == f"rows: train: row 20 ({id}) is not the same in data and metadata"
+    assert found == faults(out, engine=Here(1))
+
+
 def test_a_sample_needs_no_processes_and_a_large_release_gets_them(out, monkeypatch):
     seconds = []
     monkeypatch.setattr(Here, "sized", lambda work: seconds.append(work) or Here(1))
     assert faults(out) == faults(out, thorough=True) == []
-    assert seconds[0] == 0 and seconds[1] > 20 * parquet.PICTURE
+    sampled, thorough = seconds[len(seconds) // 2 - 1], seconds[-1]  # the pictures are the last that is looked at
+    assert sampled == 0 and thorough > 20 * parquet.PICTURE
 
 
 # ---- previews and builds that are not complete ----------------------------------------------------------------

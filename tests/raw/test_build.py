@@ -1,5 +1,6 @@
 """A raw folder, opened: what of a plan must be there before it is released."""
 
+import pickle
 import shutil
 
 import pytest
@@ -21,3 +22,13 @@ def test_a_shard_of_which_nothing_was_asked_need_not_be_there(tmp_path):
     (raw.shard_folder(plan.shards[0]) / "receipt.json").unlink()
     with pytest.raises(Reopened):
         raw.require_done(raw.finished(), plan)
+
+
+def test_no_ids_are_kept_of_finished_shards(tmp_path):
+    """They would take more memory than all else that is known of a picture; those that were given up are few."""
+    plan = write_raw(tmp_path / "raw", limit=24, shard_size=8)
+    finished = RawBuild.open(tmp_path / "raw").finished()
+    given_up = {id for facts in finished.values() for id in facts.unfilled}
+    ids = {id for shard in plan.shards for id in plan.ids(shard)} - given_up
+    kept = pickle.dumps(finished)
+    assert len(ids) > 10 and not [id for id in ids if id.encode() in kept]
