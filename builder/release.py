@@ -7,7 +7,6 @@ the number of pictures.
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,7 +16,7 @@ from builder.common import cli
 
 def release(
     raw: cli.RawPlace = cli.RAW,
-    out: cli.ReleaseFolder = Path("agfd30k"),
+    out: cli.ReleasePlace = cli.OUT,
     partial: Annotated[
         bool, typer.Option("--partial", help="release what is done of a build that is not complete")
     ] = False,
@@ -39,14 +38,22 @@ def release(
         from builder.storage.build import fetch
 
         fetch(raw.address)
+    folder = out.folder
+    if out.address:
+        from builder.storage import releases
+
+        folder = releases.place_for(out.address)
+        folder.parent.mkdir(parents=True, exist_ok=True)
     with raw.naming():
         build = RawBuild.open(raw.folder)
-        sweep(out)
+        sweep(folder)
         if not partial:
             build.require_complete()
         plan = None if partial else build.asked
-        statistics, _ = packing.pack(build, out, anew=True, plan=plan, aligned=aligned, engine=packing.Fitting())
-    print(packing.summary(statistics, build.recipe, out))
+        statistics, _ = packing.pack(build, folder, anew=True, plan=plan, aligned=aligned, engine=packing.Fitting())
+    print(packing.summary(statistics, build.recipe, folder))
+    if out.address:
+        print(f"all {releases.put(folder, out.address):,} files are in {out}")
 
 
 COMMAND = cli.Command(

@@ -34,7 +34,8 @@ HELP_AND_WHAT_WAS_IMPORTED = """
 import sys
 from builder import __main__
 status = __main__.main([*sys.argv[1:], "--help"])
-print(*sorted({"torch", "datasets", "numpy", "pyarrow", "huggingface_hub", "PIL", "fsspec"} & {*sys.modules}), file=sys.stderr)
+heavy = {"torch", "datasets", "numpy", "pyarrow", "huggingface_hub", "PIL", "fsspec"}
+print(*sorted(heavy & {*sys.modules}), file=sys.stderr)
 sys.exit(status)
 """
 

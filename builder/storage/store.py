@@ -141,6 +141,18 @@ class Store:
         objects = (entry for entry in entries if entry["type"] == "file")
         return {entry["name"].rpartition("/")[2]: _tag(entry) for entry in objects}
 
+    def find(self) -> set[str]:
+        """Return the names of all objects, however deep."""
+
+        def names_there() -> list[str]:
+            self.files.invalidate_cache()
+            return self.files.find(self.address.path)
+
+        try:
+            return {name.partition(f"{self.address.path}/")[2] for name in self._try("list", "", names_there)}
+        except faults.Absent:
+            return set()
+
     def _no_bucket(self) -> UserError:
         return UserError(f"{self.address}: there is no such bucket, or it is not yours to see; make it first")
 

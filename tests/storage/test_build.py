@@ -323,7 +323,7 @@ def test_fetching_says_how_it_goes():
     fetching = module.Fetching(Address("s3", "bucket/x"), 4_000_000, 4)
     fetching.bar = SimpleNamespace(update=lambda size: None)
     fetching.add(1_000_000)
-    assert fetching.line().startswith("fetched 1 of 4 shards, ") and fetching.line().endswith(" left")
+    assert fetching.line().startswith("fetching: 1 of 4 files, ") and fetching.line().endswith(" left")
 
 
 def test_what_lies_in_the_store_is_what_the_docs_say(there):
@@ -335,3 +335,56 @@ def test_what_lies_in_the_store_is_what_the_docs_say(there):
     local = json.loads((one.shard_folder(FIRST) / "receipt.json").read_bytes())
     assert stored["receipt"] == local
     assert {name.partition("/")[0] for name in there.objects()} == {"recipe.json", "asked.json", "parts", "receipts"}
+
+
+def test_where_a_store_puts_whatever_it_is_given_the_receipt_that_lies_there_counts(there):
+    """As on the Hub's buckets: two look at the same moment, and both put; the first finds out, and takes the other."""
+    one, two = there.build("one"), there.build("two")
+    for each in (one, two):
+        each.store.can_create = False
+    send_one, send_two = make(one), make(two, plan=FEW)
+    send_one()
+    assert Copy(one.shard_folder(FIRST)).is_sent
+    exists = two.store.files.exists
+    two.store.files.exists = lambda path: False if "receipts" in path else exists(path)
+    two.catalog.newest.clear()
+    send_two()
+    one.catalog.refresh(now=True)
+    assert len(there.objects("receipts")) == 1 and not one.is_done(PLAN, FIRST) and one.is_done(FEW, FIRST)
+    one.prepare(FIRST)
+    assert files(one.shard_folder(FIRST)) == files(two.shard_folder(FIRST))
+
+
+def test_a_release_is_put_at_an_address_once_its_card_last(there, tmp_path, capsys, monkeypatch, hasty):
+    """After a stop it goes on; another release is never written over it."""
+    builds.write_raw(tmp_path / "raw", only=["occlusion"], limit=8)
+    builds.write_raw(tmp_path / "other", only=["occlusion"], limit=6)
+    out = f"s3://{there.bucket}/releases/agfd30k"
+    arguments = ["--raw", str(tmp_path / "raw"), "--out", out]
+    create_file, left = Store.create_file, iter(range(3))
+
+    def dying(store, name, path):
+        next(left)
+        create_file(store, name, path)
+
+    with there.on("one"):
+        with monkeypatch.context() as patch:
+            patch.setattr(Store, "create_file", dying)
+            with pytest.raises((StopIteration, RuntimeError)):
+                release.main(arguments)
+        begun = there.s3.objects(there.bucket)
+        assert len(begun) > 1 and "releases/agfd30k/README.md" not in begun
+        assert release.main(arguments) == 0 and release.main(arguments) == 0
+        whole = there.s3.objects(there.bucket)
+        assert begun.items() < whole.items() and "releases/agfd30k/README.md" in whole
+        assert f"files are in {out}" in capsys.readouterr().out
+        assert release.main(["--raw", str(tmp_path / "other"), "--out", out]) == 2
+        assert f"{out}: something else is there (" in capsys.readouterr().err
+        assert there.s3.objects(there.bucket) == whole
+        assert release.main([*arguments[:-1], f"s3://{there.bucket}/releases"]) == 2
+        assert "something else is there (agfd30k/" in capsys.readouterr().err
+    assert release.main(["--raw", str(tmp_path / "raw"), "--out", str(tmp_path / "agfd30k")]) == 0
+    for path in (tmp_path / "agfd30k").rglob("*"):
+        if path.is_file():
+            name = f"releases/agfd30k/{path.relative_to(tmp_path / 'agfd30k')}"
+            assert there.s3.read(there.bucket, name) == path.read_bytes()
