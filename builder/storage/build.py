@@ -256,7 +256,7 @@ class StoredBuild(RawBuild):
         """Return True unless the store has another receipt than the one that this machine's copy goes back to."""
         base, stored = Copy(self.shard_folder(shard)).base, self.catalog.receipt(shard.name)
         if base is None or stored is None:
-            return base is stored
+            return base is None and stored is None
         return (base.revision, base.of) == (self.catalog.revision(shard.name), stored.receipt.digest)
 
     def _deliver(self, shard: Shard) -> None:

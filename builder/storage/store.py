@@ -58,7 +58,8 @@ class Store:
     def read(self, name: str) -> bytes | None:
         """Return what lies under a name, None where nothing does."""
         try:
-            return self._try("read", name, lambda: self.files.cat_file(self._path(name)))
+            data: bytes = self._try("read", name, lambda: self.files.cat_file(self._path(name)))
+            return data
         except faults.Absent:
             return None
 
@@ -132,7 +133,8 @@ class Store:
 
         def entries_there() -> list[dict[str, Any]]:
             self.files.invalidate_cache()
-            return self.files.ls(place, detail=True)
+            entries: list[dict[str, Any]] = self.files.ls(place, detail=True)
+            return entries
 
         try:
             entries = self._try("list", folder, entries_there)
@@ -146,7 +148,8 @@ class Store:
 
         def names_there() -> list[str]:
             self.files.invalidate_cache()
-            return self.files.find(self.address.path)
+            names: list[str] = self.files.find(self.address.path)
+            return names
 
         try:
             return {name.partition(f"{self.address.path}/")[2] for name in self._try("list", "", names_there)}

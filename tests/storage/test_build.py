@@ -14,7 +14,7 @@ from builder.raw.build import RawBuild
 from builder.raw.notes import Loser
 from builder.raw.receipts import receipt
 from builder.storage import build as module
-from builder.storage import parts
+from builder.storage import parts, releases
 from builder.storage.build import StoredBuild, become
 from builder.storage.store import Store
 from builder.storage.workspace import Copy
@@ -355,13 +355,13 @@ def test_where_a_store_puts_whatever_it_is_given_the_receipt_that_lies_there_cou
     assert files(one.shard_folder(FIRST)) == files(two.shard_folder(FIRST))
 
 
-def test_a_release_is_put_at_an_address_once_its_card_last(there, tmp_path, capsys, monkeypatch, hasty):
+def test_a_release_is_put_at_an_address_once_its_card_last(there, tmp_path, monkeypatch):
     """After a stop it goes on; another release is never written over it."""
-    builds.write_raw(tmp_path / "raw", only=["occlusion"], limit=8)
-    builds.write_raw(tmp_path / "other", only=["occlusion"], limit=6)
-    out = f"s3://{there.bucket}/releases/agfd30k"
-    arguments = ["--raw", str(tmp_path / "raw"), "--out", out]
-    create_file, left = Store.create_file, iter(range(3))
+    for name in ("README.md", "data/a.parquet", "data/b.parquet", "metadata/a.parquet"):
+        (tmp_path / "agfd30k" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "agfd30k" / name).write_text(f"this is {name}")
+    address = Address("s3", f"{there.bucket}/releases/agfd30k")
+    create_file, left = Store.create_file, iter(range(2))
 
     def dying(store, name, path):
         next(left)
@@ -371,20 +371,25 @@ def test_a_release_is_put_at_an_address_once_its_card_last(there, tmp_path, caps
         with monkeypatch.context() as patch:
             patch.setattr(Store, "create_file", dying)
             with pytest.raises((StopIteration, RuntimeError)):
-                release.main(arguments)
+                releases.put(tmp_path / "agfd30k", address)
         begun = there.s3.objects(there.bucket)
-        assert len(begun) > 1 and "releases/agfd30k/README.md" not in begun
-        assert release.main(arguments) == 0 and release.main(arguments) == 0
+        assert len(begun) == 3 and "releases/agfd30k/README.md" not in begun
+        assert releases.put(tmp_path / "agfd30k", address) == releases.put(tmp_path / "agfd30k", address) == 4
         whole = there.s3.objects(there.bucket)
-        assert begun.items() < whole.items() and "releases/agfd30k/README.md" in whole
-        assert f"files are in {out}" in capsys.readouterr().out
-        assert release.main(["--raw", str(tmp_path / "other"), "--out", out]) == 2
-        assert f"{out}: something else is there (" in capsys.readouterr().err
+        assert begun.items() < whole.items() and len(whole) == 5
+        (tmp_path / "agfd30k" / "data" / "a.parquet").write_text("another one of the same length"[:22])
+        for place, says in ((address, "SHA256SUMS"), (Address("s3", f"{there.bucket}/releases"), "agfd30k/")):
+            with pytest.raises(UserError, match=rf"{place}: something else is there \({says}"):
+                releases.put(tmp_path / "agfd30k", place)
         assert there.s3.objects(there.bucket) == whole
-        assert release.main([*arguments[:-1], f"s3://{there.bucket}/releases"]) == 2
-        assert "something else is there (agfd30k/" in capsys.readouterr().err
-    assert release.main(["--raw", str(tmp_path / "raw"), "--out", str(tmp_path / "agfd30k")]) == 0
-    for path in (tmp_path / "agfd30k").rglob("*"):
-        if path.is_file():
-            name = f"releases/agfd30k/{path.relative_to(tmp_path / 'agfd30k')}"
-            assert there.s3.read(there.bucket, name) == path.read_bytes()
+    assert there.s3.read(there.bucket, "releases/agfd30k/data/a.parquet") == b"this is data/a.parquet"
+
+
+def test_release_takes_an_address_to_go_to(there, tmp_path, capsys):
+    builds.write_raw(tmp_path / "raw", only=["occlusion"], limit=4)
+    with there.on("one"):
+        out = f"s3://{there.bucket}/releases/agfd30k"
+        assert release.main(["--raw", str(tmp_path / "raw"), "--out", out]) == 0
+        assert f"files are in {out}" in capsys.readouterr().out
+    card = there.s3.read(there.bucket, "releases/agfd30k/README.md").decode()
+    assert 'load_dataset("agfd30k", "occlusion")' in card
