@@ -28,11 +28,17 @@ T = TypeVar("T")
 
 
 class Store:
-    """What lies at an address. Raises UserError, in one line, for whatever the store refuses or does not answer."""
+    """What lies at an address. Raises UserError, in one line, for whatever the store refuses or does not answer.
 
-    def __init__(self, address: Address):
+    `files` is the driver's file system, where one is open already.
+    """
+
+    def __init__(self, address: Address, files: Any = None):
         self.address = address
         self.can_create = address.scheme != "hf"  # the Hub's buckets put what they are given, whatever lies there
+        if files is not None:
+            self.files = files
+            return
         try:
             import fsspec
 
