@@ -7,7 +7,6 @@ the number of pictures.
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -18,7 +17,7 @@ from builder.engine.choice import Kind, chosen
 
 def release(
     raw: cli.RawPlace = cli.RAW,
-    out: cli.ReleaseFolder = Path("agfd30k"),
+    out: cli.ReleasePlace = cli.OUT,
     partial: Annotated[
         bool, typer.Option("--partial", help="release what is done of a build that is not complete")
     ] = False,
@@ -47,15 +46,24 @@ def release(
         from builder.storage.build import fetch
 
         fetch(raw.address)
+    folder = out.folder
+    if out.address:
+        from builder.storage import releases
+
+        folder = releases.place_for(out.address)
+        folder.parent.mkdir(parents=True, exist_ok=True)
     with raw.naming():
         build = RawBuild.open(raw.folder)
-        sweep(out)
+        sweep(folder)
         if not partial:
             build.require_complete()
         plan = None if partial else build.asked
         own = Kind.HERE if raw.address else None  # it was fetched to this machine alone
-        statistics, _ = packing.pack(build, out, anew=True, plan=plan, aligned=aligned, engine=chosen(engine or own))
-    print(packing.summary(statistics, build.recipe, out))
+        writers = chosen(engine or own)
+        statistics, _ = packing.pack(build, folder, anew=True, plan=plan, aligned=aligned, engine=writers)
+    print(packing.summary(statistics, build.recipe, folder))
+    if out.address:
+        print(f"all {releases.put(folder, out.address):,} files are in {out}")
 
 
 COMMAND = cli.Command(

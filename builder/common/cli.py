@@ -49,6 +49,16 @@ RawPlace = Annotated[
 ]
 RAW = Place(Path("agfd30k-raw"))
 ReleaseFolder = Annotated[Path, typer.Option("--out", metavar="FOLDER", help="the release folder, replaced as a whole")]
+ReleasePlace = Annotated[
+    Place,
+    typer.Option(
+        "--out",
+        metavar="FOLDER",
+        parser=place,
+        help="the release folder, replaced as a whole; or an address, where nothing is replaced",
+    ),
+]
+OUT = Place(Path("agfd30k"))
 Table = Annotated[
     Path | None,
     typer.Option("--spec", metavar="FILE", help="the table, TOML", show_default="the one that is shipped"),

@@ -21,7 +21,7 @@ from builder.common.address import Address
 from builder.common.documents import Malformed
 from builder.common.errors import UserError
 from builder.common.files import atomic, sha256
-from builder.common.progress import duration, heartbeat, progress_bar
+from builder.common.progress import counted, duration, heartbeat, progress_bar
 from builder.plan.plan import Plan, Shard
 from builder.raw import ownership
 from builder.raw.build import Finished, RawBuild
@@ -256,7 +256,7 @@ class StoredBuild(RawBuild):
         """Return True unless the store has another receipt than the one that this machine's copy goes back to."""
         base, stored = Copy(self.shard_folder(shard)).base, self.catalog.receipt(shard.name)
         if base is None or stored is None:
-            return base is stored
+            return base is None and stored is None
         return (base.revision, base.of) == (self.catalog.revision(shard.name), stored.receipt.digest)
 
     def _deliver(self, shard: Shard) -> None:
@@ -361,17 +361,20 @@ class StoredBuild(RawBuild):
 
 
 class Fetching:
-    """Tells how fetching goes: a bar, or lines of a log, with the rate and the time that is left."""
+    """Tells how fetching goes: a bar, or lines of a log, with the rate and the time that is left.
 
-    def __init__(self, address: Address, total: int, shards: int):
-        self.address, self.total, self.shards = address, total, shards
+    So it does for putting files, as `verb` says and `way`, "from" or "to" an address.
+    """
+
+    def __init__(self, address: Address, total: int, count: int, verb: str = "fetching", way: str = "from"):
+        self.address, self.total, self.count, self.verb, self.way = address, total, count, verb, way
         self.bytes = self.done = 0
         self.started = time.monotonic()
         self.lock = threading.Lock()
 
     def __enter__(self) -> Fetching:
-        if self.shards:
-            line = f"fetching {self.shards:,} shards, {self.total / 1e6:,.1f} MB, from {self.address}"
+        if self.count:
+            line = f"{self.verb} {counted(self.count, 'file')}, {self.total / 1e6:,.1f} MB, {self.way} {self.address}"
             print(line, file=sys.stderr, flush=True)
         self.bar = progress_bar(total=self.total, unit="B", unit_scale=True)
         self.beat = heartbeat(self.line)
@@ -383,7 +386,7 @@ class Fetching:
         self.bar.close()
 
     def add(self, size: int) -> None:
-        """Another shard is there."""
+        """Another one is there."""
         with self.lock:
             self.bytes, self.done = self.bytes + size, self.done + 1
         self.bar.update(size)
@@ -392,7 +395,7 @@ class Fetching:
         """What the heartbeat says."""
         rate = self.bytes / max(time.monotonic() - self.started, 1e-9)
         left = f", {duration((self.total - self.bytes) / rate)} left" if rate else ""
-        return f"fetched {self.done:,} of {self.shards:,} shards, {rate / 1e6:.1f} MB/s{left}"
+        return f"{self.verb}: {self.done:,} of {self.count:,} files, {rate / 1e6:.1f} MB/s{left}"
 
 
 def stored_recipe(store: Store) -> BuildRecipe | None:

@@ -28,11 +28,17 @@ T = TypeVar("T")
 
 
 class Store:
-    """What lies at an address. Raises UserError, in one line, for whatever the store refuses or does not answer."""
+    """What lies at an address. Raises UserError, in one line, for whatever the store refuses or does not answer.
 
-    def __init__(self, address: Address):
+    `files` is the driver's file system, where one is open already.
+    """
+
+    def __init__(self, address: Address, files: Any = None):
         self.address = address
         self.can_create = address.scheme != "hf"  # the Hub's buckets put what they are given, whatever lies there
+        if files is not None:
+            self.files = files
+            return
         try:
             import fsspec
 
@@ -58,7 +64,8 @@ class Store:
     def read(self, name: str) -> bytes | None:
         """Return what lies under a name, None where nothing does."""
         try:
-            return self._try("read", name, lambda: self.files.cat_file(self._path(name)))
+            data: bytes = self._try("read", name, lambda: self.files.cat_file(self._path(name)))
+            return data
         except faults.Absent:
             return None
 
@@ -132,7 +139,8 @@ class Store:
 
         def entries_there() -> list[dict[str, Any]]:
             self.files.invalidate_cache()
-            return self.files.ls(place, detail=True)
+            entries: list[dict[str, Any]] = self.files.ls(place, detail=True)
+            return entries
 
         try:
             entries = self._try("list", folder, entries_there)
@@ -140,6 +148,19 @@ class Store:
             return {}
         objects = (entry for entry in entries if entry["type"] == "file")
         return {entry["name"].rpartition("/")[2]: _tag(entry) for entry in objects}
+
+    def find(self) -> set[str]:
+        """Return the names of all objects, however deep."""
+
+        def names_there() -> list[str]:
+            self.files.invalidate_cache()
+            names: list[str] = self.files.find(self.address.path)
+            return names
+
+        try:
+            return {name.partition(f"{self.address.path}/")[2] for name in self._try("list", "", names_there)}
+        except faults.Absent:
+            return set()
 
     def _no_bucket(self) -> UserError:
         return UserError(f"{self.address}: there is no such bucket, or it is not yours to see; make it first")

@@ -14,7 +14,7 @@ from builder.raw.build import RawBuild
 from builder.raw.notes import Loser
 from builder.raw.receipts import receipt
 from builder.storage import build as module
-from builder.storage import parts
+from builder.storage import parts, releases
 from builder.storage.build import StoredBuild, become
 from builder.storage.store import Store
 from builder.storage.workspace import Copy
@@ -31,6 +31,9 @@ RECIPE = builds.recipe_of(builds.SPEC, toml=builds.small_table().read_text(encod
 def there(s3, bucket, tmp_path):
     """Machines that work at one address: `there.on(name)` is one, `there.build(name)` the build as it sees it."""
     address = Address("s3", f"{bucket}/faces")
+    with machine(tmp_path, s3):
+        files = s3.driver or Store(address).files  # to make one takes longer than most tests
+        s3.driver = files
 
     def on(name):
         return machine(tmp_path / name, s3)
@@ -39,7 +42,7 @@ def there(s3, bucket, tmp_path):
         with on(name):
             folder = address.workspace
             become(folder, RECIPE)
-            stored = StoredBuild(folder, RECIPE, Store(address))
+            stored = StoredBuild(folder, RECIPE, Store(address, files))
             RawBuild.begin(folder, RECIPE)
             stored.publish_recipe()
             stored.note_asked(PLAN)
@@ -323,7 +326,7 @@ def test_fetching_says_how_it_goes():
     fetching = module.Fetching(Address("s3", "bucket/x"), 4_000_000, 4)
     fetching.bar = SimpleNamespace(update=lambda size: None)
     fetching.add(1_000_000)
-    assert fetching.line().startswith("fetched 1 of 4 shards, ") and fetching.line().endswith(" left")
+    assert fetching.line().startswith("fetching: 1 of 4 files, ") and fetching.line().endswith(" left")
 
 
 def test_what_lies_in_the_store_is_what_the_docs_say(there):
@@ -335,3 +338,61 @@ def test_what_lies_in_the_store_is_what_the_docs_say(there):
     local = json.loads((one.shard_folder(FIRST) / "receipt.json").read_bytes())
     assert stored["receipt"] == local
     assert {name.partition("/")[0] for name in there.objects()} == {"recipe.json", "asked.json", "parts", "receipts"}
+
+
+def test_where_a_store_puts_whatever_it_is_given_the_receipt_that_lies_there_counts(there, monkeypatch):
+    """As on the Hub's buckets: two look at the same moment, and both put; the first finds out, and takes the other."""
+    one, two = there.build("one"), there.build("two")
+    for each in (one, two):
+        each.store.can_create = False
+    send_one, send_two = make(one), make(two, plan=FEW)
+    send_one()
+    assert Copy(one.shard_folder(FIRST)).is_sent
+    exists = two.store.files.exists
+    monkeypatch.setattr(two.store.files, "exists", lambda path: "receipts" not in path and exists(path))
+    two.catalog.newest.clear()
+    send_two()
+    one.catalog.refresh(now=True)
+    assert len(there.objects("receipts")) == 1 and not one.is_done(PLAN, FIRST) and one.is_done(FEW, FIRST)
+    one.prepare(FIRST)
+    assert files(one.shard_folder(FIRST)) == files(two.shard_folder(FIRST))
+
+
+def test_a_release_is_put_at_an_address_once_its_card_last(there, tmp_path, monkeypatch):
+    """After a stop it goes on; another release is never written over it."""
+    for name in ("README.md", "data/a.parquet", "data/b.parquet", "metadata/a.parquet"):
+        (tmp_path / "agfd30k" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "agfd30k" / name).write_text(f"this is {name}")
+    address = Address("s3", f"{there.bucket}/releases/agfd30k")
+    create_file, left = Store.create_file, iter(range(2))
+
+    def dying(store, name, path):
+        next(left)
+        create_file(store, name, path)
+
+    with there.on("one"):
+        with monkeypatch.context() as patch:
+            patch.setattr(Store, "create_file", dying)
+            with pytest.raises((StopIteration, RuntimeError)):
+                releases.put(tmp_path / "agfd30k", address)
+        begun = there.s3.objects(there.bucket)
+        assert len(begun) == 3 and "releases/agfd30k/README.md" not in begun
+        assert releases.put(tmp_path / "agfd30k", address) == releases.put(tmp_path / "agfd30k", address) == 4
+        whole = there.s3.objects(there.bucket)
+        assert begun.items() < whole.items() and len(whole) == 5
+        (tmp_path / "agfd30k" / "data" / "a.parquet").write_text("another one of the same length"[:22])
+        for place, says in ((address, "SHA256SUMS"), (Address("s3", f"{there.bucket}/releases"), "agfd30k/")):
+            with pytest.raises(UserError, match=rf"{place}: something else is there \({says}"):
+                releases.put(tmp_path / "agfd30k", place)
+        assert there.s3.objects(there.bucket) == whole
+    assert there.s3.read(there.bucket, "releases/agfd30k/data/a.parquet") == b"this is data/a.parquet"
+
+
+def test_release_takes_an_address_to_go_to(there, tmp_path, capsys):
+    builds.write_raw(tmp_path / "raw", only=["occlusion"], limit=4)
+    with there.on("one"):
+        out = f"s3://{there.bucket}/releases/agfd30k"
+        assert release.main(["--raw", str(tmp_path / "raw"), "--out", out]) == 0
+        assert f"files are in {out}" in capsys.readouterr().out
+    card = there.s3.read(there.bucket, "releases/agfd30k/README.md").decode()
+    assert 'load_dataset("agfd30k", "occlusion")' in card

@@ -10,6 +10,7 @@ import pytest
 
 from builder import release
 from builder.common.address import Address
+from builder.storage.build import fetch
 from tests.experiments.kill import SMALL, content, run_here, tries
 from tests.experiments.store_faults import Machine, judged, seen, until
 from tests.fixtures import inside, standin
@@ -143,6 +144,11 @@ def test_a_finished_build_makes_nothing_and_takes_few_requests(s3, address, tmp_
         assert done.returncode == 0 and sum(tries(folder).values()) == made
         assert proxy.requests["GET", "receipts"] == proxy.requests["GET", "parts"] == 0
         assert {method for method, _ in proxy.requests} <= {"GET", "PUT"} and proxy.requests.total() < 25
+        proxy.requests.clear()
+        with machine(tmp_path / "two", proxy):
+            newest = fetch(address).catalog.newest
+        assert proxy.requests["GET", "parts"] == proxy.requests["GET", "receipts"] == len(newest) == 5
+        assert proxy.requests.total() <= 2 * len(newest) + 7
 
 
 @pytest.mark.parametrize(("fault", "says"), [("refused", "the store refuses: Access Denied"), ("busy", "request rate")])

@@ -1,6 +1,7 @@
 """An object store through everything that stores and networks do: busy, slow, cut, refused, not there."""
 
 import threading
+from unittest import mock
 
 import pytest
 
@@ -11,15 +12,27 @@ from builder.storage.store import Store
 from tests.fixtures.stores import KEY, SECRET, Proxy
 
 
+@pytest.fixture(scope="module")
+def connected(s3):
+    """A proxy, and a driver that goes through it: to make one takes longer than most tests."""
+    with Proxy(s3.port) as proxy, mock.patch.dict("os.environ", proxy.environment):
+        files = opened("s3://bucket/x").files
+        files.exists("bucket")
+        yield proxy, files
+
+
 @pytest.fixture
-def store(s3, bucket, monkeypatch, hasty):
+def store(bucket, connected, monkeypatch, hasty):
     """A store behind a proxy; `store.proxy.fault` says what fails."""
-    with Proxy(s3.port) as proxy:
-        for name, value in proxy.environment.items():
-            monkeypatch.setenv(name, value)
-        store = opened(f"s3://{bucket}/faces")
-        store.proxy = proxy
-        yield store
+    proxy, files = connected
+    for name, value in proxy.environment.items():
+        monkeypatch.setenv(name, value)
+    store = Store(Address.parse(f"s3://{bucket}/faces"), files)
+    store.proxy = proxy
+    proxy.fault = lambda method, path: None
+    proxy.requests.clear()
+    yield store
+    proxy.fault = lambda method, path: None
 
 
 def opened(address):
