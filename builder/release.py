@@ -33,7 +33,7 @@ def release(
         Kind | None,
         typer.Option(
             help="who writes the files: this machine's cores, or a cluster by Ray, at RAY_ADDRESS",
-            show_default="here, or ray where RAY_ADDRESS is set and --raw is a folder",
+            show_default="here, or ray where RAY_ADDRESS is set and --raw and --out are folders",
         ),
     ] = None,
 ) -> None:
@@ -58,7 +58,7 @@ def release(
         if not partial:
             build.require_complete()
         plan = None if partial else build.asked
-        own = Kind.HERE if raw.address else None  # it was fetched to this machine alone
+        own = Kind.HERE if raw.address or out.address else None  # which lies on this machine alone
         writers = chosen(engine or own)
         statistics, _ = packing.pack(build, folder, anew=True, plan=plan, aligned=aligned, engine=writers)
     print(packing.summary(statistics, build.recipe, folder))

@@ -45,7 +45,7 @@ def plan(folder, workers):
 def duplicates(folder, workers):
     """Find the pictures that are nearly others; none is taken back, so that all stages have as many."""
     raw = RawBuild.open(folder / "raw")
-    deduplication._decide(raw, raw.asked, raw.finished(), raw.spec.checks.duplicates, Here(workers))
+    deduplication.decide(raw, raw.asked, raw.finished(), raw.spec.checks.duplicates, Here(workers))
 
 
 def pack(folder, workers):
