@@ -110,19 +110,19 @@ def _signature(trust: Path | None) -> Callable[[bytes, str], Signature]:
 
 def _stored(raw: Place, repair: bool, signature: ReadSignature | None, trust: Path | None, engine: Kind | None) -> int:
     """Check what lies in a store; returns the exit status."""
-    from builder.storage.build import fetch
+    from builder.storage.build import check
 
     if repair:
         raise UserError(
-            f"--repair: nothing in a store is ever changed; remove the receipts of faulty shards at {raw}, and run the "
-            "builder again"
+            "--repair: nothing in a store is ever changed; remove the newest receipt and the part of each faulty shard "
+            f"at {raw}, and run the builder again"
         )
     assert raw.address
-    missing = fetch(raw.address).missing_parts()
-    for name in missing:
-        print(f"{raw}/{name}: is not there, and a receipt names it")
+    faults = check(raw.address)
+    for fault in faults:
+        print(fault)
     with raw.naming():
-        return _verify(raw.folder, False, signature, trust, engine, len(missing))
+        return _verify(raw.folder, False, signature, trust, engine, len(faults))
 
 
 def _is_release(folder: Path) -> bool:

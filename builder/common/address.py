@@ -17,8 +17,8 @@ SCHEMES = ("s3", "gs", "az", "hf")
 """What an address may begin with."""
 HUB = "buckets/"
 """What of the Hub is an object store: its buckets."""
-SECRET = re.compile(r"[?#]|^[^/]*@")
-"""What may hold a password or a key in an address: a query, or something before an @."""
+SECRET = re.compile(r"[?#@]")
+"""What may hold a password or a key in an address: a query, or something before an @, slashes included."""
 NAME = re.compile(r"[A-Za-z0-9._/=+-]+")
 """What stores agree on in names."""
 

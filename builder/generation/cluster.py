@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from builder.common.errors import UserError
@@ -66,12 +66,16 @@ def make(run: Run, engine: Engine, workers: int, out: Path, stand_ins: dict[str,
             f"{run.raw.folder}: the cluster ended before all was made; run it again to go on. Is this folder the same "
             "on all of its machines?"
         )
+    run.recorded = run.exchange.recorded()  # with which it loads no model, to find that nothing is left
 
 
 def make_part(part: Part) -> int:
     """Make a part of a build; returns its number. Raises UserError where it cannot be made, or is told to stop."""
+    config = part.config
+    if config.store:
+        config = replace(config, raw=config.store.workspace)  # that of the machine that this is
     with _ranked(part):
-        run = Run(part.config, **part.stand_ins)
+        run = Run(config, **part.stand_ins)
         if not run.is_finished:
             Preflight.of(run, part.out).require()
             run.fetch()

@@ -6,9 +6,11 @@ counts. So whoever has done his own share helps at those shards of others that t
 
 from __future__ import annotations
 
+import hashlib
+import socket
 import time
+import uuid
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +19,7 @@ from builder.generation import deduplication
 from builder.generation.process import Rank
 from builder.plan.plan import Plan, Shard
 from builder.raw.build import RawBuild
-from builder.raw.layout import REJECTED
+from builder.raw.layout import REJECTED, ROWS
 from builder.raw.notes import Loser
 from builder.raw.ownership import read_recipe
 from builder.raw.recipe import BuildRecipe
@@ -106,13 +108,11 @@ class ObjectStore(Folder):
         from builder.storage.build import settle
 
         self.there = settle(self.store)
-        return self.there or super().recorded()
+        return self.there
 
     def build(self, recipe: BuildRecipe) -> StoredBuild:
-        from builder.storage.build import StoredBuild, become
+        from builder.storage.build import StoredBuild
 
-        if self.there is None:
-            become(self.folder, recipe)
         self.raw = StoredBuild(self.folder, recipe, self.store)
         if self.there is not None:
             self.raw.require_recipe(self.there)
@@ -120,15 +120,23 @@ class ObjectStore(Folder):
         return self.raw
 
     def begin(self) -> None:
+        from builder.storage.build import become
+
+        if self.there is None:
+            become(self.folder, self.raw.recipe)
         super().begin()
         self.raw.publish_recipe()
 
     def order(self) -> Iterator[Shard]:
-        """Yield this process's shards, then those of each other one from its far end, the next one's first, so that
-        those who help do not all take the same.
+        """Yield this process's shards, those that are begun here first and the others from a place that is this
+        machine's, since others may have the same number, or none; then those of each other process from its far end,
+        the next one's first, so that those who help do not all take the same.
         """
         shards, index, count = self.plan.shards, self.rank.index, self.rank.count
-        yield from shards[index::count]
+        own = shards[index::count]
+        begun = [shard for shard in own if (self.raw.shard_folder(shard) / ROWS).exists()]
+        start = _place(len(own))
+        yield from dict.fromkeys([*begun, *own[start:], *own[:start]])
         for step in range(1, count):
             yield from reversed(shards[(index + step) % count :: count])
 
@@ -215,14 +223,21 @@ class ObjectStore(Folder):
         self.raw.note_taken_back(shard)
 
     def _finish(self, shards: list[Shard]) -> None:
-        """Take back what another run has decided of shards of which this one wants nothing, and send them so."""
+        """Take back what another run has decided of shards of which this one wants nothing, and send them so. Raises
+        Locked where another process is at one of them.
+        """
+        busy: Locked | None = None
         for shard in shards:
-            with suppress(Locked):
+            try:
                 self.raw.prepare(shard)
                 if losers := self.raw.losers(shard):
                     self._take_back(shard, losers)
                     self._finish_as_it_is(shard)
+            except Locked as error:
+                busy = error
         self.raw.wait_for_deliveries()
+        if busy:
+            raise busy
 
     def _finish_as_it_is(self, shard: Shard) -> None:
         stored = self.raw.catalog.receipt(shard.name)
@@ -231,6 +246,12 @@ class ObjectStore(Folder):
             finished = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
             writer.finish(fingerprint=self.raw.fingerprint, versions=versions, finished=finished)
         self.raw.deliver(shard)
+
+
+def _place(count: int) -> int:
+    """Return a number below `count` that is this machine's, always the same."""
+    machine = f"{socket.gethostname()} {uuid.getnode()}"
+    return int.from_bytes(hashlib.sha256(machine.encode()).digest()[:8]) % count if count else 0
 
 
 def of(

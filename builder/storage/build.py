@@ -25,14 +25,15 @@ from builder.common.progress import counted, duration, heartbeat, progress_bar
 from builder.plan.plan import Plan, Shard
 from builder.raw import ownership
 from builder.raw.build import Finished, RawBuild
-from builder.raw.layout import ASKED, LINES_ONLY, RECIPE, REJECTED, ROWS, SEARCHED
+from builder.raw.layout import ASKED, LINES_ONLY, RECIPE, REJECTED, ROWS, SEARCHED, SHARDS
 from builder.raw.notes import Loser
 from builder.raw.ownership import read_recipe
 from builder.raw.receipts import Damaged, Receipt, require_sound
 from builder.raw.recipe import BuildRecipe
-from builder.raw.shard_writer import Locked, lock
+from builder.raw.shard_writer import Locked, is_locked, lock
 from builder.storage import parts, workspace
 from builder.storage.catalog import Catalog, Part, StoredReceipt, part_name, receipt_name
+from builder.storage.faults import Unsound
 from builder.storage.store import Store
 from builder.storage.workspace import Copy
 
@@ -70,9 +71,18 @@ class StoredBuild(RawBuild):
         return cls(address.workspace, recipe, store)
 
     def publish_recipe(self) -> None:
-        """Put the recipe into the store, unless one is there. Raises UserError where that is another one."""
-        if not self.store.create(RECIPE, str(self.recipe).encode()):
-            self.require_recipe(stored_recipe(self.store))
+        """Put the recipe into the store. Raises UserError where another one is there; what changes no picture, such as
+        the licence, is taken over.
+        """
+        if self.store.create(RECIPE, str(self.recipe).encode()):
+            return
+        there = stored_recipe(self.store)
+        self.require_recipe(there)
+        if there and there.document() != self.recipe.document():
+            self.store.replace(RECIPE, str(self.recipe).encode())
+
+    def require_free(self) -> None:
+        """A workspace is a cache, and becomes this build's when something is made; see `require_recipe`."""
 
     def require_recipe(self, there: BuildRecipe | None) -> None:
         """Raise UserError where the store's recipe is another one than this build's."""
@@ -181,8 +191,11 @@ class StoredBuild(RawBuild):
                 Copy(folder).reopen()
         return lines, lines.finished()
 
-    def fetch(self) -> None:
-        """Make the workspace hold all that is finished in the store, and nothing else that is finished."""
+    def fetch(self, anew: bool = False) -> list[str]:
+        """Make the workspace hold all that is finished in the store, and nothing else that is finished. `anew`: also
+        what it holds already is read again from the store, and what is wrong with parts is returned, by line, not
+        raised.
+        """
         self.catalog.refresh(now=True)
         self._require_known()
         shards = [self.shards[name] for name in self.catalog.newest]
@@ -190,19 +203,26 @@ class StoredBuild(RawBuild):
         for shard in others:
             self._reopen(shard)
         sizes = {shard.name: self._size(shard) for shard in shards}
-        missing = [shard for shard in shards if not (self._is_newest(shard) and Copy(self.shard_folder(shard)).is_sent)]
-        total = sum(sizes[shard.name] for shard in missing)
+        missing = [shard for shard in shards if anew or not self._is_here(shard)]
+        total, fetched = sum(sizes[shard.name] for shard in missing), self._checked if anew else self._fetch
+        faults: list[str] = []
         with Fetching(self.store.address, total, len(missing)) as fetching, ThreadPoolExecutor(FETCHING) as pool:
-            for shard, _ in zip(missing, pool.map(self._fetch, missing)):
+            for shard, fault in zip(missing, pool.map(fetched, missing)):
+                faults += [fault] if fault else []
                 fetching.add(sizes[shard.name])
         self._fetch_notes()
+        return faults
 
-    def missing_parts(self) -> list[str]:
-        """Return the parts that receipts name and that are not in the store."""
-        there = self.store.list("parts")
-        stored = ((name, self.catalog.receipt(name)) for name in self.catalog.newest)
-        names = [part_name(name, found.part) for name, found in stored if found]
-        return [name for name in names if name.removeprefix("parts/") not in there]
+    def _is_here(self, shard: Shard) -> bool:
+        return self._is_newest(shard) and Copy(self.shard_folder(shard)).is_sent
+
+    def _checked(self, shard: Shard) -> str | None:
+        """Fetch a shard whatever is here; return what is wrong with its part in the store."""
+        try:
+            self._fetch(shard, anew=True)
+        except Unsound as error:
+            return str(error)
+        return None
 
     def _require_known(self) -> None:
         if strangers := [name for name in self.catalog.newest if name not in self.shards]:
@@ -235,12 +255,16 @@ class StoredBuild(RawBuild):
         stored = self.catalog.receipt(shard.name)
         return stored.part.bytes if stored else 0
 
-    def _fetch(self, shard: Shard) -> None:
+    def _fetch(self, shard: Shard, anew: bool = False) -> None:
+        """Make this machine's copy of a shard what the store has; one that is finished and was not sent is sent."""
         folder = self.shard_folder(shard)
         folder.mkdir(parents=True, exist_ok=True)
         with _held(folder, PATIENCE):
-            Copy(folder).drop_half()
-            if not (self._is_newest(shard) and Copy(folder).is_sent):
+            copy = Copy(folder)
+            copy.drop_half()
+            if copy.receipt and not copy.is_sent and self._is_newest(shard):
+                self._send(shard)
+            if anew or not self._is_here(shard):
                 self._restore(shard)
 
     def _revision(self, shard: Shard) -> int:
@@ -314,7 +338,7 @@ class StoredBuild(RawBuild):
         name, path = part_name(shard.name, stored.part), self._temporary(shard)
         try:
             if self.store.fetch(name, path) != stored.part.sha256:
-                raise UserError(f"{self.store.address}/{name}: damaged: not what its receipt was written for")
+                raise Unsound(f"{self.store.address}/{name}: damaged: not what its receipt was written for")
             with _sound(f"{self.store.address}/{name}"):
                 copy = Copy(self.shard_folder(shard))
                 revision = self.catalog.revision(shard.name)
@@ -431,9 +455,23 @@ def become(folder: Path, recipe: BuildRecipe) -> None:
         if there is not None and there.document() == recipe.document():
             return
         if there is None or there.fingerprint != recipe.fingerprint:
-            workspace.remove_all(folder)
+            _clear(folder, there)
         with atomic(folder / RECIPE) as file:
             file.write(str(recipe).encode())
+
+
+def _clear(folder: Path, recipe: BuildRecipe | None) -> None:
+    """Make room in a workspace of which another recipe is wanted now: what `recipe` made there and did not send is
+    moved aside, and a line says so. Raises UserError while a process is at it.
+    """
+    shards = agfd30k.shards(folder)
+    if any(map(is_locked, shards)):
+        raise UserError(f"{folder}: another process is making pictures of another recipe here; wait for it")
+    if any((shard / ROWS).exists() and not Copy(shard).is_sent for shard in shards):
+        aside = folder / f"{SHARDS}-{recipe.fingerprint[:12] if recipe else 'unknown'}-{time.time_ns()}"
+        (folder / SHARDS).rename(aside)
+        print(f"{aside}: what another recipe has made here and not sent is there now", file=sys.stderr, flush=True)
+    workspace.remove_all(folder)
 
 
 def fetch(address: Address) -> StoredBuild:
@@ -441,6 +479,13 @@ def fetch(address: Address) -> StoredBuild:
     build = StoredBuild.at(address)
     build.fetch()
     return build
+
+
+def check(address: Address) -> list[str]:
+    """Bring all that is finished at an address into its workspace, whatever is there already; returns what is wrong
+    with parts in the store.
+    """
+    return StoredBuild.at(address).fetch(anew=True)
 
 
 @contextmanager
@@ -457,7 +502,7 @@ def _sound(where: str) -> Iterator[None]:
     try:
         yield
     except Malformed as error:
-        raise UserError(f"{where}: damaged: {error}") from None
+        raise Unsound(f"{where}: damaged: {error}") from None
 
 
 def _write(folder: Path, lines: parts.Lines) -> None:

@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Iterator
 
-from builder.common.errors import printable
+from builder.common.errors import UserError, printable
 
 PASSING = {
     *["ConnectionError", "TimeoutError", "FSTimeoutError", "HTTPClientError", "IncompleteRead", "ResponseParserError"],
@@ -30,6 +30,10 @@ HIDDEN = "***"
 
 class Absent(Exception):
     """Nothing lies under a name."""
+
+
+class Unsound(UserError):
+    """What a receipt names is not in the store, or is damaged."""
 
 
 def is_passing(error: BaseException) -> bool:

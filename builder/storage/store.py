@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from builder.common.address import Address
 from builder.common.errors import UserError, shortened
+from builder.common.files import sha256
 from builder.storage import faults
 
 EXTRAS = {"s3": "s3", "gs": "gcs", "az": "azure"}
@@ -70,11 +71,11 @@ class Store:
             return None
 
     def fetch(self, name: str, path: Path) -> str:
-        """Copy what lies under a name to a file; returns its SHA-256. Raises UserError where nothing lies there."""
+        """Copy what lies under a name to a file; returns its SHA-256. Raises Unsound where nothing lies there."""
         try:
             self._try("fetch", name, lambda: self.files.get_file(self._path(name), str(path)))
         except faults.Absent:
-            raise UserError(f"{self.address}/{name}: is not there any more, and a receipt names it") from None
+            raise faults.Unsound(f"{self.address}/{name}: is not there any more, and a receipt names it") from None
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -114,17 +115,29 @@ class Store:
         return self.read(name) == data
 
     def create_file(self, name: str, path: Path) -> None:
-        """Create an object from a file, whose digest is in its name: what lies under this name is the same already."""
+        """Create an object from a file. Raises UserError where something else lies under its name."""
         options = {"mode": "create"} if self.can_create else {}
         try:
             self._try("send", name, lambda: self.files.put_file(str(path), self._path(name), **options))
         except FileExistsError:
-            size = self._try("look at", name, lambda: self.files.info(self._path(name))["size"])
-            if size != path.stat().st_size:
+            if self.digest(name) != sha256(path):
                 raise UserError(
-                    f"{self.address}/{name}: {size} bytes lie there, {path.stat().st_size} belong there: remove it, "
-                    "and run again"
+                    f"{self.address}/{name}: something else lies there, or it is damaged: remove it, and run again"
                 ) from None
+        except faults.Absent:
+            raise self._no_bucket() from None
+
+    def digest(self, name: str) -> str | None:
+        """Return the SHA-256 of what lies under a name, which is read for it, None where nothing does."""
+
+        def call() -> str:
+            with self.files.open(self._path(name), "rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+
+        try:
+            return self._try("read", name, call)
+        except faults.Absent:
+            return None
 
     def replace(self, name: str, data: bytes) -> None:
         """Put an object, whatever lies under its name."""

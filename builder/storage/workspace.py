@@ -122,9 +122,11 @@ class Copy:
 
 
 def remove_all(workspace: Path) -> None:
-    """Empty a workspace of which another recipe is wanted now, but for the locks that others may hold."""
+    """Empty a workspace of which another recipe is wanted now, but for locks and what was moved aside."""
     shutil.rmtree(workspace / SHARDS, ignore_errors=True)
     for path in workspace.iterdir() if workspace.exists() else ():
+        if path.name.startswith(f"{SHARDS}-"):
+            continue
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
         elif not path.name.endswith("lock"):

@@ -13,7 +13,7 @@ from builder.engine.engine import LostTask
 from builder.engine.here import Here
 from builder.generation import cluster
 from builder.generation.config import GenerateConfig
-from builder.generation.worker import Run
+from builder.generation.worker import Ended, Run
 from tests.experiments import kill
 from tests.fixtures import inside, standin
 
@@ -60,6 +60,13 @@ def test_a_build_goes_on_while_tasks_are_lost_that_have_made_something(tmp_path)
     run = Run(config(tmp_path), standin.StandIn, standin.checks)
     cluster.make(run, Dying(losses=2, makes=True), 2, tmp_path / "out", STAND_INS)
     assert run.is_finished
+
+
+def test_the_machine_that_only_waits_for_the_cluster_loads_no_model(tmp_path):
+    """It may have no GPU, and too little memory."""
+    run = Run(config(tmp_path), lambda *_, **options: pytest.fail("loaded"), standin.checks)
+    cluster.make(run, Here(1), 1, tmp_path / "out", STAND_INS)
+    assert run.run() == Ended(None, worked=False)
 
 
 def test_a_build_ends_where_tasks_are_lost_and_nothing_was_made(tmp_path):

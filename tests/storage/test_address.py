@@ -30,7 +30,13 @@ def test_an_address_has_a_bucket(text, bucket, monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     "text",
     [
-        *["s3://user:word@bucket/faces", "s3://bucket/faces?key=word", "s3://word@bucket/x", "gs://b/x#word"],
+        *[
+            "s3://user:word@bucket/faces",
+            "s3://user:a/word@bucket/x",
+            "s3://bucket/faces?key=word",
+            "s3://word@bucket/x",
+            "gs://b/x#word",
+        ],
         *["ftp://bucket/x", "s3://", "s3://bucket/../x", "hf://me/faces", "hf://buckets/me", "file:///tmp/x"],
         *["s3://bucket//x", "s3://bucket/a b", "memory://x"],
     ],

@@ -5,10 +5,13 @@ import shutil
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from builder import release, verify
 from builder.common.address import Address, Place
 from builder.common.errors import UserError
+from builder.generation import exchange
+from builder.generation.process import Rank
 from builder.plan.plan import Plan
 from builder.raw.build import RawBuild
 from builder.raw.notes import Loser
@@ -227,6 +230,52 @@ def test_a_workspace_is_a_cache(there):
     assert not (anew.folder / "shards").exists() and RawBuild.open(anew.folder).fingerprint == other.fingerprint
 
 
+def test_what_another_recipe_made_here_and_did_not_send_is_moved_aside(there, capsys):
+    one = there.build("one")
+    make(one)  # finished, and not sent
+    made = files(one.shard_folder(FIRST))
+    become(one.folder, builds.recipe_of(builds.SPEC, toml=RECIPE.toml, image_format="jpg"))
+    (aside,) = one.folder.glob("shards-*")
+    assert files(aside / FIRST.name) == made and f"{aside}: what another recipe" in capsys.readouterr().err
+    with one.writer(PLAN, FIRST), pytest.raises(UserError, match="another process is making pictures"):
+        become(one.folder, RECIPE)
+
+
+def test_a_part_that_is_damaged_is_made_again_once_it_and_its_receipt_are_removed(there):
+    """The part has the same name again: before it is removed, nothing is taken for it."""
+    one, two = there.build("one"), there.build("two")
+    make(one)()
+    (part,), (facts,) = there.objects("parts"), there.objects("receipts")
+    data = there.s3.read(there.bucket, f"faces/{part}")
+    there.s3.write(there.bucket, f"faces/{part}", data[:100] + b"x" + data[101:])
+    there.s3.remove(there.bucket, f"faces/{facts}")
+    two.catalog.refresh(now=True)
+    with pytest.raises(UserError, match=f"{part}: something else lies there, or it is damaged: remove it"):
+        make(two)()
+    there.s3.remove(there.bucket, f"faces/{part}")
+    make(two)()
+    assert there.s3.read(there.bucket, f"faces/{part}") == data and two.is_done(PLAN, FIRST)
+
+
+def test_a_licence_is_taken_over(there):
+    one = there.build("one")
+    spec = builds.SPEC.changed(license="cc0-1.0")
+    other = builds.recipe_of(spec, toml=RECIPE.toml)
+    assert other.fingerprint == RECIPE.fingerprint and other.document() != RECIPE.document()
+    StoredBuild(one.folder, other, one.store).publish_recipe()
+    assert module.stored_recipe(one.store).spec.license == "cc0-1.0"
+
+
+def test_a_revision_that_is_finished_here_and_was_not_sent_is_sent_not_dropped(there):
+    one = there.build("one")
+    make(one, plan=FEW)()
+    make(one)  # more of the same shard, not sent
+    made = files(one.shard_folder(FIRST))
+    with there.on("one"):
+        one.fetch()
+    assert files(one.shard_folder(FIRST)) == made and one.catalog.revision(FIRST.name) == 2
+
+
 def test_another_recipe_at_the_address_is_refused(there):
     there.build("one")
     other = builds.recipe_of(builds.SPEC, toml=RECIPE.toml, image_format="jpg")
@@ -291,9 +340,13 @@ def test_release_and_verify_take_an_address(there, tmp_path, capsys, monkeypatch
         said = capsys.readouterr()
         assert "--repair: nothing in a store is ever changed" in said.err
         (name, *_) = there.objects("parts")
+        data = there.s3.read(there.bucket, f"faces/{name}")
+        there.s3.write(there.bucket, f"faces/{name}", data[:100] + b"x" + data[101:])
+        assert verify.main([address]) == 1  # whatever the workspace holds
+        assert f"{address}/{name}: damaged" in capsys.readouterr().out
         there.s3.remove(there.bucket, f"faces/{name}")
         assert verify.main([address]) == 1
-        assert f"{address}/{name}: is not there, and a receipt names it" in capsys.readouterr().out
+        assert f"{address}/{name}: is not there any more, and a receipt names it" in capsys.readouterr().out
     assert (tmp_path / "out" / "README.md").exists()
 
 
@@ -396,3 +449,20 @@ def test_release_takes_an_address_to_go_to(there, tmp_path, capsys):
         assert f"files are in {out}" in capsys.readouterr().out
     card = there.s3.read(there.bucket, "releases/agfd30k/README.md").decode()
     assert 'load_dataset("agfd30k", "occlusion")' in card
+
+
+def test_machines_without_a_number_begin_at_different_shards_and_with_what_they_have_begun(there, monkeypatch):
+    plan = Plan(builds.SPEC, only=["occlusion"], scale=0.2, shard_size=8)
+    firsts, rank = set(), Rank(0, 1, torch.device("cpu"))
+    for name in "abcdef":
+        monkeypatch.setattr(exchange.socket, "gethostname", lambda name=name: name)
+        place = exchange.ObjectStore(there.address, there.address.workspace, plan, rank, None)
+        place.there, place.raw = RECIPE, there.build(name)
+        order = list(place.order())
+        assert sorted(shard.name for shard in order) == sorted(shard.name for shard in plan.shards)
+        firsts.add(order[0].name)
+    assert len(firsts) > 1
+    begun = order[-3]
+    (place.raw.shard_folder(begun)).mkdir(parents=True)
+    (place.raw.shard_folder(begun) / "metadata.jsonl").touch()
+    assert next(place.order()) == begun
