@@ -20,6 +20,7 @@ from builder.common.files import sha256
 from builder.generation import deduplication
 from builder.plan.plan import Plan
 from builder.raw.build import RawBuild
+from builder.raw.lines import ShardLines
 from builder.raw.receipts import Damaged, Reopened
 from builder.spec import table
 from tests.fixtures.builds import small_table, write_raw, write_shard
@@ -657,13 +658,13 @@ def test_a_copied_picture_in_an_unfinished_shard_is_told(open_build, sound, caps
 
 def test_a_shard_that_is_opened_again_while_it_is_read_is_not_damaged(build, monkeypatch):
     """Another process has taken its receipt back to add to it: whoever reads waits and reads again."""
-    raw, read = RawBuild.open(build), RawBuild.lines
+    raw, read = RawBuild.open(build), ShardLines.of
 
-    def lines(self, folder):
+    def lines(folder, rules):
         (folder / "receipt.json").unlink()
         (folder / "metadata.jsonl").write_bytes(b"")
-        return read(self, folder)
+        return read(folder, rules)
 
-    monkeypatch.setattr(RawBuild, "lines", lines)
+    monkeypatch.setattr(ShardLines, "of", lines)
     with pytest.raises(Reopened):
         raw.sound_lines(shard_of(build))
