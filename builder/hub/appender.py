@@ -152,8 +152,8 @@ class Appender(Publisher):
         globs = [glob for config in self.configs.values() for some in config.patterns.values() for glob in some]
         strangers = {name: file for name, file in tree.items() if name not in self._meant(tree)}
         hub_changes.require_loadable(self.config.repo_id, local, strangers, globs)
-        if self.config.create_pr:
-            self.branch.resume()
+        if self.config.create_pr and self.branch.resume():
+            self._require_own(local, tree)
         commit = self._send(local)
         self._require_kept(local, tree, commit)
         expected = {

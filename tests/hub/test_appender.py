@@ -21,6 +21,7 @@ from builder.dataset.build_info import BuildInfo
 from builder.dataset.folder import DATA, FIRST, Release, batch_of
 from builder.dataset.statistics import ChecksReport
 from builder.hub import changes
+from builder.hub.appender import Appender
 from builder.linting import lint
 from builder.models.identity import CheckVersion
 from builder.raw.build import RawBuild
@@ -361,6 +362,42 @@ def test_what_several_commits_have_begun_is_gone_on_with(hub, parts, monkeypatch
     assert again.status == 0 and "going on in" in again.errors and not again.bytes_put, again.errors
     assert set(before) < set(hub.store.resolve(REPO, "main")["tree"])
     assert len(hub.store.repos[REPO]["requests"]) == 1
+
+
+def left_open(hub, monkeypatch, release, *arguments):
+    """Begin an upload of several commits that ends after the first one, in a pull request that is left open."""
+    monkeypatch.setattr(changes, "FILES_A_COMMIT", 10)
+    fault = hub.fault("POST /commit/", after=1, status=500, times=9)
+    assert upload_here(hub, release, "--allow-incomplete", *arguments).status == 2
+    fault.times = 0
+
+
+@pytest.mark.parametrize("arguments", [("--append",), ()], ids=["append", "replacement"])
+def test_what_another_upload_has_begun_is_not_merged(hub, parts, tmp_path, monkeypatch, arguments):
+    """Its rows would be there twice, or its files in the place of those that were published."""
+    before = published(hub, parts["one"])
+    raw = pack(tmp_path, side=16, scale=0.02, only=["hair/red", "emotion", "occlusion"])
+    left_open(hub, monkeypatch, release_of(raw, tmp_path / "begun"), *arguments)
+    run = upload_here(hub, parts["other"], *APPEND)
+    assert run.status == 2 and not run.bytes_put, run.errors
+    assert re.search(r" is not of this upload: close the pull request http\S+/1, and run it again$", run.last_line)
+    assert hub.store.resolve(REPO, "main")["tree"] == before
+
+
+def test_a_pull_request_that_is_changed_at_the_last_moment_is_not_merged(hub, parts, monkeypatch):
+    before = published(hub, parts["one"])
+    monkeypatch.setattr(changes, "FILES_A_COMMIT", 10)
+    require = Appender._require_own
+
+    def change(self, local, base, is_whole=False):
+        if is_whole:
+            hub.commit(REPO, {"data/pose/train-more001-00000-of-00009.parquet": b"more"}, revision=self.branch.revision)
+        return require(self, local, base, is_whole)
+
+    monkeypatch.setattr(Appender, "_require_own", change)
+    run = upload_here(hub, parts["other"], *APPEND)
+    assert run.status == 2 and "of-00009.parquet is not of this upload" in run.last_line, run.errors
+    assert hub.store.resolve(REPO, "main")["tree"] == before
 
 
 @pytest.mark.parametrize("lost", ["POST /commit/", "POST /merge"])
