@@ -7,7 +7,7 @@ downloaded but these and the labels. The commit is made on the head that was com
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from huggingface_hub import RepoFile
@@ -65,6 +65,7 @@ class Appender(Publisher):
         written = self._write(stage, tree, published, comparison)
         local = LocalFiles(Snapshot(stage, sorted(p.relative_to(stage).as_posix() for p in _files(stage))))
         snapshot.require_same()
+        self._require_one_commit(local, tree)
         if self.config.dry_run:
             print(self._would_append(local, tree))
             return
@@ -84,7 +85,30 @@ class Appender(Publisher):
             raise UserError(
                 f"{config.repo_id}: holds no release of this tool to append to; send one first, without --append"
             )
+        self._require_whole_batches(tree)
         return tree
+
+    def _require_whole_batches(self, tree: dict[str, RepoFile]) -> None:
+        """Raise UserError where a batch has pictures without labels, or the other way round."""
+        pictures, labels = (
+            {folder.batch_of(name) for name in tree if name.startswith(place)} - {0} for place in ("data/", "metadata/")
+        )
+        if pictures != labels:
+            part = f"more{min(pictures ^ labels):03d}"
+            raise UserError(
+                f"{self.config.repo_id}: of the batch -{part}- only a part is there, of an append that was "
+                f"stopped: delete all files with -{part}- in their names there, and run it again"
+            )
+
+    def _require_one_commit(self, local: LocalFiles, tree: dict[str, RepoFile]) -> None:
+        """Raise UserError where the append would be half visible between its commits."""
+        most, config = hub_changes.FILES_A_COMMIT, self.config
+        count = len(self._differences(local, tree)[0])
+        if count > most and config.revision != "main" and not config.create_pr:
+            raise UserError(
+                f"--revision {config.revision}: {count} files are more than the {most} of one commit, and would be "
+                "seen in part: append with --create-pr too, and merge that"
+            )
 
     def _compare(self, tree: dict[str, RepoFile]) -> tuple[appended.Published, Comparison]:
         """Compare the release with what is published. Raises UserError where it cannot be appended."""
@@ -165,7 +189,7 @@ class Appender(Publisher):
         readback.look_back(self.config.repo_id, commit, expected, files, new)
         self._finish(commit)
 
-    def _meant(self, tree: dict[str, RepoFile]) -> set[str]:
+    def _meant(self, tree: Iterable[str]) -> set[str]:
         return {name for name in tree if folder.DATA.fullmatch(name) or folder.FIRST.fullmatch(name)}
 
     def _require_kept(self, local: LocalFiles, tree: dict[str, RepoFile], commit: str) -> None:
@@ -185,9 +209,17 @@ class Appender(Publisher):
             return
         base = self.branch.base or ""
         self._require_tag(base)
+        if lost := sorted(configs.keys() - sizes.keys()):
+            raise UserError(
+                f"{self.config.repo_id}: its card does not say how many rows {lost[0]} has; send the whole anew, "
+                "without --append"
+            )
         expected = {name: {split: size.rows for split, size in sizes[name][0].items()} for name in configs}
         files = {name: _meant(patterns, published.files) for name, patterns in configs.items()}
-        readback.look_back(self.config.repo_id, base, expected, files, {})
+        last = max(map(folder.batch_of, published.files), default=0)
+        new = dict.fromkeys(name for name in self._meant(published.files) if folder.batch_of(name) == last)
+        say(f"counting the rows of {len(self._meant(published.files))} Parquet files there")
+        readback.look_back(self.config.repo_id, base, expected, files, new, count_all=True)
         self._finish(base)
 
 

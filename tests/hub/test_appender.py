@@ -1,5 +1,6 @@
 """Rows that are appended to a published dataset: new files beside the old ones, seen in one commit, counted anew."""
 
+import io
 import json
 import re
 import shutil
@@ -11,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -35,7 +37,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning
 OLD_DATASETS = Path(__file__).parents[2] / ".venv-datasets3" / "bin" / "python"
 NAME = "AGFD-30K"
 APPEND = ("--append", "--allow-incomplete")
-NO_LOOK_BACK = "readback.look_back = lambda *_: None"
+NO_LOOK_BACK = "readback.look_back = lambda *_, **__: None"
 CHECKS = (CheckVersion("duplicates", 1),)
 LOAD = """
 import json, sys
@@ -398,6 +400,67 @@ def test_a_pull_request_that_is_changed_at_the_last_moment_is_not_merged(hub, pa
     run = upload_here(hub, parts["other"], *APPEND)
     assert run.status == 2 and "of-00009.parquet is not of this upload" in run.last_line, run.errors
     assert hub.store.resolve(REPO, "main")["tree"] == before
+
+
+def test_a_branch_is_never_appended_to_in_parts(hub, parts, monkeypatch):
+    """Where an append is more than a commit it needs a pull request, which only main gets unasked."""
+    published(hub, parts["one"], "--revision", "next")
+    monkeypatch.setattr(changes, "FILES_A_COMMIT", 10)
+    there = len(hub.commits(REPO, "next"))
+    run = upload_here(hub, parts["other"], *APPEND, "--revision", "next")
+    assert run.status == 2 and "of one commit, and would be seen in part" in run.last_line and not run.bytes_put
+    assert len(hub.commits(REPO, "next")) == there
+    assert upload_here(hub, parts["other"], *APPEND, "--revision", "next", "--create-pr").status == 0
+
+
+def test_a_batch_that_is_there_in_part_is_not_built_upon(hub, parts):
+    """Its rows would be sent again as another batch."""
+    published(hub, parts["one"])
+    hub.commit(REPO, {"data/hair/train-more001-00000-of-00001.parquet": b"part"})
+    assert "of the batch -more001- only a part is there" in refused(hub, parts["other"])
+
+
+@pytest.mark.process
+def test_a_run_that_was_stopped_behind_its_commit_is_looked_at_anew(hub, grown):
+    """Footers are held against the card, and a picture of the last batch is read, before it is tagged."""
+    published(hub, grown[0])
+    assert upload_here(hub, grown[1], *APPEND).status == 0
+    good, name = hub.files(REPO), "data/hair/train-00000-of-00001.parquet"
+    more = next(path for path in good if path.startswith("data/hair/train-more001-00000-"))
+    spoiled = {"rows": (name, _fewer), "picture": (more, _no_picture)}
+    for what, (path, spoil) in spoiled.items():
+        hub.commit(REPO, {path: spoil(good[path])}, user="user")
+        run = upload(hub, grown[1], *APPEND, "--tag", "v2")
+        assert run.status == 2 and "what was sent does not load: hair: " in run.last_line, (what, run.errors)
+        assert "refs/tags/v2" not in hub.store.repos[REPO]["refs"]
+        hub.commit(REPO, {path: good[path]}, user="user")
+    run = upload(hub, grown[1], *APPEND, "--tag", "v2")
+    assert run.status == 0 and "refs/tags/v2" in hub.store.repos[REPO]["refs"], run.errors
+
+
+def _fewer(data):
+    return _parquet(pq.read_table(io.BytesIO(data))[1:])
+
+
+def _no_picture(data):
+    table = pq.read_table(io.BytesIO(data))
+    column = pa.array([{"bytes": b"no picture", "path": "x.png"}] * len(table), table.schema.field("image").type)
+    return _parquet(table.set_column(table.column_names.index("image"), table.schema.field("image"), column))
+
+
+def _parquet(table):
+    file = io.BytesIO()
+    pq.write_table(table, file)
+    return file.getvalue()
+
+
+def test_a_card_that_lacks_a_config_s_size_is_one_line(hub, parts):
+    published(hub, parts["one"])
+    text = hub.files(REPO)["README.md"].decode()
+    head, _, rest = text.partition("- config_name: metadata\n  splits:")
+    assert rest
+    hub.commit(REPO, {"README.md": f"{head}- config_name: other\n  splits:{rest}".encode()}, user="user")
+    assert "its card does not say how many rows metadata has" in refused(hub, parts["one"])
 
 
 @pytest.mark.parametrize("lost", ["POST /commit/", "POST /merge"])
