@@ -6,16 +6,21 @@ downloaded but these and the labels. The commit is made on the head that was com
 
 from __future__ import annotations
 
+import io
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
+from typing import Any
 
-from huggingface_hub import RepoFile
+import pyarrow.parquet as pq
+from huggingface_hub import HfFileSystem, RepoFile, get_token
+from PIL import Image
 
 from builder.common.errors import UserError
+from builder.common.retry import with_retries
 from builder.dataset import appended, appending, folder
 from builder.dataset.appending import Comparison
-from builder.dataset.parquet import Written, default_config
+from builder.dataset.parquet import ALIGNED, Written, default_config
 from builder.dataset.recount import Told
 from builder.hub import changes as hub_changes
 from builder.hub import metadata, readback
@@ -25,6 +30,8 @@ from builder.hub.publisher import Publisher
 SMALL = ("README.md", "recipe.toml", "croissant.json", "assets/*.json", metadata.FILES)
 """What is downloaded of what is published: labels and what describes it."""
 SHEETS = "assets/*.webp"
+BLOCK = 2**16
+"""Bytes that are asked for at once of a file of which little is read."""
 
 
 class Appender(Publisher):
@@ -127,7 +134,25 @@ class Appender(Publisher):
                     f"{name}: the card there was edited, or is another version's: {own[0][:60]!r} would be lost; write "
                     "it anew all the same with --force"
                 )
+        if comparison.rows:
+            self._require_same_sides(tree)
         return published, comparison
+
+    def _require_same_sides(self, tree: dict[str, RepoFile]) -> None:
+        """Raise UserError unless aligned faces are as large as those that are published, by the first one of each."""
+        names = [min(filter(_is_aligned, some), default=None) for some in (tree, self.release.parquet)]
+        if None in names:
+            return
+        address = f"datasets/{self.config.repo_id}@{self.branch.base}/{names[0]}"
+        hub = HfFileSystem(endpoint=self.branch.api.endpoint, token=get_token(), skip_instance_cache=True)
+        there = with_retries("read", lambda: _first_size(hub.open(address, block_size=BLOCK)))
+        here = _first_size((self.release.folder / str(names[1])).open("rb"))
+        if there != here:
+            sides = "{}×{}".format(*here), "{}×{}".format(*there)
+            raise UserError(
+                f"{self.release.folder}: its aligned faces are of {sides[0]} pixels, those of {self.config.repo_id} of "
+                f"{sides[1]}; make the release anew with --aligned {there[0]}"
+            )
 
     def _found(self, comparison: Comparison) -> Iterator[str]:
         total = sum(comparison.published.values())
@@ -225,6 +250,18 @@ class Appender(Publisher):
 
 def _files(stage: Path) -> Iterator[Path]:
     return (path for path in stage.rglob("*") if path.is_file())
+
+
+def _is_aligned(name: str) -> bool:
+    return name.startswith(f"{ALIGNED}/") and bool(folder.DATA.fullmatch(name))
+
+
+def _first_size(file: Any) -> tuple[int, int]:
+    """Return width and height of the first picture of an open Parquet file, of which little more than that is read."""
+    with file, pq.ParquetFile(file, buffer_size=BLOCK, pre_buffer=False) as rows:
+        batch = next(rows.iter_batches(1, row_groups=[0], columns=["image.bytes"]))
+        with Image.open(io.BytesIO(batch["image"][0].as_py()["bytes"])) as image:
+            return image.size
 
 
 def _id(file: RepoFile | None) -> str | None:

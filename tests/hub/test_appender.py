@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections import Counter
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,10 +19,12 @@ import pytest
 
 from builder.annotation.annotate import annotate
 from builder.checks.suite import Outcome
+from builder.dataset import appended as appended_module
 from builder.dataset import packing
+from builder.dataset.appending import Comparison
 from builder.dataset.build_info import BuildInfo
 from builder.dataset.folder import DATA, FIRST, Release, batch_of
-from builder.dataset.statistics import ChecksReport
+from builder.dataset.statistics import ChecksReport, FeatureCounts
 from builder.hub import changes
 from builder.hub.appender import Appender
 from builder.linting import lint
@@ -307,10 +310,17 @@ def test_what_was_seen_and_aligned_faces_grow_too(hub, tmp_path):
     """Every config has its new rows, in the order of the labels."""
     for name, scale in (("older", 0.01), ("newer", 0.02)):
         packing.pack(faces.write_raw(tmp_path / "raw", scale=scale), tmp_path / name / NAME, aligned=48)
-    published(hub, tmp_path / "older" / NAME)
+    packing.pack(RawBuild.open(tmp_path / "raw"), tmp_path / "larger" / NAME, aligned=64)
+    before = published(hub, tmp_path / "older" / NAME)
+    line = refused(hub, tmp_path / "larger" / NAME)
+    assert line.endswith(
+        f"its aligned faces are of 64×64 pixels, those of {REPO} of 48×48; make the release anew with --aligned 48"
+    )
     run = upload_here(hub, tmp_path / "newer" / NAME, *APPEND)
     assert run.status == 0, run.errors
     folder = downloaded(hub, tmp_path / NAME)
+    aligned = {entry["lfs"] for name, entry in before.items() if name.startswith("aligned/")}
+    assert len(aligned) > 1 == len(aligned & {record["path"].rpartition("/")[2] for record in run.requests})
     assert faults(folder) == []
     for config in ("annotations", "aligned"):
         now, whole = ids_of(folder, config), ids_of(tmp_path / "newer" / NAME, config)
@@ -540,9 +550,15 @@ def test_a_published_row_does_not_change(hub, parts, tmp_path):
 
 def test_a_card_that_was_edited_there_is_not_overwritten(hub, parts):
     published(hub, parts["one"])
-    text = hub.files(REPO)["README.md"].replace(b"## Uses\n", b"## Uses\n\nMine: none.\n")
+    whole = hub.files(REPO)["README.md"]
+    text = whole.replace(b"## Uses\n", b"## Uses\n\nMine: none.\n")
     hub.commit(REPO, {"README.md": text}, user="user")
     assert "'Mine: none.' would be lost" in refused(hub, parts["other"])
+    own = ("extra_gated_prompt: Ask me.\n---\n\n", "tags:\n- mine\n")
+    for old, new in zip(("---\n\n", "tags:\n"), own):
+        hub.commit(REPO, {"README.md": whole.replace(old.encode(), new.encode(), 1)}, user="user")
+        first = new.partition("\n")[0]
+        assert f"{first}" in refused(hub, parts["other"])
     assert upload_here(hub, parts["other"], *APPEND, "--force").status == 0
 
 
@@ -572,6 +588,22 @@ def test_other_configs_are_refused(hub, parts, tmp_path):
         SimpleNamespace(**{n: getattr(Brightness(), n) for n in ("name", "columns", "annotate")}, digest="b" * 64),
     )
     assert "its config annotations_brightness is of another model" in refused(hub, other)
+
+
+@pytest.mark.parametrize(("shared", "asked"), [(0, 5), (3, 4)], ids=["another build", "the same build, grown"])
+def test_a_feature_without_pictures_is_counted_once(shared, asked):
+    """Another raw build's tries come to those that are published; the same one's have them already."""
+    none = dict.fromkeys(("made", "verified", "not_judged"), 0)
+    old, new = (
+        FeatureCounts(
+            **{"attribute": "hair", "feature": "red", "reasons": {}, "tries": None, "rejected_scores": None, **none},
+            **dict.fromkeys(("asked", "unfilled", "rejected"), count),
+        )
+        for count in (1, 4)
+    )
+    comparison = Comparison(shared=Counter(blond=shared), published=Counter(blond=3))
+    (counts,) = appended_module._reports({"red": old}, {"red": new}, comparison)
+    assert counts.asked == asked
 
 
 def test_a_part_of_what_is_there_is_refused(hub, parts, tmp_path):

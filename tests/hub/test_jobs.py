@@ -364,7 +364,8 @@ def test_a_client_without_buckets_is_one_line(hub, capsys, monkeypatch):
 
 
 def test_a_client_from_before_buckets_can_be_imported():
-    code = "import huggingface_hub.hf_api; import huggingface_hub.errors as e; del e.BucketNotFoundError; import builder.hub.jobs"
+    code = "import huggingface_hub.hf_api, huggingface_hub.errors as e; del e.BucketNotFoundError; "
+    code += "import builder.hub.jobs"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
 
 
