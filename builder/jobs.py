@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -9,6 +10,9 @@ from typing import Annotated, Literal
 import typer
 
 from builder.common import cli
+
+HUB_MODEL = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?(?<!\.safetensors)(?<!\.ckpt)")
+"""A model's name on the Hub, and none of a file."""
 
 
 def _repo_id(text: str) -> str:
@@ -29,6 +33,24 @@ def _positive(text: object) -> float:
     if not 0 < value < float("inf"):
         raise typer.BadParameter(f"must be a number above 0, got {text!r}")
     return value
+
+
+def _require_possible(
+    model: str, repo_id: str | None, *, is_preview_allowed: bool, is_part: bool, unused: dict[str, bool]
+) -> None:
+    """Raise UserError for a job that would cost money and fail at its end."""
+    from builder import preview
+    from builder.common.errors import UserError
+
+    flags = [flag for flag, is_chosen in unused.items() if is_chosen]
+    if flags and not repo_id:
+        raise UserError(f"{', '.join(flags)}: nothing is published without --repo-id")
+    if model != preview.NAME and (not HUB_MODEL.fullmatch(model) or Path(model).exists()):
+        raise UserError(f"the model {model} is a file or folder of this machine, which the job's lacks: give a Hub id")
+    if repo_id and is_part:
+        raise UserError("--repo-id with --scale, --limit or --only: a part is only published with --allow-incomplete")
+    if repo_id and model == preview.NAME and not is_preview_allowed:
+        raise UserError("--repo-id with --model preview: its pictures are only published with --allow-preview")
 
 
 def jobs(
@@ -116,6 +138,14 @@ def jobs(
     from builder.spec import table
 
     words = cli.words(only)
+    plan = Plan(table.load(spec or table.DEFAULT), words, scale, limit, twins=twins)
+    _require_possible(
+        model or plan.spec.recipe.model,
+        repo_id,
+        is_preview_allowed=allow_preview,
+        is_part=bool(words or limit or scale < 1) and not allow_incomplete,
+        unused={"--append": append, "--tag": bool(tag), "--public": public},
+    )
     generate = ["--scale", str(scale), "--image-format", image_format, *(["--twins"] if twins else [])]
     for flag, value in (("--model", model), ("--limit", limit), ("--only", ",".join(words) or None)):
         generate += [flag, str(value)] if value is not None else []
@@ -126,7 +156,7 @@ def jobs(
         chosen["--allow-incomplete"] = allow_incomplete
         upload += [flag for flag, is_chosen in chosen.items() if is_chosen]
     config = JobsConfig(
-        plan=Plan(table.load(spec or table.DEFAULT), words, scale, limit, twins=twins),
+        plan=plan,
         bucket=bucket,
         generate=tuple(generate),
         upload=None if upload is None else tuple(upload),

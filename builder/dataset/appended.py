@@ -11,9 +11,12 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
+import yaml
 from datasets import Features
+from huggingface_hub.repocard import yaml_dump
 from PIL import Image
 
 from agfd30k import SPLITS
@@ -46,6 +49,8 @@ from builder.raw.build import Finished
 from builder.raw.rows import NEAR_DUPLICATE
 
 SHEETS = "assets/{}.webp"
+COUNTED = ("configs", "dataset_info", "size_categories")
+"""What a card's YAML says of the rows: an append counts it anew."""
 NAMED = "faces = load_dataset("
 """A line of the card that has the name of the folder."""
 
@@ -244,16 +249,18 @@ def contents(published: Published, release: Told, comparison: Comparison, stage:
 def _reports(
     there: dict[str, FeatureCounts], here: dict[str, FeatureCounts], comparison: Comparison
 ) -> Iterable[FeatureCounts]:
-    """Yield what the checks found of each feature: a release that has all published pictures says it of them too.
+    """Yield what the checks found of each feature: a release that has all published pictures says it of them too, and
+    of a feature without any where it is the same raw build, grown, as shared pictures of others tell.
 
     Raises UserError where it has some of them.
     """
+    is_grown = comparison.shared.total() > 0
     for feature in dict.fromkeys([*there, *here]):
         shared, published = comparison.shared[feature], comparison.published[feature]
         old, new = there.get(feature), here.get(feature)
         if new is None or old is None:
             counts = new or old
-        elif shared == published:
+        elif shared == published and (published or is_grown):
             counts = new
         elif shared == 0:
             counts = summed(old, new)
@@ -347,8 +354,9 @@ def _stacked(*paths: Path) -> Image.Image | None:
 
 
 def own_lines(published: Published, comparison: Comparison, release: Release) -> list[str]:
-    """Return the lines of a published card that this tool would not write: somebody has. To be called before the rows
-    of both are counted together.
+    """Return the lines of a published card, and the entries of its YAML, that this tool would not write: somebody has.
+
+    To be called before the rows of both are counted together.
     """
     told, sizes = published.told, published.sizes()
     recount = copy.deepcopy(comparison.recount)
@@ -366,9 +374,18 @@ def own_lines(published: Published, comparison: Comparison, release: Release) ->
     both = Contents(with_table(told.recipe(), statistics), Finished(), statistics, told.calibration, told.info)
     sheets = [name for name in alone if SHEETS.format(name) in published.files]
     appended = any(map(batch_of, published.files))
-    written = {*_text(both, alone, sheets, "", appended, published.release).splitlines()}
-    lines = published.release.card[1].splitlines()
-    return [line for line in lines if line.strip() and line not in written and not line.startswith(NAMED)]
+    text = _text(both, alone, sheets, "", appended, published.release)
+    written, lines = {*text.splitlines()}, published.release.card[1].splitlines()
+    own = [line for line in lines if line.strip() and line not in written and not line.startswith(NAMED)]
+    parts = CARD.fullmatch(text)
+    assert parts
+    return [*_own_entries(published.release.card[0], yaml.safe_load(parts[1])), *own]
+
+
+def _own_entries(there: dict[str, Any], written: dict[str, Any]) -> list[str]:
+    """Return the entries of a card's YAML that this tool would write otherwise, or not at all."""
+    own = {key: value for key, value in there.items() if key not in COUNTED and written.get(key) != value}
+    return [yaml_dump({key: value}, sort_keys=False).strip() for key, value in own.items()]
 
 
 def _place(config: str) -> str:

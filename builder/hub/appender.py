@@ -6,16 +6,21 @@ downloaded but these and the labels. The commit is made on the head that was com
 
 from __future__ import annotations
 
+import io
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
+from typing import Any
 
-from huggingface_hub import RepoFile
+import pyarrow.parquet as pq
+from huggingface_hub import HfFileSystem, RepoFile, get_token
+from PIL import Image
 
 from builder.common.errors import UserError
+from builder.common.retry import with_retries
 from builder.dataset import appended, appending, folder
 from builder.dataset.appending import Comparison
-from builder.dataset.parquet import Written, default_config
+from builder.dataset.parquet import ALIGNED, Written, default_config
 from builder.dataset.recount import Told
 from builder.hub import changes as hub_changes
 from builder.hub import metadata, readback
@@ -25,6 +30,8 @@ from builder.hub.publisher import Publisher
 SMALL = ("README.md", "recipe.toml", "croissant.json", "assets/*.json", metadata.FILES)
 """What is downloaded of what is published: labels and what describes it."""
 SHEETS = "assets/*.webp"
+BLOCK = 2**16
+"""Bytes that are asked for at once of a file of which little is read."""
 
 
 class Appender(Publisher):
@@ -65,6 +72,7 @@ class Appender(Publisher):
         written = self._write(stage, tree, published, comparison)
         local = LocalFiles(Snapshot(stage, sorted(p.relative_to(stage).as_posix() for p in _files(stage))))
         snapshot.require_same()
+        self._require_one_commit(local, tree)
         if self.config.dry_run:
             print(self._would_append(local, tree))
             return
@@ -84,7 +92,30 @@ class Appender(Publisher):
             raise UserError(
                 f"{config.repo_id}: holds no release of this tool to append to; send one first, without --append"
             )
+        self._require_whole_batches(tree)
         return tree
+
+    def _require_whole_batches(self, tree: dict[str, RepoFile]) -> None:
+        """Raise UserError where a batch has pictures without labels, or the other way round."""
+        pictures, labels = (
+            {folder.batch_of(name) for name in tree if name.startswith(place)} - {0} for place in ("data/", "metadata/")
+        )
+        if pictures != labels:
+            part = f"more{min(pictures ^ labels):03d}"
+            raise UserError(
+                f"{self.config.repo_id}: of the batch -{part}- only a part is there, of an append that was "
+                f"stopped: delete all files with -{part}- in their names there, and run it again"
+            )
+
+    def _require_one_commit(self, local: LocalFiles, tree: dict[str, RepoFile]) -> None:
+        """Raise UserError where the append would be half visible between its commits."""
+        most, config = hub_changes.FILES_A_COMMIT, self.config
+        count = len(self._differences(local, tree)[0])
+        if count > most and config.revision != "main" and not config.create_pr:
+            raise UserError(
+                f"--revision {config.revision}: {count} files are more than the {most} of one commit, and would be "
+                "seen in part: append with --create-pr too, and merge that"
+            )
 
     def _compare(self, tree: dict[str, RepoFile]) -> tuple[appended.Published, Comparison]:
         """Compare the release with what is published. Raises UserError where it cannot be appended."""
@@ -103,7 +134,25 @@ class Appender(Publisher):
                     f"{name}: the card there was edited, or is another version's: {own[0][:60]!r} would be lost; write "
                     "it anew all the same with --force"
                 )
+        if comparison.rows:
+            self._require_same_sides(tree)
         return published, comparison
+
+    def _require_same_sides(self, tree: dict[str, RepoFile]) -> None:
+        """Raise UserError unless aligned faces are as large as those that are published, by the first one of each."""
+        names = [min(filter(_is_aligned, some), default=None) for some in (tree, self.release.parquet)]
+        if None in names:
+            return
+        address = f"datasets/{self.config.repo_id}@{self.branch.base}/{names[0]}"
+        hub = HfFileSystem(endpoint=self.branch.api.endpoint, token=get_token(), skip_instance_cache=True)
+        there = with_retries("read", lambda: _first_size(hub.open(address, block_size=BLOCK)))
+        here = _first_size((self.release.folder / str(names[1])).open("rb"))
+        if there != here:
+            sides = "{}×{}".format(*here), "{}×{}".format(*there)
+            raise UserError(
+                f"{self.release.folder}: its aligned faces are of {sides[0]} pixels, those of {self.config.repo_id} of "
+                f"{sides[1]}; make the release anew with --aligned {there[0]}"
+            )
 
     def _found(self, comparison: Comparison) -> Iterator[str]:
         total = sum(comparison.published.values())
@@ -152,8 +201,8 @@ class Appender(Publisher):
         globs = [glob for config in self.configs.values() for some in config.patterns.values() for glob in some]
         strangers = {name: file for name, file in tree.items() if name not in self._meant(tree)}
         hub_changes.require_loadable(self.config.repo_id, local, strangers, globs)
-        if self.config.create_pr:
-            self.branch.resume()
+        if self.config.create_pr and self.branch.resume():
+            self._require_own(local, tree)
         commit = self._send(local)
         self._require_kept(local, tree, commit)
         expected = {
@@ -165,7 +214,7 @@ class Appender(Publisher):
         readback.look_back(self.config.repo_id, commit, expected, files, new)
         self._finish(commit)
 
-    def _meant(self, tree: dict[str, RepoFile]) -> set[str]:
+    def _meant(self, tree: Iterable[str]) -> set[str]:
         return {name for name in tree if folder.DATA.fullmatch(name) or folder.FIRST.fullmatch(name)}
 
     def _require_kept(self, local: LocalFiles, tree: dict[str, RepoFile], commit: str) -> None:
@@ -185,14 +234,34 @@ class Appender(Publisher):
             return
         base = self.branch.base or ""
         self._require_tag(base)
+        if lost := sorted(configs.keys() - sizes.keys()):
+            raise UserError(
+                f"{self.config.repo_id}: its card does not say how many rows {lost[0]} has; send the whole anew, "
+                "without --append"
+            )
         expected = {name: {split: size.rows for split, size in sizes[name][0].items()} for name in configs}
         files = {name: _meant(patterns, published.files) for name, patterns in configs.items()}
-        readback.look_back(self.config.repo_id, base, expected, files, {})
+        last = max(map(folder.batch_of, published.files), default=0)
+        new = dict.fromkeys(name for name in self._meant(published.files) if folder.batch_of(name) == last)
+        say(f"counting the rows of {len(self._meant(published.files))} Parquet files there")
+        readback.look_back(self.config.repo_id, base, expected, files, new, count_all=True)
         self._finish(base)
 
 
 def _files(stage: Path) -> Iterator[Path]:
     return (path for path in stage.rglob("*") if path.is_file())
+
+
+def _is_aligned(name: str) -> bool:
+    return name.startswith(f"{ALIGNED}/") and bool(folder.DATA.fullmatch(name))
+
+
+def _first_size(file: Any) -> tuple[int, int]:
+    """Return width and height of the first picture of an open Parquet file, of which little more than that is read."""
+    with file, pq.ParquetFile(file, buffer_size=BLOCK, pre_buffer=False) as rows:
+        batch = next(rows.iter_batches(1, row_groups=[0], columns=["image.bytes"]))
+        with Image.open(io.BytesIO(batch["image"][0].as_py()["bytes"])) as image:
+            return image.size
 
 
 def _id(file: RepoFile | None) -> str | None:

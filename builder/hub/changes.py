@@ -75,6 +75,21 @@ def differences(local: LocalFiles, tree: dict[str, RepoFile]) -> tuple[list[str]
     return missing, sorted(name for name in tree if _is_replaced(name) and name not in local.files)
 
 
+def foreign(
+    local: LocalFiles, base: dict[str, RepoFile], tree: dict[str, RepoFile], deleted: Iterable[str]
+) -> list[str]:
+    """Return the files in which a pull request's `tree`, less what is `deleted`, would differ from its `base` with the
+    local files: of another release, or somebody else's. What the local files and `deleted` settle is none of them.
+    """
+    settled = {*local.files, *deleted, ".gitattributes"}  # the Hub adds lines to the last one
+    names = ({*base} | {*tree}) - settled
+    return sorted(name for name in names if _blob(base, name) != _blob(tree, name))
+
+
+def _blob(tree: dict[str, RepoFile], name: str) -> str | None:
+    return tree[name].blob_id if name in tree else None
+
+
 def require_loadable(repo_id: str, local: LocalFiles, tree: Iterable[str], globs: Iterable[str]) -> None:
     """Raise UserError where a file that stays in the repository would break loading, or be loaded with the release.
 

@@ -16,7 +16,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ from huggingface_hub import HfApi
 
 from builder.common import cli, retry
 from builder.common.retry import with_retries
-from builder.raw.layout import ASKED, IMAGES, RECEIPT, RECIPE, ROWS, SHARDS
+from builder.raw.layout import ASKED, IMAGES, RECEIPT, RECIPE, REJECTED, ROWS, SHARDS
 
 BUCKETS = "hf://buckets/"
 NOTES = (RECIPE, ASKED, ".pace.json")
@@ -101,28 +103,51 @@ class Job:
         print(f"{len(self.sent)} finished shards are fetched from {self.config.address}", flush=True)
 
     def send(self) -> None:
-        """Send the notes beside the shards, and the shards that were finished since, each with its receipt last."""
-        self._send_notes()
+        """Send the notes beside the shards, and the shards that were finished since, each with its receipt last.
+
+        One that cannot be sent keeps none of the others back; the first error is raised at the end.
+        """
+        failures: list[Exception] = []
         before = dict(self.sent)
-        for receipt in sorted((self.raw / SHARDS).glob(f"*/{RECEIPT}")):
-            shard, digest = receipt.parent, _digest(receipt)
-            if digest and self.sent.get(shard.name) != digest:
-                self._sync(shard, delete=True, exclude=[RECEIPT, ".*"])
-                self._sync(shard, include=[RECEIPT])
-                if _digest(receipt) == digest:  # else it was opened again meanwhile, to be sent once it is finished
-                    self.sent[shard.name] = digest
+        shards = [receipt.parent for receipt in sorted((self.raw / SHARDS).glob(f"*/{RECEIPT}"))]
+        steps: list[Callable[[], None]] = [self._send_notes, *(partial(self._send_shard, shard) for shard in shards)]
+        for step in steps:
+            try:
+                step()
+            except Exception as error:  # the Hub's client raises many kinds
+                if not _is_of_hub(error):
+                    raise
+                failures.append(error)
         if self.sent != before:
             print(f"{len(self.sent)} finished shards are in {self.config.address}", flush=True)
+        if failures:
+            raise failures[0]
+
+    def _send_shard(self, shard: Path) -> None:
+        """Send a shard unless it was sent. One that is opened again meanwhile is left for later."""
+        digest = _digest(shard / RECEIPT)
+        if not digest or self.sent.get(shard.name) == digest:
+            return
+        try:
+            self._sync(shard, delete=True, exclude=[RECEIPT, ".*"])
+            self._sync(shard, include=[RECEIPT])
+        except FileNotFoundError:
+            if _digest(shard / RECEIPT) == digest:
+                raise
+        if _digest(shard / RECEIPT) == digest:
+            self.sent[shard.name] = digest
 
     def _sync(self, shard: Path, **options: Any) -> None:
         address = f"{self.config.address}/{SHARDS}/{shard.name}"
-        with_retries("send", lambda: self.api.sync_bucket(str(shard), address, quiet=True, **options))
+        send = partial(self.api.sync_bucket, str(shard), address, quiet=True, **options)
+        with_retries("send", send, is_retryable=_is_retryable)
 
     def _send_notes(self) -> None:
         digests = {name: digest for name in NOTES if (digest := _digest(self.raw / name)) != self.notes.get(name, "")}
         notes: list[Any] = [(str(self.raw / name), f"{self.config.folder}/{name}") for name in digests]
         if notes:
-            with_retries("send", lambda: self.api.batch_bucket_files(self.config.bucket, add=notes))
+            send = partial(self.api.batch_bucket_files, self.config.bucket, add=notes)
+            with_retries("send", send, is_retryable=_is_retryable)
         self.notes |= digests
 
     def _generate(self) -> int:
@@ -150,19 +175,34 @@ class Job:
         try:
             self.send()
         except Exception as error:  # the Hub's client raises many kinds
-            if not (isinstance(error, OSError) or retry.status(error) or retry.is_passing(error)):
+            if not _is_of_hub(error):
                 raise
             print(f"not sent yet: {retry.one_line(error)}", file=sys.stderr, flush=True)
 
 
+def _is_of_hub(error: Exception) -> bool:
+    return isinstance(error, OSError) or bool(retry.status(error)) or _is_retryable(error)
+
+
+def _is_retryable(error: BaseException) -> bool:
+    """Return True for an error that may be gone on another try, and for a batch of which some files were refused."""
+    return type(error).__name__ == "BucketBatchError" or retry.is_passing(error)  # older clients do not have it
+
+
 def is_whole(shard: Path) -> bool:
-    """Return True for a shard whose rows are those of its receipt, and whose pictures are there; others are removed."""
+    """Return True for a shard whose rows and rejected tries are those of its receipt, and whose pictures are there.
+
+    Other pictures are removed.
+    """
     try:
         receipt, rows = json.loads((shard / RECEIPT).read_bytes()), (shard / ROWS).read_bytes()
+        rejected = (shard / REJECTED).read_bytes()
         names = {json.loads(line)["file_name"] for line in rows.splitlines()}
     except (OSError, ValueError, LookupError, TypeError):
         return False
     if not isinstance(receipt, dict) or receipt.get("sha256") != hashlib.sha256(rows).hexdigest():
+        return False
+    if receipt.get("rejections") != hashlib.sha256(rejected).hexdigest():
         return False
     (shard / IMAGES).mkdir(exist_ok=True)  # a bucket has no empty folders
     for path in (shard / IMAGES).iterdir():

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import HfApi, get_token
-from huggingface_hub.errors import BucketNotFoundError, EntryNotFoundError
+from huggingface_hub.errors import EntryNotFoundError
 from packaging.requirements import Requirement
 
 from builder.common.cli import NAME
@@ -28,6 +28,14 @@ from builder.generation.pace import FILE, Pace
 from builder.hub.job import JobConfig
 from builder.plan.plan import Plan
 from builder.raw.layout import IMAGES, SHARDS
+
+try:
+    from huggingface_hub.errors import BucketNotFoundError
+except ImportError:  # a client from before there were buckets
+
+    class BucketNotFoundError(Exception):  # type: ignore[no-redef]
+        """Raised by no one."""
+
 
 ROOT = Path(__file__).parents[2]
 CODE = ("builder/**/*", "dataset_card/*", "agfd30k.py")
@@ -105,6 +113,11 @@ class Jobs:
 
     config: JobsConfig
     api: Any = field(default_factory=lambda: HfApi(library_name=NAME))
+
+    def __post_init__(self) -> None:
+        """Raise UserError for a client that knows no buckets."""
+        if not hasattr(self.api, "list_bucket_tree"):
+            raise UserError(f"agfd30k jobs {CLIENT}")
 
     def lines(self) -> Iterator[str]:
         """Yield what the job will make and cost, as far as that is known. Nothing is guessed."""

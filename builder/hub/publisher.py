@@ -161,7 +161,9 @@ class Publisher:
         if branch.head() is None:
             branch.create_branch()
         if config.create_pr:
-            branch.resume()
+            base = branch.tree()
+            if branch.resume():
+                self._require_own(local, base)
         tree = branch.tree()
         if not (config.force or branch.is_own_release(tree)):
             raise UserError(
@@ -185,9 +187,9 @@ class Publisher:
         tree = self.branch.tree()
         missing, old = self._differences(local, tree)
         # A card that is there would show old and new files side by side.
-        needs_staging = len(missing) > hub_changes.FILES_A_COMMIT and "README.md" in tree
+        base, needs_staging = tree, len(missing) > hub_changes.FILES_A_COMMIT and "README.md" in tree
         if needs_staging and self.branch.revision == "main" and not self.config.create_pr and self.branch.stage():
-            tree = self.branch.tree()
+            tree = self._require_own(local, base)
             missing, old = self._differences(local, tree)
         kept = len(local.files) - len(missing)
         say(f"{kept} of {len(local.files)} files are there; {len(missing)} to send, {local.bytes(missing):,} bytes")
@@ -207,7 +209,27 @@ class Publisher:
         if not self.branch.is_staged:
             return commit
         local.snapshot.require_same()
+        self._require_own(local, base, is_whole=True)
         return self.branch.merge()
+
+    def _require_own(
+        self, local: hub_changes.LocalFiles, base: dict[str, RepoFile], is_whole: bool = False
+    ) -> dict[str, RepoFile]:
+        """Return the files of the pull request that is gone on with; `base` are those that it began with.
+
+        Raises UserError where it changes any file that this upload does not, or, once it `is_whole`, lacks a change.
+        """
+        tree = self.branch.tree()
+        missing, old = self._differences(local, tree)
+        changed = hub_changes.foreign(local, base, tree, [*old, *self._differences(local, base)[1]])
+        if is_whole:
+            changed = [*changed, *missing, *old]
+        if changed:
+            raise UserError(
+                f"{self.config.repo_id}: {changed[0]} is not of this upload: close the pull request "
+                f"{self.branch.pull_request}, and run it again"
+            )
+        return tree
 
     def _differences(self, local: hub_changes.LocalFiles, tree: dict[str, RepoFile]) -> tuple[list[str], list[str]]:
         """Return the files to send and those to delete."""

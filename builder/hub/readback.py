@@ -12,6 +12,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -50,14 +52,23 @@ def look_back(
     revision: str,
     expected: dict[str, dict[str, int]],
     files: dict[str, dict[str, list[str]]],
-    new: dict[str, int],
+    new: Mapping[str, int | None],
+    count_all: bool = False,
 ) -> None:
-    """Do the same for a commit that has appended files, `new`, each with its number of rows: the labels are loaded, the
-    configs must mean `files` by their globs, every new file has its rows, and of each config a new one is read.
+    """Do the same for a commit that has appended files, `new`, each with its number of rows, None where that is not
+    known: the labels are loaded, the configs must mean `files` by their globs, every new file has its rows, and of each
+    config a new one is read. With `count_all` the rows of all files, old ones too, must add up to those expected.
 
     Raises UserError where something is not as expected. The labels that were read before are taken from the cache.
     """
-    request = {"repo_id": repo_id, "revision": revision, "expected": expected, "files": files, "new": new}
+    request: dict[str, Any] = {
+        "repo_id": repo_id,
+        "revision": revision,
+        "expected": expected,
+        "files": files,
+        "new": new,
+    }
+    request["count_all"] = count_all
     _in_a_process(request, {"HF_HUB_CACHE": str(constants.HF_HUB_CACHE)})
 
 
@@ -144,15 +155,26 @@ def _appended_fault(request: dict[str, Any], config: str, splits: dict[str, int]
         return f"means other files than it should: {_first_difference(files, request['files'][config])}"
     new = [path for some in files.values() for path in some if path in request["new"]] if config != ALL else []
     for path in new:
-        with datasets.download.streaming_download_manager.xopen(start + path, "rb") as file:
-            rows = pq.read_metadata(file).num_rows
-        if rows != request["new"][path]:
-            return f"{path} has {rows} rows, not {request['new'][path]}"
+        wanted = request["new"][path]
+        if wanted is not None and (rows := _rows(start + path)) != wanted:
+            return f"{path} has {rows} rows, not {wanted}"
+    for split, some in files.items() if request["count_all"] else ():
+        if (rows := sum(_rows(start + path) for path in some)) != splits[split]:
+            return f"{split} has {rows} rows in its files, not {splits[split]} as by the card"
     if new:
         row = next(iter(datasets.load_dataset("parquet", data_files=start + new[0], split="train", streaming=True)))
         if "image" in row:
             row["image"].convert("RGB")
     return None
+
+
+@cache
+def _rows(address: str) -> int:
+    """Return how many rows a Parquet file has, by its footer."""
+    import datasets
+
+    with datasets.download.streaming_download_manager.xopen(address, "rb") as file:
+        return pq.read_metadata(file).num_rows
 
 
 def _first_difference(there: dict[str, list[str]], expected: dict[str, list[str]]) -> str:

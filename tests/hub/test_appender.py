@@ -1,26 +1,32 @@
 """Rows that are appended to a published dataset: new files beside the old ones, seen in one commit, counted anew."""
 
+import io
 import json
 import re
 import shutil
 import signal
 import subprocess
 import sys
+from collections import Counter
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from builder.annotation.annotate import annotate
 from builder.checks.suite import Outcome
+from builder.dataset import appended as appended_module
 from builder.dataset import packing
+from builder.dataset.appending import Comparison
 from builder.dataset.build_info import BuildInfo
 from builder.dataset.folder import DATA, FIRST, Release, batch_of
-from builder.dataset.statistics import ChecksReport
+from builder.dataset.statistics import ChecksReport, FeatureCounts
 from builder.hub import changes
+from builder.hub.appender import Appender
 from builder.linting import lint
 from builder.models.identity import CheckVersion
 from builder.raw.build import RawBuild
@@ -34,7 +40,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning
 OLD_DATASETS = Path(__file__).parents[2] / ".venv-datasets3" / "bin" / "python"
 NAME = "AGFD-30K"
 APPEND = ("--append", "--allow-incomplete")
-NO_LOOK_BACK = "readback.look_back = lambda *_: None"
+NO_LOOK_BACK = "readback.look_back = lambda *_, **__: None"
 CHECKS = (CheckVersion("duplicates", 1),)
 LOAD = """
 import json, sys
@@ -304,10 +310,17 @@ def test_what_was_seen_and_aligned_faces_grow_too(hub, tmp_path):
     """Every config has its new rows, in the order of the labels."""
     for name, scale in (("older", 0.01), ("newer", 0.02)):
         packing.pack(faces.write_raw(tmp_path / "raw", scale=scale), tmp_path / name / NAME, aligned=48)
-    published(hub, tmp_path / "older" / NAME)
+    packing.pack(RawBuild.open(tmp_path / "raw"), tmp_path / "larger" / NAME, aligned=64)
+    before = published(hub, tmp_path / "older" / NAME)
+    line = refused(hub, tmp_path / "larger" / NAME)
+    assert line.endswith(
+        f"its aligned faces are of 64×64 pixels, those of {REPO} of 48×48; make the release anew with --aligned 48"
+    )
     run = upload_here(hub, tmp_path / "newer" / NAME, *APPEND)
     assert run.status == 0, run.errors
     folder = downloaded(hub, tmp_path / NAME)
+    aligned = {entry["lfs"] for name, entry in before.items() if name.startswith("aligned/")}
+    assert len(aligned) > 1 == len(aligned & {record["path"].rpartition("/")[2] for record in run.requests})
     assert faults(folder) == []
     for config in ("annotations", "aligned"):
         now, whole = ids_of(folder, config), ids_of(tmp_path / "newer" / NAME, config)
@@ -361,6 +374,103 @@ def test_what_several_commits_have_begun_is_gone_on_with(hub, parts, monkeypatch
     assert again.status == 0 and "going on in" in again.errors and not again.bytes_put, again.errors
     assert set(before) < set(hub.store.resolve(REPO, "main")["tree"])
     assert len(hub.store.repos[REPO]["requests"]) == 1
+
+
+def left_open(hub, monkeypatch, release, *arguments):
+    """Begin an upload of several commits that ends after the first one, in a pull request that is left open."""
+    monkeypatch.setattr(changes, "FILES_A_COMMIT", 10)
+    fault = hub.fault("POST /commit/", after=1, status=500, times=9)
+    assert upload_here(hub, release, "--allow-incomplete", *arguments).status == 2
+    fault.times = 0
+
+
+@pytest.mark.parametrize("arguments", [("--append",), ()], ids=["append", "replacement"])
+def test_what_another_upload_has_begun_is_not_merged(hub, parts, tmp_path, monkeypatch, arguments):
+    """Its rows would be there twice, or its files in the place of those that were published."""
+    before = published(hub, parts["one"])
+    raw = pack(tmp_path, side=16, scale=0.02, only=["hair/red", "emotion", "occlusion"])
+    left_open(hub, monkeypatch, release_of(raw, tmp_path / "begun"), *arguments)
+    run = upload_here(hub, parts["other"], *APPEND)
+    assert run.status == 2 and not run.bytes_put, run.errors
+    assert re.search(r" is not of this upload: close the pull request http\S+/1, and run it again$", run.last_line)
+    assert hub.store.resolve(REPO, "main")["tree"] == before
+
+
+def test_a_pull_request_that_is_changed_at_the_last_moment_is_not_merged(hub, parts, monkeypatch):
+    before = published(hub, parts["one"])
+    monkeypatch.setattr(changes, "FILES_A_COMMIT", 10)
+    require = Appender._require_own
+
+    def change(self, local, base, is_whole=False):
+        if is_whole:
+            hub.commit(REPO, {"data/pose/train-more001-00000-of-00009.parquet": b"more"}, revision=self.branch.revision)
+        return require(self, local, base, is_whole)
+
+    monkeypatch.setattr(Appender, "_require_own", change)
+    run = upload_here(hub, parts["other"], *APPEND)
+    assert run.status == 2 and "of-00009.parquet is not of this upload" in run.last_line, run.errors
+    assert hub.store.resolve(REPO, "main")["tree"] == before
+
+
+def test_a_branch_is_never_appended_to_in_parts(hub, parts, monkeypatch):
+    """Where an append is more than a commit it needs a pull request, which only main gets unasked."""
+    published(hub, parts["one"], "--revision", "next")
+    monkeypatch.setattr(changes, "FILES_A_COMMIT", 10)
+    there = len(hub.commits(REPO, "next"))
+    run = upload_here(hub, parts["other"], *APPEND, "--revision", "next")
+    assert run.status == 2 and "of one commit, and would be seen in part" in run.last_line and not run.bytes_put
+    assert len(hub.commits(REPO, "next")) == there
+    assert upload_here(hub, parts["other"], *APPEND, "--revision", "next", "--create-pr").status == 0
+
+
+def test_a_batch_that_is_there_in_part_is_not_built_upon(hub, parts):
+    """Its rows would be sent again as another batch."""
+    published(hub, parts["one"])
+    hub.commit(REPO, {"data/hair/train-more001-00000-of-00001.parquet": b"part"})
+    assert "of the batch -more001- only a part is there" in refused(hub, parts["other"])
+
+
+@pytest.mark.process
+def test_a_run_that_was_stopped_behind_its_commit_is_looked_at_anew(hub, grown):
+    """Footers are held against the card, and a picture of the last batch is read, before it is tagged."""
+    published(hub, grown[0])
+    assert upload_here(hub, grown[1], *APPEND).status == 0
+    good, name = hub.files(REPO), "data/hair/train-00000-of-00001.parquet"
+    more = next(path for path in good if path.startswith("data/hair/train-more001-00000-"))
+    spoiled = {"rows": (name, _fewer), "picture": (more, _no_picture)}
+    for what, (path, spoil) in spoiled.items():
+        hub.commit(REPO, {path: spoil(good[path])}, user="user")
+        run = upload(hub, grown[1], *APPEND, "--tag", "v2")
+        assert run.status == 2 and "what was sent does not load: hair: " in run.last_line, (what, run.errors)
+        assert "refs/tags/v2" not in hub.store.repos[REPO]["refs"]
+        hub.commit(REPO, {path: good[path]}, user="user")
+    run = upload(hub, grown[1], *APPEND, "--tag", "v2")
+    assert run.status == 0 and "refs/tags/v2" in hub.store.repos[REPO]["refs"], run.errors
+
+
+def _fewer(data):
+    return _parquet(pq.read_table(io.BytesIO(data))[1:])
+
+
+def _no_picture(data):
+    table = pq.read_table(io.BytesIO(data))
+    column = pa.array([{"bytes": b"no picture", "path": "x.png"}] * len(table), table.schema.field("image").type)
+    return _parquet(table.set_column(table.column_names.index("image"), table.schema.field("image"), column))
+
+
+def _parquet(table):
+    file = io.BytesIO()
+    pq.write_table(table, file)
+    return file.getvalue()
+
+
+def test_a_card_that_lacks_a_config_s_size_is_one_line(hub, parts):
+    published(hub, parts["one"])
+    text = hub.files(REPO)["README.md"].decode()
+    head, _, rest = text.partition("- config_name: metadata\n  splits:")
+    assert rest
+    hub.commit(REPO, {"README.md": f"{head}- config_name: other\n  splits:{rest}".encode()}, user="user")
+    assert "its card does not say how many rows metadata has" in refused(hub, parts["one"])
 
 
 @pytest.mark.parametrize("lost", ["POST /commit/", "POST /merge"])
@@ -440,9 +550,15 @@ def test_a_published_row_does_not_change(hub, parts, tmp_path):
 
 def test_a_card_that_was_edited_there_is_not_overwritten(hub, parts):
     published(hub, parts["one"])
-    text = hub.files(REPO)["README.md"].replace(b"## Uses\n", b"## Uses\n\nMine: none.\n")
+    whole = hub.files(REPO)["README.md"]
+    text = whole.replace(b"## Uses\n", b"## Uses\n\nMine: none.\n")
     hub.commit(REPO, {"README.md": text}, user="user")
     assert "'Mine: none.' would be lost" in refused(hub, parts["other"])
+    own = ("extra_gated_prompt: Ask me.\n---\n\n", "tags:\n- mine\n")
+    for old, new in zip(("---\n\n", "tags:\n"), own):
+        hub.commit(REPO, {"README.md": whole.replace(old.encode(), new.encode(), 1)}, user="user")
+        first = new.partition("\n")[0]
+        assert f"{first}" in refused(hub, parts["other"])
     assert upload_here(hub, parts["other"], *APPEND, "--force").status == 0
 
 
@@ -472,6 +588,22 @@ def test_other_configs_are_refused(hub, parts, tmp_path):
         SimpleNamespace(**{n: getattr(Brightness(), n) for n in ("name", "columns", "annotate")}, digest="b" * 64),
     )
     assert "its config annotations_brightness is of another model" in refused(hub, other)
+
+
+@pytest.mark.parametrize(("shared", "asked"), [(0, 5), (3, 4)], ids=["another build", "the same build, grown"])
+def test_a_feature_without_pictures_is_counted_once(shared, asked):
+    """Another raw build's tries come to those that are published; the same one's have them already."""
+    none = dict.fromkeys(("made", "verified", "not_judged"), 0)
+    old, new = (
+        FeatureCounts(
+            **{"attribute": "hair", "feature": "red", "reasons": {}, "tries": None, "rejected_scores": None, **none},
+            **dict.fromkeys(("asked", "unfilled", "rejected"), count),
+        )
+        for count in (1, 4)
+    )
+    comparison = Comparison(shared=Counter(blond=shared), published=Counter(blond=3))
+    (counts,) = appended_module._reports({"red": old}, {"red": new}, comparison)
+    assert counts.asked == asked
 
 
 def test_a_part_of_what_is_there_is_refused(hub, parts, tmp_path):

@@ -13,8 +13,10 @@ import zipfile
 from importlib.metadata import version
 from pathlib import Path
 
+import httpx2
 import pytest
 from huggingface_hub import HfApi
+from huggingface_hub.errors import BucketBatchError
 from huggingface_hub.utils import _http
 
 import agfd30k
@@ -139,6 +141,14 @@ def test_a_time_out_that_is_too_short_is_told(hub, capsys):
         (("--rate", "0"), "--rate: must be a number above 0, got '0'"),
         (("--only", "hats"), "hats"),
         (("--repo-id", "mine"), "--repo-id: must be owner/name, got 'mine'"),
+        (("--repo-id", REPO, "--limit", "20"), "a part is only published with --allow-incomplete"),
+        (("--repo-id", REPO, "--scale", "0.5"), "a part is only published with --allow-incomplete"),
+        (("--repo-id", REPO, "--only", "hair", "--append"), "a part is only published with --allow-incomplete"),
+        (("--repo-id", REPO, "--model", "preview"), "its pictures are only published with --allow-preview"),
+        (("--model", "./mine.safetensors"), "the model ./mine.safetensors is a file or folder of this machine"),
+        (("--model", "builder/preview"), "the model builder/preview is a file or folder of this machine"),
+        (("--tag", "v2", "--public"), "--tag, --public: nothing is published without --repo-id"),
+        (("--append",), "--append: nothing is published without --repo-id"),
     ],
 )
 def test_what_is_wrong_is_one_line(hub, capsys, arguments, line):
@@ -296,6 +306,67 @@ def test_a_hub_that_does_not_answer_for_a_while_stops_no_picture(tmp_path, monke
     assert job.run() == 0
     assert "not sent yet: no answer (ConnectionError" in capsys.readouterr().err
     assert list((tmp_path / "buckets/user/build/raw/shards").glob("*/receipt.json"))
+
+
+def response(status):
+    return httpx2.Response(status, request=httpx2.Request("POST", "http://127.0.0.1/"))
+
+
+def test_a_shard_that_cannot_be_sent_keeps_no_other_back(tmp_path, monkeypatch):
+    """A batch that was refused is tried again, and what fails all the same is told when all others are sent."""
+    write_raw(tmp_path / "job" / "agfd30k-raw", only=["hair"], limit=40)
+    job, tries = job_of(tmp_path), []
+    monkeypatch.setattr(retry, "TRIES", 2)
+    monkeypatch.setattr(retry, "FIRST_PAUSE", 0.01)
+    send, first, second, third = job.api.sync_bucket, *sorted(p.name for p in (job.raw / "shards").iterdir())
+
+    def refuse(source, dest, **options):
+        tries.append(Path(source).name)
+        if tries[-1] == first:
+            raise BucketBatchError("1 of 9 operations", response=response(200))
+        if tries[-1] == second:
+            (Path(source) / "receipt.json").unlink(missing_ok=True)
+            raise FileNotFoundError(source)
+        return send(source, dest, **options)
+
+    job.api.sync_bucket = refuse
+    with pytest.raises(BucketBatchError):
+        job.send()
+    assert tries == [first, first, second, third, third] and {*job.sent} == {third}
+
+
+def test_a_shard_whose_file_is_lost_is_not_passed_over(tmp_path):
+    """Only one that was opened again, and so has no receipt, or another, is left for later."""
+    write_raw(tmp_path / "job" / "agfd30k-raw", only=["hair"], limit=10)
+    job = job_of(tmp_path)
+
+    def lose(source, dest, **options):
+        raise FileNotFoundError(source)
+
+    job.api.sync_bucket = lose
+    with pytest.raises(FileNotFoundError):
+        job.send()
+
+
+@pytest.mark.parametrize("spoil", [Path.unlink, lambda path: path.write_text("{}\n")], ids=["lost", "changed"])
+def test_a_shard_without_its_rejected_tries_is_not_whole(tmp_path, spoil):
+    write_raw(tmp_path / "raw", only=["hair"], limit=10)
+    shard = next((tmp_path / "raw" / "shards").iterdir())
+    assert is_whole(shard)
+    spoil(shard / "rejected.jsonl")
+    assert not is_whole(shard)
+
+
+def test_a_client_without_buckets_is_one_line(hub, capsys, monkeypatch):
+    monkeypatch.delattr(HfApi, "list_bucket_tree")
+    said = run(capsys, status=2).err.splitlines()
+    assert said == ["jobs: agfd30k jobs needs huggingface_hub 2.4 or later: pip install -U huggingface_hub"]
+
+
+def test_a_client_from_before_buckets_can_be_imported():
+    code = "import huggingface_hub.hf_api, huggingface_hub.errors as e; del e.BucketNotFoundError; "
+    code += "import builder.hub.jobs"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
 
 
 @pytest.mark.process
