@@ -175,7 +175,8 @@ def test_the_script_says_what_it_needs_and_how_it_is_started(hub, capsys):
     command = shlex.split(next(line for line in ast.get_docstring(tree).splitlines() if "hf jobs" in line))
     assert command[:5] == ["hf", "jobs", "uv", "run", "--detach"] and command[-2:] == ["job.py", "agfd30k-code.zip"]
     assert command[command.index("--secrets") + 1] == "HF_TOKEN" and "hf_write" not in printed.out + printed.err
-    known = subprocess.run(["hf", "jobs", "uv", "run", "--help"], capture_output=True, text=True).stdout
+    client = Path(sys.executable).parent / "hf"
+    known = subprocess.run([client, "jobs", "uv", "run", "--help"], capture_output=True, text=True).stdout
     assert known and all(flag in known for flag in command if flag.startswith("--"))
     config = JobConfig.parse(next(n.value.value for n in tree.body if isinstance(n, ast.Assign)))
     assert config.upload == ("--repo-id", REPO, "--tag", "v2", "--append") and not hub.jobs
