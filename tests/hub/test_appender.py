@@ -34,6 +34,7 @@ from tests.experiments.upload_faults import NO_READBACK, REPO, files_of, own_com
 from tests.fixtures import builds, faces
 from tests.fixtures.annotators import Brightness
 from tests.fixtures.hub import Hub, until
+from tests.fixtures.scripts import LEAVE
 from tests.fixtures.uploads import upload_here
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # the client's own
@@ -42,7 +43,8 @@ NAME = "AGFD-30K"
 APPEND = ("--append", "--allow-incomplete")
 NO_LOOK_BACK = "readback.look_back = lambda *_, **__: None"
 CHECKS = (CheckVersion("duplicates", 1),)
-LOAD = """
+LOAD = (
+    """
 import json, sys
 from datasets import load_dataset
 found = {}
@@ -55,6 +57,8 @@ for config in ("all", "hair", "metadata"):
         assert [row["id"] for row in streamed] == found[config][split]
 print(json.dumps(found))
 """
+    + LEAVE
+)
 LOAD_BY_SCRIPT = """
 import json, sys
 sys.path.insert(0, sys.argv[2])

@@ -23,6 +23,7 @@ from huggingface_hub.utils import _http
 
 from tests.fixtures.hub import Hub, until
 from tests.fixtures.hub.faults import QUOTA
+from tests.fixtures.scripts import LEAVE
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # the client's own
 REPO, DATASET = "user/faces", {"repo_id": "user/faces", "repo_type": "dataset"}
@@ -41,7 +42,8 @@ import sys
 from huggingface_hub import HfApi
 HfApi().upload_folder(repo_id=sys.argv[1], repo_type="dataset", folder_path=sys.argv[2])
 """
-LOAD = """
+LOAD = (
+    """
 import json
 from datasets import load_dataset
 found = {}
@@ -51,6 +53,8 @@ for config in ("table", "index"):
         found[f"{config} {streaming}"] = [row["age"] for row in rows]
 print(json.dumps(found))
 """
+    + LEAVE
+)
 
 
 @pytest.fixture

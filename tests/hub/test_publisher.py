@@ -45,11 +45,13 @@ from tests.experiments.upload_faults import (
 from tests.fixtures.builds import write_raw
 from tests.fixtures.hub import Hub, until
 from tests.fixtures.hub.http import Answer
+from tests.fixtures.scripts import LEAVE
 from tests.fixtures.uploads import upload_here
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # the client's own
 OLD_DATASETS = Path(__file__).parents[2] / ".venv-datasets3" / "bin" / "python"
-LOAD = """
+LOAD = (
+    """
 import json
 from datasets import load_dataset
 found = {}
@@ -64,6 +66,8 @@ for config in ("occlusion", "metadata"):
         found[f"{config} {streaming}"] = counts
 print(json.dumps(found))
 """
+    + LEAVE
+)
 
 
 @pytest.fixture(scope="module")
