@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -49,19 +49,9 @@ def generate(
         Path | None,
         typer.Option(metavar="FOLDER", help="folder with the model's json and txt files, for a .safetensors file"),
     ] = None,
-    only: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="ATTRIBUTE[/FEATURE]", help="make only this; may be repeated, or hold several with commas"
-        ),
-    ] = None,
-    scale: Annotated[
-        float,
-        typer.Option(metavar="N", parser=cli.scale, help="share of every quota to make, at least 1 a feature and sex"),
-    ] = 1.0,
-    limit: Annotated[
-        int | None, typer.Option(metavar="N", parser=cli.whole(1), help="at most so many pictures, spread evenly")
-    ] = None,
+    only: cli.Only = None,
+    scale: cli.Scale = 1.0,
+    limit: cli.Limit = None,
     batch_size: Annotated[
         int | None,
         typer.Option(
@@ -80,7 +70,7 @@ def generate(
         ),
     ] = False,
     shard_size: Annotated[int, typer.Option(metavar="N", parser=cli.whole(1), help="pictures a shard")] = 256,
-    image_format: Annotated[Literal["png", "webp", "jpg"], typer.Option(help="png and webp are lossless")] = "png",
+    image_format: cli.ImageFormat = "png",
     safety_checker: Annotated[
         str | None,
         typer.Option(
@@ -260,7 +250,9 @@ def _cluster(engine: Kind | None, config: GenerateConfig) -> Ray | None:
     from builder.engine.choice import chosen
     from builder.generation import launcher
 
-    if engine is None and (launcher.is_launched() or "RANK" in os.environ):
+    if launcher.is_launched() or "RANK" in os.environ:
+        if engine is Kind.RAY:
+            raise UserError("--engine ray: the cluster starts the processes; run it once, without a launcher and RANK")
         return None
     return chosen(engine, gpus=not config.cpu)
 

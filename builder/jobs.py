@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -68,21 +68,11 @@ def jobs(
     model: Annotated[
         str | None, typer.Option(metavar="MODEL", help="Hub id, or preview", show_default="the table's")
     ] = None,
-    only: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="ATTRIBUTE[/FEATURE]", help="make only this; may be repeated, or hold several with commas"
-        ),
-    ] = None,
-    scale: Annotated[
-        float,
-        typer.Option(metavar="N", parser=cli.scale, help="share of every quota to make, at least 1 a feature and sex"),
-    ] = 1.0,
-    limit: Annotated[
-        int | None, typer.Option(metavar="N", parser=cli.whole(1), help="at most so many pictures, spread evenly")
-    ] = None,
+    only: cli.Only = None,
+    scale: cli.Scale = 1.0,
+    limit: cli.Limit = None,
     twins: Annotated[bool, typer.Option("--twins", help="for each picture of a feature its twin too")] = False,
-    image_format: Annotated[Literal["png", "webp", "jpg"], typer.Option(help="png and webp are lossless")] = "png",
+    image_format: cli.ImageFormat = "png",
     append: Annotated[bool, typer.Option("--append", help="add the rows that the dataset there lacks")] = False,
     tag: Annotated[str | None, typer.Option(metavar="NAME", help="tag for the commit, once it is verified")] = None,
     public: Annotated[bool, typer.Option("--public", help="let everyone see it, once it is verified")] = False,

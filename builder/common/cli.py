@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from typer.exceptions import TyperException
@@ -194,6 +194,19 @@ def _number(text: object, kind: type, holds: Callable[[Any], bool], rule: str) -
     if value is None or not holds(value):
         raise typer.BadParameter(f"must be {rule}, got {text!r}")
     return value
+
+
+Only = Annotated[
+    list[str] | None,
+    typer.Option(metavar="ATTRIBUTE[/FEATURE]", help="make only this; may be repeated, or hold several with commas"),
+]
+Scale = Annotated[
+    float, typer.Option(metavar="N", parser=scale, help="share of every quota to make, at least 1 a feature and sex")
+]
+Limit = Annotated[
+    int | None, typer.Option(metavar="N", parser=whole(1), help="at most so many pictures, spread evenly")
+]
+ImageFormat = Annotated[Literal["png", "webp", "jpg"], typer.Option(help="png and webp are lossless")]
 
 
 def _usage(error: TyperException, path: str) -> str:

@@ -88,6 +88,18 @@ def test_which_process_it_is_holds_for_a_part_alone(tmp_path, monkeypatch):
     assert os.environ["RANK"] == "7" and "WORLD_SIZE" not in os.environ
 
 
+def test_one_of_a_launchers_processes_is_no_driver_of_a_cluster(tmp_path, monkeypatch):
+    """Each of them would start all over the cluster."""
+    for name, value in {"RANK": "0", "WORLD_SIZE": "1", "RAY_ADDRESS": "127.0.0.1:1"}.items():
+        monkeypatch.setenv(name, value)
+    with contextlib.chdir(tmp_path):
+        arguments = standin.small(["--model", "preview", "--only", "base", "--limit", "2"])
+        refused = inside.run(*arguments, "--engine", "ray", load=standin.StandIn, checks=standin.checks)
+        assert refused.returncode == 2 and "without a launcher and RANK" in refused.stderr
+        built = inside.run(*arguments, load=standin.StandIn, checks=standin.checks)
+        assert built.returncode == 0, built.stderr
+
+
 def test_a_private_key_does_not_leave_the_machine(tmp_path):
     with pytest.raises(UserError, match="a private key is not sent to other machines"):
         cluster.require_sendable(config(tmp_path, signer=object()))
