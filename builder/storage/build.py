@@ -7,42 +7,36 @@ however late, is refused and takes what is there.
 
 from __future__ import annotations
 
-import sys
-import threading
-import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import agfd30k
 from builder.common.address import Address
 from builder.common.documents import Malformed
 from builder.common.errors import UserError
 from builder.common.files import atomic, sha256
-from builder.common.progress import counted, duration, heartbeat, progress_bar
 from builder.plan.plan import Plan, Shard
 from builder.raw import ownership
 from builder.raw.build import Finished, RawBuild
-from builder.raw.layout import ASKED, LINES_ONLY, RECIPE, REJECTED, ROWS, SEARCHED, SHARDS
+from builder.raw.layout import ASKED, LINES_ONLY, RECIPE, REJECTED, ROWS, SEARCHED
 from builder.raw.notes import Loser
-from builder.raw.ownership import read_recipe
 from builder.raw.receipts import Damaged, Receipt, require_sound
 from builder.raw.recipe import BuildRecipe
-from builder.raw.shard_writer import Locked, is_locked, lock
-from builder.storage import parts, workspace
+from builder.raw.shard_writer import Locked, lock
+from builder.storage import parts
 from builder.storage.catalog import Catalog, Part, StoredReceipt, part_name, receipt_name
 from builder.storage.faults import Unsound
+from builder.storage.shard_copy import Copy
 from builder.storage.store import Store
-from builder.storage.workspace import Copy
+from builder.storage.transfer import TRANSFERS, Transfer
+from builder.storage.workspace import settle, stored_recipe
 
 CACHE = ".store"
 """What a workspace keeps beside the shards: receipts of the store, and lines without pictures."""
 PATIENCE = 30
 """Seconds to wait for another process of this machine that has the shard."""
-FETCHING = 4
-"""Shards that are fetched side by side."""
 CLOCK = 1.0
 """Seconds by which the times of files may lag behind the clock."""
 SENDING = 2
@@ -177,7 +171,7 @@ class StoredBuild(RawBuild):
             lines.folder.mkdir(parents=True, exist_ok=True)
             (lines.folder / LINES_ONLY).touch()
             ownership.take(lines.folder, self.recipe)
-        with ThreadPoolExecutor(FETCHING) as pool:
+        with ThreadPoolExecutor(TRANSFERS) as pool:
             for _ in pool.map(lambda shard: self._fetch_lines(shard, Copy(lines.shard_folder(shard))), shards):
                 pass
         return lines
@@ -206,7 +200,7 @@ class StoredBuild(RawBuild):
         missing = [shard for shard in shards if anew or not self._is_here(shard)]
         total, fetched = sum(sizes[shard.name] for shard in missing), self._checked if anew else self._fetch
         faults: list[str] = []
-        with Fetching(self.store.address, total, len(missing)) as fetching, ThreadPoolExecutor(FETCHING) as pool:
+        with Transfer(self.store.address, total, len(missing)) as fetching, ThreadPoolExecutor(TRANSFERS) as pool:
             for shard, fault in zip(missing, pool.map(fetched, missing)):
                 faults += [fault] if fault else []
                 fetching.add(sizes[shard.name])
@@ -382,96 +376,6 @@ class StoredBuild(RawBuild):
         folder = self.folder / CACHE / "parts"
         folder.mkdir(parents=True, exist_ok=True)
         return folder / f"{shard.name}.parquet"
-
-
-class Fetching:
-    """Tells how fetching goes: a bar, or lines of a log, with the rate and the time that is left.
-
-    So it does for putting files, as `verb` says and `way`, "from" or "to" an address.
-    """
-
-    def __init__(self, address: Address, total: int, count: int, verb: str = "fetching", way: str = "from"):
-        self.address, self.total, self.count, self.verb, self.way = address, total, count, verb, way
-        self.bytes = self.done = 0
-        self.started = time.monotonic()
-        self.lock = threading.Lock()
-
-    def __enter__(self) -> Fetching:
-        if self.count:
-            line = f"{self.verb} {counted(self.count, 'file')}, {self.total / 1e6:,.1f} MB, {self.way} {self.address}"
-            print(line, file=sys.stderr, flush=True)
-        self.bar = progress_bar(total=self.total, unit="B", unit_scale=True)
-        self.beat = heartbeat(self.line)
-        self.beat.__enter__()
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self.beat.__exit__(*error)
-        self.bar.close()
-
-    def add(self, size: int) -> None:
-        """Another one is there."""
-        with self.lock:
-            self.bytes, self.done = self.bytes + size, self.done + 1
-        self.bar.update(size)
-
-    def line(self) -> str:
-        """What the heartbeat says."""
-        rate = self.bytes / max(time.monotonic() - self.started, 1e-9)
-        left = f", {duration((self.total - self.bytes) / rate)} left" if rate else ""
-        return f"{self.verb}: {self.done:,} of {self.count:,} files, {rate / 1e6:.1f} MB/s{left}"
-
-
-def stored_recipe(store: Store) -> BuildRecipe | None:
-    """Return the recipe in a store, None where there is none. Raises UserError for one that is damaged."""
-    data = store.read(RECIPE)
-    try:
-        return BuildRecipe.parse(data.decode()) if data is not None else None
-    except ValueError:
-        raise UserError(f"{store.address}/{RECIPE}: damaged, edited, or of another version") from None
-
-
-def settle(store: Store) -> BuildRecipe | None:
-    """Make the workspace of a store one of the recipe that is there, emptied where it was another's.
-
-    Returns the recipe, None where the store has none yet.
-    """
-    store.require_bucket()
-    recipe, folder = stored_recipe(store), store.address.workspace
-    if recipe is not None:
-        ownership.require_checked(folder, recipe)
-        become(folder, recipe)
-    return recipe
-
-
-def become(folder: Path, recipe: BuildRecipe) -> None:
-    """Make a workspace a recipe's own: it is a cache, and what another recipe made there is removed."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with ownership.lock(folder):
-        try:
-            there = read_recipe(folder)
-        except UserError:
-            there = None
-        if there is not None and there.document() == recipe.document():
-            return
-        if there is None or there.fingerprint != recipe.fingerprint:
-            _clear(folder, there)
-        with atomic(folder / RECIPE) as file:
-            file.write(str(recipe).encode())
-
-
-def _clear(folder: Path, recipe: BuildRecipe | None) -> None:
-    """Make room in a workspace of which another recipe is wanted now: what `recipe` made there and did not send is
-    moved aside, and a line says so. Raises UserError while a process is at it.
-    """
-    shards = agfd30k.shards(folder)
-    if any(map(is_locked, shards)):
-        raise UserError(f"{folder}: another process is making pictures of another recipe here; wait for it")
-    if any((shard / ROWS).exists() and not Copy(shard).is_sent for shard in shards):
-        aside = folder / f"{SHARDS}-{recipe.fingerprint[:12] if recipe else 'unknown'}-{time.time_ns()}"
-        (folder / SHARDS).rename(aside)
-        print(f"{aside}: what another recipe has made here and not sent is there now", file=sys.stderr, flush=True)
-    workspace.remove_all(folder)
 
 
 def fetch(address: Address) -> StoredBuild:

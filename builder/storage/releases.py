@@ -11,8 +11,8 @@ from pathlib import Path
 from builder.common.address import Address
 from builder.common.errors import UserError
 from builder.common.files import sha256
-from builder.storage.build import FETCHING, Fetching
 from builder.storage.store import Store
+from builder.storage.transfer import TRANSFERS, Transfer
 
 SUMS, CARD = "SHA256SUMS", "README.md"
 
@@ -36,8 +36,8 @@ def put(release: Path, address: Address) -> int:
         )
     sizes = {name: path.stat().st_size for name, path in files.items()}
     names = [name for name in files if name != CARD]
-    with Fetching(address, sum(sizes.values()), len(files), "putting", "to") as putting:
-        with ThreadPoolExecutor(FETCHING) as pool:
+    with Transfer(address, sum(sizes.values()), len(files), "putting", "to") as putting:
+        with ThreadPoolExecutor(TRANSFERS) as pool:
             for name, _ in zip(names, pool.map(lambda name: store.create_file(name, files[name]), names)):
                 putting.add(sizes[name])
         store.create_file(CARD, files[CARD])

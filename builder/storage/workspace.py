@@ -1,127 +1,78 @@
-"""The copy of a shard in the workspace, and what is known of it: which receipt of the store it goes back to.
-
-A workspace is a cache: whatever of it the store has newer is replaced, and half a replacement is thrown away.
-"""
+"""The folder of this machine in which a store's build is worked at: a cache, of one recipe at a time."""
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-from collections.abc import Callable
+import sys
+import time
 from pathlib import Path
 
-from builder.common.documents import Document, Malformed, parse_sealed, sealed
-from builder.common.files import atomic, sync_folder
-from builder.raw.layout import IMAGES, RECEIPT, REJECTED, ROWS, SHARDS
-from builder.raw.receipts import Receipt, receipt
+import agfd30k
+from builder.common.errors import UserError
+from builder.common.files import atomic
+from builder.raw import ownership
+from builder.raw.layout import RECIPE, ROWS, SHARDS
+from builder.raw.ownership import read_recipe
+from builder.raw.recipe import BuildRecipe
+from builder.raw.shard_writer import is_locked
+from builder.storage.shard_copy import Copy
+from builder.storage.store import Store
 
-BASE = ".stored"
-"""In a shard: the receipt of the store that it holds, or that it was opened from."""
-HALF = ".restoring"
-"""In a shard while it is replaced: whatever lies there is half of something."""
+
+def stored_recipe(store: Store) -> BuildRecipe | None:
+    """Return the recipe in a store, None where there is none. Raises UserError for one that is damaged."""
+    data = store.read(RECIPE)
+    try:
+        return BuildRecipe.parse(data.decode()) if data is not None else None
+    except ValueError:
+        raise UserError(f"{store.address}/{RECIPE}: damaged, edited, or of another version") from None
 
 
-class Base(Document):
-    """.stored: the revision of a receipt in the store, and the digest of the shard's receipt in it.
+def settle(store: Store) -> BuildRecipe | None:
+    """Make the workspace of a store one of the recipe that is there, emptied where it was another's.
 
-    `is_open`: something was taken back since, so the copy will be a new revision, whatever it holds.
+    Returns the recipe, None where the store has none yet.
     """
+    store.require_bucket()
+    recipe, folder = stored_recipe(store), store.address.workspace
+    if recipe is not None:
+        ownership.require_checked(folder, recipe)
+        become(folder, recipe)
+    return recipe
 
-    revision: int
-    of: str
-    is_open: bool = False
-    digest: str
 
-
-class Copy:
-    """A shard's folder in a workspace. Whoever changes it holds the shard's lock."""
-
-    def __init__(self, folder: Path):
-        self.folder = folder
-
-    @property
-    def base(self) -> Base | None:
-        """What the copy was restored from or sent as, None where it was begun here."""
+def become(folder: Path, recipe: BuildRecipe) -> None:
+    """Make a workspace a recipe's own: it is a cache, and what another recipe made there is removed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with ownership.lock(folder):
         try:
-            return parse_sealed(Base, (self.folder / BASE).read_bytes())
-        except (OSError, Malformed):
-            return None
-
-    @property
-    def revision(self) -> int:
-        """The revision that the copy goes back to, 0 where it was begun here."""
-        base = self.base
-        return base.revision if base else 0
-
-    @property
-    def receipt(self) -> Receipt | None:
-        """The receipt of a finished copy; None also while it is replaced."""
-        return None if (self.folder / HALF).exists() else receipt(self.folder)
-
-    @property
-    def is_sent(self) -> bool:
-        """True where the copy is finished, and is what its base says."""
-        base, facts = self.base, self.receipt
-        return bool(base and facts and facts.digest == base.of and not base.is_open)
-
-    def note_base(self, revision: int, digest: str, is_open: bool = False) -> None:
-        """Remember which receipt of the store this copy is, or goes back to."""
-        with atomic(self.folder / BASE) as file:
-            file.write(json.dumps(sealed({"revision": revision, "of": digest, "is_open": is_open})).encode())
-
-    def note_open(self) -> None:
-        """Remember that something was taken back of this copy."""
-        if base := self.base:
-            self.note_base(base.revision, base.of, is_open=True)
-
-    def forget_base(self) -> None:
-        """What the copy was sent as is not in the store any more."""
-        (self.folder / BASE).unlink(missing_ok=True)
-
-    @property
-    def noted(self) -> float:
-        """When the base was noted, in seconds since the epoch."""
-        try:
-            return (self.folder / BASE).stat().st_mtime
-        except OSError:
-            return 0.0
-
-    def drop_half(self) -> None:
-        """Empty a folder whose replacement was interrupted."""
-        if (self.folder / HALF).exists():
-            self.empty()
-            (self.folder / HALF).unlink()
-
-    def empty(self) -> None:
-        """Remove the shard's files, its receipt first; what is no file of a shard stays."""
-        for name in (RECEIPT, BASE, ROWS, REJECTED):
-            (self.folder / name).unlink(missing_ok=True)
-        shutil.rmtree(self.folder / IMAGES, ignore_errors=True)
-        sync_folder(self.folder)
-
-    def reopen(self) -> None:
-        """Take the receipt back: the copy is not finished."""
-        (self.folder / RECEIPT).unlink(missing_ok=True)
-        sync_folder(self.folder)
-
-    def replace(self, facts: Receipt, revision: int, fill: Callable[[Path], None]) -> None:
-        """Replace the copy by what `fill` writes into its folder, with this receipt; the receipt comes last."""
-        (self.folder / HALF).touch()
-        sync_folder(self.folder)
-        self.empty()
-        (self.folder / IMAGES).mkdir()
-        fill(self.folder)
-        sync_folder(self.folder / IMAGES)
-        self.note_base(revision, facts.digest)
-        sync_folder(self.folder)
-        (self.folder / HALF).unlink()
-        with atomic(self.folder / RECEIPT) as file:
-            file.write(json.dumps(facts.model_dump(mode="json"), indent=1).encode())
-        sync_folder(self.folder)
+            there = read_recipe(folder)
+        except UserError:
+            there = None
+        if there is not None and there.document() == recipe.document():
+            return
+        if there is None or there.fingerprint != recipe.fingerprint:
+            _clear(folder, there)
+        with atomic(folder / RECIPE) as file:
+            file.write(str(recipe).encode())
 
 
-def remove_all(workspace: Path) -> None:
+def _clear(folder: Path, recipe: BuildRecipe | None) -> None:
+    """Make room in a workspace of which another recipe is wanted now: what `recipe` made there and did not send is
+    moved aside, and a line says so. Raises UserError while a process is at it.
+    """
+    shards = agfd30k.shards(folder)
+    if any(map(is_locked, shards)):
+        raise UserError(f"{folder}: another process is making pictures of another recipe here; wait for it")
+    if any((shard / ROWS).exists() and not Copy(shard).is_sent for shard in shards):
+        aside = folder / f"{SHARDS}-{recipe.fingerprint[:12] if recipe else 'unknown'}-{time.time_ns()}"
+        (folder / SHARDS).rename(aside)
+        print(f"{aside}: what another recipe has made here and not sent is there now", file=sys.stderr, flush=True)
+    _remove_all(folder)
+
+
+def _remove_all(workspace: Path) -> None:
     """Empty a workspace of which another recipe is wanted now, but for locks and what was moved aside."""
     shutil.rmtree(workspace / SHARDS, ignore_errors=True)
     for path in workspace.iterdir() if workspace.exists() else ():

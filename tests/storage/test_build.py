@@ -10,17 +10,18 @@ import torch
 from builder import release, verify
 from builder.common.address import Address, Place
 from builder.common.errors import UserError
-from builder.generation import exchange
+from builder.generation import object_store
 from builder.generation.process import Rank
 from builder.plan.plan import Plan
 from builder.raw.build import RawBuild
 from builder.raw.notes import Loser
 from builder.raw.receipts import receipt
-from builder.storage import build as module
 from builder.storage import parts, releases
-from builder.storage.build import StoredBuild, become
+from builder.storage.build import StoredBuild
+from builder.storage.shard_copy import Copy
 from builder.storage.store import Store
-from builder.storage.workspace import Copy
+from builder.storage.transfer import Transfer
+from builder.storage.workspace import become, stored_recipe
 from tests.fixtures import builds
 from tests.fixtures.stores import machine
 
@@ -263,7 +264,7 @@ def test_a_licence_is_taken_over(there):
     other = builds.recipe_of(spec, toml=RECIPE.toml)
     assert other.fingerprint == RECIPE.fingerprint and other.document() != RECIPE.document()
     StoredBuild(one.folder, other, one.store).publish_recipe()
-    assert module.stored_recipe(one.store).spec.license == "cc0-1.0"
+    assert stored_recipe(one.store).spec.license == "cc0-1.0"
 
 
 def test_a_revision_that_is_finished_here_and_was_not_sent_is_sent_not_dropped(there):
@@ -376,7 +377,7 @@ def test_errors_name_the_address_not_the_workspace(there):
 
 
 def test_fetching_says_how_it_goes():
-    fetching = module.Fetching(Address("s3", "bucket/x"), 4_000_000, 4)
+    fetching = Transfer(Address("s3", "bucket/x"), 4_000_000, 4)
     fetching.bar = SimpleNamespace(update=lambda size: None)
     fetching.add(1_000_000)
     assert fetching.line().startswith("fetching: 1 of 4 files, ") and fetching.line().endswith(" left")
@@ -455,8 +456,8 @@ def test_machines_without_a_number_begin_at_different_shards_and_with_what_they_
     plan = Plan(builds.SPEC, only=["occlusion"], scale=0.2, shard_size=8)
     firsts, rank = set(), Rank(0, 1, torch.device("cpu"))
     for name in "abcdef":
-        monkeypatch.setattr(exchange.socket, "gethostname", lambda name=name: name)
-        place = exchange.ObjectStore(there.address, there.address.workspace, plan, rank, None)
+        monkeypatch.setattr(object_store.socket, "gethostname", lambda name=name: name)
+        place = object_store.ObjectStore(there.address, there.address.workspace, plan, rank, None)
         place.there, place.raw = RECIPE, there.build(name)
         order = list(place.order())
         assert sorted(shard.name for shard in order) == sorted(shard.name for shard in plan.shards)
