@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from builder.engine.engine import MOST_DEATHS, guarded, lost
 
@@ -65,7 +65,7 @@ class Here:
         numbered = deque(enumerate(waiting))
         alone: deque[tuple[int, Task]] = deque()
         while numbered or alone:
-            with _pool(min(self.workers, len(numbered) + len(alone))) as pool:
+            with _pool(min(self.workers, len(numbered) + len(alone)), _module(step)) as pool:
                 flight: dict[Future[Result], tuple[int, Task]] = {}
                 try:
                     while numbered or alone or flight:
@@ -104,7 +104,7 @@ def _submit(
     most, source = (1, alone) if alone else (workers, numbered)
     while source and len(flight) < most:
         entry = source[0]
-        with _without_main():  # a process may be started here, and the pool may be broken by now
+        with _starting():  # a process may be started here, and the pool may be broken by now
             flight[pool.submit(guarded, step, entry[1])] = entry
         source.popleft()
 
@@ -130,20 +130,30 @@ def _judged(flight: Iterable[tuple[int, Task]], deaths: Counter[int]) -> list[tu
     return entries
 
 
-def _pool(workers: int) -> ProcessPoolExecutor:
-    """Return a pool whose workers are new processes: a copy of this one would share locks that its threads hold."""
+def _pool(workers: int, module: str) -> ProcessPoolExecutor:
+    """Return a pool whose workers are copies of a new process, which has imported a module for all of them and those of
+    later pools: copies of this one would share locks that its threads hold.
+    """
     context = multiprocessing.get_context(
         "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
     )
+    context.set_forkserver_preload([module])
     return ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(os.getpid(),))
 
 
+def _module(step: Any) -> str:
+    """Return where a step lies, whatever it is wrapped in."""
+    while inner := getattr(step, "func", None) or getattr(step, "step", None):
+        step = inner
+    return str(step.__module__)
+
+
 @contextmanager
-def _without_main() -> Iterator[None]:
-    """Keep new processes from importing the main program, which no step lies in: a script of a user's that has no guard
-    would do its work again in each of them.
+def _starting() -> Iterator[None]:
+    """Keep new processes from Ctrl-C, which is the driver's to handle, and from importing the main program, which no
+    step lies in: a script of a user's that has no guard would do its work again in each of them.
     """
-    with _hiding:
+    with _hiding, _uninterrupted():
         main = sys.modules["__main__"]
         spec, file = main.__spec__, main.__dict__.pop("__file__", None)
         main.__spec__ = None
@@ -153,6 +163,19 @@ def _without_main() -> Iterator[None]:
             main.__spec__ = spec
             if file is not None:
                 main.__file__ = file
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Hold Ctrl-C back; processes that are started meanwhile never see it."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _begin(driver: int) -> None:

@@ -113,7 +113,7 @@ def test_a_worker_that_is_started_while_its_pool_breaks_is_ended(tmp_path, monke
         return done, left
 
     monkeypatch.setattr(here, "wait", waited)
-    monkeypatch.setattr(here, "_pool", lambda workers: pools.append(pool(workers)) or pools[-1])
+    monkeypatch.setattr(here, "_pool", lambda *some: pools.append(pool(*some)) or pools[-1])
     tasks = [(str(tmp_path), n, int(n == 1)) for n in range(4)]
     assert len(list(Here(2).map(mortal, tasks))) == 4
     assert late
@@ -210,6 +210,59 @@ def test_workers_do_not_outlive_a_driver_that_is_killed(tmp_path):
     while any(map(is_alive, workers)) and time.monotonic() < until:
         time.sleep(0.1)
     assert not any(map(is_alive, workers))
+
+
+IMPORTED_BY = os.getpid()
+"""Who has imported this module."""
+
+
+def imported_by(number):
+    time.sleep(0.1)
+    return os.getpid(), IMPORTED_BY
+
+
+def test_what_a_step_needs_is_imported_once_for_all_workers(tmp_path):
+    """Also for those of a later pool, and whatever a step is wrapped in."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from functools import partial\n"
+        "from builder.engine.here import Here\n"
+        "from tests.engine.test_here import imported_by\n"
+        "found = [*Here(2).map(partial(imported_by), range(6)), *Here(2).map(imported_by, range(6))]\n"
+        "print(len({pid for pid, _ in found}), len({server for _, server in found} - {pid for pid, _ in found}))\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run([sys.executable, str(script)], env=environment, capture_output=True, text=True, timeout=120)
+    assert done.stdout == "4 1\n", done.stderr
+
+
+INTERRUPTED = """
+import sys
+from builder.engine.here import Here
+from tests.engine.test_here import slow
+print("begun", flush=True)
+try:
+    list(Here(2).map(slow, range(40)))
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+@pytest.mark.parametrize("delay", [0.02, 0.06, 0.1, 0.15, 1.0])
+def test_ctrl_c_is_the_drivers_alone(tmp_path, delay):
+    """At whichever moment: while workers are started, too, nobody else says a word, and all end."""
+    script = tmp_path / "script.py"
+    script.write_text(INTERRUPTED)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        [sys.executable, str(script)], env=environment, stdout=pipe, stderr=pipe, text=True, start_new_session=True
+    ) as driver:
+        assert driver.stdout.readline() == "begun\n"
+        time.sleep(delay)
+        os.killpg(driver.pid, signal.SIGINT)
+        _, said = driver.communicate(timeout=60)
+    assert (driver.returncode, said) == (130, "")
 
 
 def test_a_script_without_a_guard_runs_once(tmp_path):
