@@ -121,14 +121,15 @@ def verify(folder, engine):
 
 
 def lint(folder, engine):
-    """Check every picture of a release; what is said goes into a file that is whole or not there."""
+    """Check a release with every picture of it; what is said goes into a file that is whole or not there."""
     from builder.common.files import atomic
     from builder.dataset.folder import Release
-    from builder.linting import parquet
+    from builder.linting.lint import check
 
-    faults = list(parquet.pictures(Release(folder / "agfd30k"), True, engine))
+    faults = check(Release(folder / "agfd30k"), thorough=True, engine=engine)
+    lines = [str(fault) for fault in faults]
     with atomic(folder / "agfd30k-raw" / "faults.txt") as file:
-        file.write("\n".join(faults).encode())
+        file.write("\n".join(lines).encode())
     return 0
 
 
