@@ -6,6 +6,7 @@ shard of twins is read together with the one whose twins it holds: only there ar
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -15,11 +16,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-import agfd30k
 from builder.engine.engine import Engine
 from builder.engine.here import Here
 from builder.plan.plan import Plan, Shard
 from builder.raw.build import Finished, RawBuild
+from builder.raw.layout import ROWS
 from builder.raw.receipts import Damaged, receipt, reopened, require_sound
 from builder.spec.field_types import TWIN
 
@@ -166,8 +167,8 @@ class PictureHashes:
             if require_sound(folder).digest != self.finished[folder].digest:
                 raise reopened(folder)
             shard = self.raw.shards[folder.name]
-            rows = ((wanted.get(number), row) for number, row in enumerate(agfd30k.read_rows(folder)))
-            found.update({place: Picture.of(shard, row) for place, row in rows if place is not None})
+            lines = (folder / ROWS).read_bytes().split(b"\n")
+            found.update({place: Picture.of(shard, json.loads(lines[number])) for number, place in wanted.items()})
         return found
 
 

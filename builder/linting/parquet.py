@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, TypeVar
@@ -59,14 +59,12 @@ def damaged(release: Release) -> Iterator[str]:
 
 def counts(release: Release) -> Iterator[str]:
     """Rows and bytes of every config are those that the card states."""
+    rows = cache(lambda path: pq.read_metadata(path).num_rows)  # most files are in more than one config
     for info in release.card[0].get("dataset_info") or []:
         name = info.get("config_name")
         patterns = release.configs().get(name, {})
         stated = {split["name"]: split["num_examples"] for split in info.get("splits") or []}
-        counted = {
-            split: sum(pq.read_metadata(path).num_rows for path in release.matching(patterns[split]))
-            for split in patterns
-        }
+        counted = {split: sum(rows(path) for path in release.matching(patterns[split])) for split in patterns}
         if stated != counted:
             yield f"{name}: the card counts {stated}, the files hold {counted}"
         size = sum(path.stat().st_size for pattern in patterns.values() for path in release.matching(pattern))
@@ -80,17 +78,26 @@ def schema(release: Release) -> Iterator[str]:
         features = stated(release, name)
         if len(features) > MOST_COLUMNS or any(len(column) > MOST_NAME for column in features):
             yield f"{name}: more than {MOST_COLUMNS} columns, or a column's name is longer than {MOST_NAME}"
-        columns, noted = features.arrow_schema, features.to_dict()
+        columns = features.arrow_schema
+        is_noted = cache(partial(_is_noted, features.to_dict()))  # the same in most files
         for patterns in splits.values():
             for path in release.matching(patterns):
-                schema = pq.read_schema(path)
-                stored = json.loads((schema.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features")
-                if not schema.equals(columns) or not _is_same(stored, noted):
+                schema = _schema(path)
+                if not schema.equals(columns) or not is_noted((schema.metadata or {}).get(b"huggingface", b"{}")):
                     yield f"{path.relative_to(release.folder)}: its columns are not those that the card says of {name}"
 
 
-def _is_same(stored: Any, features: dict[str, Any]) -> bool:
+def _schema(path: Path) -> pa.Schema:
+    """Return a file's schema. `read_schema` and `ParquetFile.schema` would keep the whole of its metadata, until Python
+    looks for cycles. Source: pyarrow 26, _parquet.pyx, FileMetaData.schema.
+    """
+    with pq.ParquetFile(path) as file:
+        return file.schema_arrow
+
+
+def _is_noted(features: dict[str, Any], notes: bytes) -> bool:
     """Return True where a file's notes say these columns; lists have two names."""
+    stored = json.loads(notes).get("info", {}).get("features")
     return stored == features or (stored is not None and Features.from_dict(stored).to_dict() == features)
 
 
@@ -115,8 +122,10 @@ def annotated(release: Release) -> Iterator[str]:
         if not is_annotations(config):
             continue
         for split, labels in configs[METADATA].items():
-            there, own = (_of(release, globs, keys) for globs in (labels, splits.get(split, [])))
-            for number, (row, other) in enumerate(zip_longest(there, own)):
+            files = _files(release, labels), _files(release, splits.get(split, []))
+            if _is_same(*(_batches(release, names, keys) for names in files)):
+                continue
+            for number, (row, other) in enumerate(zip_longest(*(read(release, names, keys) for names in files))):
                 if row != other:
                     yield f"{config}/{split}: row {number} is not that of the picture {(row or other)['id']}"
                     break
@@ -127,8 +136,8 @@ def aligned(release: Release) -> Iterator[str]:
     configs = release.configs()
     columns = list(stated(release, METADATA))
     for split, globs in configs.get(ALIGNED, {}).items():
-        labels = _of(release, configs[METADATA].get(split, []), columns)
-        for row in _of(release, globs, [*columns, "source_sha256"]):
+        labels = read(release, _files(release, configs[METADATA].get(split, [])), columns)
+        for row in read(release, _files(release, globs), [*columns, "source_sha256"]):
             face = {**row, "sha256": row.pop("source_sha256")}
             label = next((label for label in labels if label["id"] == face["id"]), None)
             if label != {name: face[name] for name in columns}:
@@ -136,18 +145,28 @@ def aligned(release: Release) -> Iterator[str]:
                 break
 
 
-def _of(release: Release, globs: list[str], columns: list[str]) -> Iterator[dict]:
-    """Yield some columns of the rows that globs stand for."""
-    names = [path.relative_to(release.folder).as_posix() for path in release.matching(globs)]
-    yield from read(release, names, columns)
+def _is_same(some: Iterator[pa.RecordBatch], others: Iterator[pa.RecordBatch]) -> bool:
+    """Return True where batches are the same, one by one; the same rows in batches of other sizes are not."""
+    pairs = zip_longest(some, others)
+    return all(batch is not None and other is not None and batch.equals(other) for batch, other in pairs)
+
+
+def _files(release: Release, globs: list[str]) -> list[str]:
+    """Return the names of the files that globs stand for."""
+    return [path.relative_to(release.folder).as_posix() for path in release.matching(globs)]
 
 
 def read(release: Release, names: list[str], columns: list[str]) -> Iterator[dict]:
     """Yield some columns of the rows of files."""
+    for batch in _batches(release, names, columns):
+        yield from batch.to_pylist()
+
+
+def _batches(release: Release, names: list[str], columns: list[str]) -> Iterator[pa.RecordBatch]:
+    """Yield some columns of files, a thousand rows at a time."""
     for name in names:
-        with naming(name):
-            for batch in pq.ParquetFile(release.folder / name).iter_batches(1000, columns=columns):
-                yield from batch.to_pylist()
+        with naming(name), pq.ParquetFile(release.folder / name) as file:
+            yield from file.iter_batches(1000, columns=columns)
 
 
 def checked(release: Release, engine: Engine | None = None) -> Iterator[str]:
@@ -234,8 +253,23 @@ def _beside_rows(file: pq.ParquetFile) -> Iterator[tuple[str, str | None]]:
 
 def _texts(file: pq.ParquetFile) -> list[str]:
     """Return the columns that hold text, those within structs and lists as well."""
-    columns = (file.schema.column(number) for number in range(len(file.schema)))
-    return [column.path for column in columns if column.logical_type.type == "STRING"]
+    if not file.num_row_groups:
+        return []
+    group, leaves = file.metadata.row_group(0), _leaves(field.type for field in file.schema_arrow)
+    return [group.column(number).path_in_schema for number, kind in enumerate(leaves) if _is_text(kind)]
+
+
+def _leaves(kinds: Iterable[pa.DataType]) -> Iterator[pa.DataType]:
+    """Yield what columns of these types hold, as Parquet has it: a column for every field of a struct."""
+    for kind in kinds:
+        if pa.types.is_nested(kind):
+            yield from _leaves(kind.field(number).type for number in range(kind.num_fields))
+        else:
+            yield kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
 def _flat(batch: pa.RecordBatch) -> Iterator[tuple[str, pa.Array]]:

@@ -77,18 +77,18 @@ def rows(release: Release, made: Counter, engine: Engine | None = None) -> Itera
         names = _names(release, features, "data", split)
         labels, total = _starts(release, _names(release, features, METADATA, split))
         yield from _first_page(release, features, split)
-        same, hashes = True, [np.zeros(0, np.uint64)]
-        own = engine or Here.sized(ROW * _starts(release, names)[1])
+        count, same, done = _starts(release, names)[1], True, 0
+        ids[split] = np.zeros(count, np.uint64)
         step = partial(_compared, release.folder, list(features))
-        for found in ordered(own, step, _runs(release, names, labels)):
-            hashes.append(found.ids)
+        for found in ordered(engine or Here.sized(ROW * count), step, _runs(release, names, labels)):
+            ids[split][done : done + len(found.ids)] = found.ids
+            done += len(found.ids)
             counted += found.features
             if same and found.differs:
                 same = False
                 yield _differs(split, *found.differs)
-        ids[split] = np.concatenate(hashes)
-        if same and total > len(ids[split]):
-            yield _differs(split, len(ids[split]), _id(release.folder, labels, len(ids[split])))
+        if same and total > count:
+            yield _differs(split, count, _id(release.folder, labels, count))
     yield from _repeated(release, features, ids)
     made.update({features["feature"].int2str(number): count for number, count in counted.items()})
 
@@ -177,7 +177,8 @@ def _hashed(tables: list[pa.Table]) -> np.ndarray:
 
 def _repeated(release: Release, features: Features, ids: dict[str, np.ndarray]) -> Iterator[str]:
     """Yield the rows whose id stands before them: those of the same hash are read again."""
-    ordered_ids = np.sort(np.concatenate(list(ids.values())))
+    ordered_ids = np.concatenate(list(ids.values()))
+    ordered_ids.sort()
     twice = np.unique(ordered_ids[1:][ordered_ids[1:] == ordered_ids[:-1]])
     seen: set[str] = set()
     for split in SPLITS if len(twice) else ():
