@@ -75,9 +75,9 @@ ALONE = ("plan",)
 
 @dataclass(frozen=True)
 class Spent:
-    """What a stage took: seconds by the clock; of computing, of the driver, of the busiest worker of each pool that was
-    started, and of all processes; MiB of the largest process, and of all at once, of which what they share is counted
-    once.
+    """What a stage took: seconds by the clock; of computing, of the driver, with what its workers are copies of, of the
+    busiest worker of each pool that was started, and of all processes; MiB of the largest process, and of all at once,
+    of which what they share is counted once.
     """
 
     clock: float
@@ -119,7 +119,7 @@ def measure(stage, folder, workers):
     command = [sys.executable, __file__, "--stage", stage, "--folder", folder, "--workers", workers]
     started = time.perf_counter()
     child = psutil.Popen(list(map(str, command)))
-    pools, driver, largest, memory = Workers(), 0.0, 0, 0
+    pools, driver, server, largest, memory = Workers(), 0.0, 0.0, 0, 0
     while child.poll() is None:
         seconds, now = {}, 0
         for process in tree(child):
@@ -129,14 +129,17 @@ def measure(stage, folder, workers):
                 continue
             if process == child:
                 driver = times.user + times.system
-            elif parent != child.pid:  # a server of multiprocessing lies in between
+            elif parent != child.pid:
                 seconds[process.pid] = times.user + times.system
+            else:  # what workers are copies of, which imports before the first of them begins
+                server = max(server, times.user + times.system)
             largest, now = max(largest, held.rss), now + held.pss
         pools.see(seconds)
         memory = max(memory, now)
         time.sleep(INTERVAL)
     if child.returncode:
         raise SystemExit(f"{stage} by {workers}: status {child.returncode}")
+    driver += server
     clock, computing = time.perf_counter() - started, driver + pools.computing()
     return Spent(clock, driver, pools.busiest(), computing, largest / 2**20, memory / 2**20)
 
