@@ -102,8 +102,14 @@ A_MOMENT = {
 """What is set in each topic so that it measures the least there is; the rest is by `--scale`."""
 
 
+LONG = {"host", "report", "growth", "scaling"}
+"""Topics that take half a minute even so."""
+
+
 @pytest.mark.process
-@pytest.mark.parametrize("topic", A_MOMENT)
+@pytest.mark.parametrize(
+    "topic", [pytest.param(topic, marks=[pytest.mark.slow] if topic in LONG else []) for topic in A_MOMENT]
+)
 def test_every_topic_runs_and_measures(bench, monkeypatch, topic):
     """Each topic does its work, on the least there is, and its tables have numbers."""
     module, pictures = importlib.import_module(topic), importlib.import_module("pictures")

@@ -13,12 +13,12 @@ def world(tmp_path_factory):
 @pytest.mark.parametrize(
     ("kind", "numbers"),
     [
-        ("tables", range(60)),
-        ("builds", range(60)),
-        ("releases", range(60)),
-        pytest.param("tables", range(60, 300), marks=pytest.mark.slow),
-        pytest.param("builds", range(60, 300), marks=pytest.mark.slow),
-        pytest.param("releases", range(60, 300), marks=pytest.mark.slow),
+        ("tables", range(40)),
+        ("builds", range(40)),
+        ("releases", range(40)),
+        pytest.param("tables", range(40, 300), marks=pytest.mark.slow),
+        pytest.param("builds", range(40, 300), marks=pytest.mark.slow),
+        pytest.param("releases", range(40, 300), marks=pytest.mark.slow),
     ],
 )
 def test_nothing_is_believed_that_was_not_checked(world, kind, numbers):

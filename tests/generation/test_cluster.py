@@ -107,51 +107,51 @@ def test_a_private_key_does_not_leave_the_machine(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def clusters():
-    """The fixture's module, where Ray is installed."""
+def nodes():
+    """Two nodes without a GPU, where Ray is installed."""
     pytest.importorskip("ray", reason="the extra `ray` is not installed")
     from tests.fixtures import clusters
 
-    return clusters
+    with clusters.two_nodes() as nodes:
+        yield nodes
 
 
-def test_a_build_and_its_release_on_two_nodes_are_those_of_one_process(tmp_path, monkeypatch, clusters):
+def test_a_build_and_its_release_on_two_nodes_are_those_of_one_process(tmp_path, monkeypatch, nodes):
     """Also when one of the nodes is killed meanwhile."""
     alone, spread = tmp_path / "alone", tmp_path / "spread"
     assert kill.run_here(alone, *BUILD).returncode == 0
     monkeypatch.setenv("STANDIN_LOG", str(spread / "tries.log"))
     monkeypatch.setenv("STANDIN_DELAY", "0.05")
     spread.mkdir()
-    with clusters.two_nodes() as nodes:
-        with pytest.raises(UserError, match="this cluster has no GPU; --cpu"):
-            chosen(Kind.RAY, gpus=True).places()
+    with pytest.raises(UserError, match="this cluster has no GPU; --cpu"):
+        chosen(Kind.RAY, gpus=True).places()
 
-        def remove():
-            while len(kill.tries(spread)) < 20 and not ended.wait(0.05):
-                pass
-            nodes.kill()
+    def remove():
+        while len(kill.tries(spread)) < 20 and not ended.wait(0.05):
+            pass
+        nodes.kill()
 
-        ended = threading.Event()
-        removing = threading.Thread(target=remove)
-        removing.start()
-        try:
-            with contextlib.chdir(spread):
-                arguments = standin.small([*BUILD, "--cpu"])
-                built = inside.run(*arguments, load=standin.StandIn, checks=standin.checks)
-        finally:
-            ended.set()
-            removing.join()
-        assert built.returncode == 0, built.stderr
-        assert "2 tasks, a core each" in built.stdout
-        assert kill.is_undisturbed(spread, kill.content(alone))
-        assert sum(kill.tries(spread).values()) - sum(kill.tries(alone).values()) <= 2 * 2 * 4
+    ended = threading.Event()
+    removing = threading.Thread(target=remove)
+    removing.start()
+    try:
+        with contextlib.chdir(spread):
+            arguments = standin.small([*BUILD, "--cpu"])
+            built = inside.run(*arguments, load=standin.StandIn, checks=standin.checks)
+    finally:
+        ended.set()
+        removing.join()
+    assert built.returncode == 0, built.stderr
+    assert "2 tasks, a core each" in built.stdout
+    assert kill.is_undisturbed(spread, kill.content(alone))
+    assert sum(kill.tries(spread).values()) - sum(kill.tries(alone).values()) <= 2 * 2 * 4
 
 
-def test_each_task_has_a_gpu_of_its_own(clusters):
-    with clusters.two_nodes(num_cpus=2, num_gpus=2):
-        engine = chosen(None, gpus=True)
-        assert engine.places() == 2
-        assert sorted(engine.map(visible, [0, 1])) == ["0", "1"]
+def test_each_task_has_a_gpu_of_its_own(nodes):
+    nodes.add(num_cpus=2, num_gpus=2)
+    engine = chosen(None, gpus=True)
+    assert engine.places() == 2
+    assert sorted(engine.map(visible, [0, 1])) == ["0", "1"]
 
 
 def visible(number):

@@ -34,6 +34,7 @@ from tests.experiments.upload_faults import NO_READBACK, REPO, files_of, own_com
 from tests.fixtures import builds, faces
 from tests.fixtures.annotators import Brightness
 from tests.fixtures.hub import Hub, until
+from tests.fixtures.hub.store import Store
 from tests.fixtures.scripts import LEAVE
 from tests.fixtures.uploads import upload_here
 
@@ -133,9 +134,16 @@ def hub(tmp_path):
 
 
 def published(hub, release, *arguments):
-    """Publish a release first."""
-    run = upload_here(hub, release, "--allow-incomplete", *arguments)
-    assert run.status == 0, run.errors
+    """Publish a release first. What the Hub has then is kept beside the release, for the next new Hub."""
+    kept = release.with_name("hub")
+    if arguments or not kept.exists():
+        run = upload_here(hub, release, "--allow-incomplete", *arguments)
+        assert run.status == 0, run.errors
+        if not arguments:
+            shutil.copytree(hub.store.folder, kept, ignore=shutil.ignore_patterns(hub.log.name))
+    else:
+        shutil.copytree(kept, hub.store.folder, dirs_exist_ok=True)
+        hub.store = Store(hub.store.folder)
     return hub.store.resolve(REPO, "main")["tree"]
 
 
