@@ -125,11 +125,11 @@ class Cutter:
         self.shards = shards
         first_page = statistics.first_page
         self.pages = {split: _page(shards, first_page, split) for split in first_page.of}
-        self.splits = {shard: np.frombuffer(statistics.split_numbers[shard], np.uint8) for shard in shards}
+        splits = {shard: np.frombuffer(statistics.split_numbers[shard], np.uint8) for shard in shards}
         for lines in (lines for page in self.pages.values() for lines in page):
-            splits = self.splits[lines.shard].copy()
-            splits[lines.numbers] = ON_FIRST_PAGE
-            self.splits[lines.shard] = splits
+            splits[lines.shard] = splits[lines.shard].copy()
+            splits[lines.shard][lines.numbers] = ON_FIRST_PAGE
+        self.lines = {split: self._lines(number, splits) for number, split in enumerate(SPLITS)}
         self.parts: dict[str, list[Path]] = {}
         for shard in shards:
             self.parts.setdefault(agfd30k.config_of(shard), []).append(shard)
@@ -188,11 +188,14 @@ class Cutter:
 
     def _batches(self, split: str, shards: Iterable[Path]) -> Iterator[Batch]:
         """Yield each shard's rows of a split, without those of the first page."""
-        wanted = SPLITS.index(split)
         for shard in shards:
-            numbers = np.flatnonzero(self.splits[shard] == wanted).astype(np.uint32)
-            if len(numbers):
-                yield (Lines(shard, self.shards[shard].sha256, numbers),)
+            if shard in self.lines[split]:
+                yield (self.lines[split][shard],)
+
+    def _lines(self, split: int, splits: dict[Path, np.ndarray]) -> dict[Path, Lines]:
+        """Return each shard's rows of a split, which all files share that have them."""
+        numbers = {shard: np.flatnonzero(own == split).astype(np.uint32) for shard, own in splits.items()}
+        return {shard: Lines(shard, self.shards[shard].sha256, some) for shard, some in numbers.items() if len(some)}
 
     def _mean(self, lines: Lines) -> int:
         """Return the bytes of a shard's pictures, by their mean."""
