@@ -124,6 +124,7 @@ def test_every_topic_runs_and_measures(bench, monkeypatch, topic):
 
 
 @pytest.mark.process
+@pytest.mark.slow
 def test_every_row_for_a_gpu_is_rehearsed_on_a_cpu(bench, monkeypatch):
     """The same rows run here with tiny models, all of them are measured, and pictures are those of diffusers."""
     generation = importlib.import_module("generation")

@@ -181,6 +181,7 @@ def test_stages_share_the_cores_with_those_who_draw(tmp_path, monkeypatch):
     assert seen["tiny"] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("threads")
 def test_every_stage_learns_a_little_and_the_model_loads(tmp_path, monkeypatch):
     """A few steps of everything end in a diffusers folder that the builder's own pipeline makes a picture with."""

@@ -32,7 +32,7 @@ def small(tmp_path_factory):
     return content(shared(tmp_path_factory, "small", make))
 
 
-@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize("ranks", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_nothing_committed_is_lost_doubled_or_torn(tmp_path, undisturbed, ranks):
     """Killed and started again, a build ends as if nothing had happened, having redone at most a batch a rank."""
     found = trial(tmp_path / "build", ranks, 3, random.Random(ranks), undisturbed, finish)
@@ -41,7 +41,7 @@ def test_nothing_committed_is_lost_doubled_or_torn(tmp_path, undisturbed, ranks)
     assert found["most redone"] <= found["allowed"]
 
 
-@pytest.mark.parametrize(("ranks", "whole"), [(1, False), (2, False), (2, True)])
+@pytest.mark.parametrize(("ranks", "whole"), [(1, False), pytest.param(2, False, marks=pytest.mark.slow), (2, True)])
 def test_no_worker_goes_on_alone_when_it_is_killed_while_it_starts(tmp_path, small, ranks, whole):
     """Killed in its first seconds, a launch leaves no process that holds a lock, and the next one makes all."""
     found = startup(tmp_path, ranks, whole, 2, random.Random(ranks), small, 8, launch)

@@ -110,8 +110,15 @@ def test_a_signal_ends_the_run_after_the_batch_with_everything_durable(calm, tmp
     assert content(tmp_path) == content(calm)
 
 
-@pytest.mark.parametrize("ranks", [1, 2])
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    ("ranks", "number"),
+    [
+        (1, signal.SIGTERM),
+        (2, signal.SIGKILL),
+        pytest.param(1, signal.SIGKILL, marks=pytest.mark.slow),
+        pytest.param(2, signal.SIGTERM, marks=pytest.mark.slow),
+    ],
+)
 def test_the_launchers_death_ends_the_run_too(calm, tmp_path, ranks, number):
     """Whatever the launcher alone is killed with: 10 s later nobody is at work, and what was begun is committed."""
     mark = str(tmp_path)

@@ -270,6 +270,7 @@ def test_an_error_of_the_model_is_no_error_of_the_compiler(monkeypatch):
         pipeline.generate(MIXED[:1])
 
 
+@pytest.mark.slow
 @torch.inference_mode()
 def test_the_full_size_is_one_graph_each(graphs):
     """The real UNet and the real decoder, without weights."""
