@@ -5,9 +5,9 @@ VENV := .venv
 OLD := .venv-datasets3
 LAUNCH := $(VENV)/bin/accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no
 
-# A worker more than there are cores, since tests that start processes wait for them; who has nothing left takes tests
+# Two workers more than there are cores, since tests that start processes wait for them; who has nothing left takes tests
 # from another.
-WORKERS = $$(($$(getconf _NPROCESSORS_ONLN) + 1))
+WORKERS = $$(($$(getconf _NPROCESSORS_ONLN) + 2))
 SPREAD = -m pytest -q -n $(WORKERS) --dist worksteal
 TEST = OMP_NUM_THREADS=1 $(VENV)/bin/python $(SPREAD)
 
