@@ -107,30 +107,39 @@ def test_a_private_key_does_not_leave_the_machine(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def nodes():
-    """Two nodes without a GPU, where Ray is installed."""
+def spread(tmp_path_factory):
+    """Where a cluster makes a build, and notes its tries."""
+    return tmp_path_factory.mktemp("spread")
+
+
+@pytest.fixture(scope="module")
+def nodes(spread):
+    """Two nodes without a GPU, where Ray is installed; pictures that are made there take a while."""
     pytest.importorskip("ray", reason="the extra `ray` is not installed")
     from tests.fixtures import clusters
 
-    with clusters.two_nodes() as nodes:
-        yield nodes
+    with pytest.MonkeyPatch.context() as patch:  # what the nodes are started with, their workers have too
+        patch.setenv("STANDIN_LOG", str(spread / "tries.log"))
+        patch.setenv("STANDIN_DELAY", "0.05")
+        with clusters.two_nodes() as nodes:
+            patch.delenv("STANDIN_LOG")
+            yield nodes
 
 
-def test_a_build_and_its_release_on_two_nodes_are_those_of_one_process(tmp_path, monkeypatch, nodes):
+def test_a_build_and_its_release_on_two_nodes_are_those_of_one_process(tmp_path, spread, nodes):
     """Also when one of the nodes is killed meanwhile."""
-    alone, spread = tmp_path / "alone", tmp_path / "spread"
-    assert kill.run_here(alone, *BUILD).returncode == 0
-    monkeypatch.setenv("STANDIN_LOG", str(spread / "tries.log"))
-    monkeypatch.setenv("STANDIN_DELAY", "0.05")
-    spread.mkdir()
+    alone = tmp_path / "alone"
+    assert kill.run_here(alone, *BUILD, "--engine", "here").returncode == 0
     with pytest.raises(UserError, match="this cluster has no GPU; --cpu"):
         chosen(Kind.RAY, gpus=True).places()
 
     def remove():
         while len(kill.tries(spread)) < 20 and not ended.wait(0.05):
             pass
+        killed.append(not ended.is_set())
         nodes.kill()
 
+    killed: list[bool] = []
     ended = threading.Event()
     removing = threading.Thread(target=remove)
     removing.start()
@@ -142,7 +151,7 @@ def test_a_build_and_its_release_on_two_nodes_are_those_of_one_process(tmp_path,
         ended.set()
         removing.join()
     assert built.returncode == 0, built.stderr
-    assert "2 tasks, a core each" in built.stdout
+    assert "2 tasks, a core each" in built.stdout and killed == [True]
     assert kill.is_undisturbed(spread, kill.content(alone))
     assert sum(kill.tries(spread).values()) - sum(kill.tries(alone).values()) <= 2 * 2 * 4
 
