@@ -7,7 +7,8 @@ work in, or on which part of the table was chosen. `agfd30k balance` prints how 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import overload
@@ -258,14 +259,55 @@ class Shards(Sequence[Shard]):
         if isinstance(number, slice):
             return [self[n] for n in range(*number.indices(len(self)))]
         number += len(self) if number < 0 else 0
-        places = [*((name, False) for name in self.places), *((name, True) for name in self.twinned)]
-        for attribute, of_twins in places:
+        for attribute, of_twins in self._runs():
             if 0 <= number < self._of(attribute):
-                stop = min((number + 1) * self.size, self.places[attribute][1])
-                shard = Shard(f"{attribute}-{number:05d}", attribute, number * self.size, stop)
-                return shard.twins if of_twins else shard
+                return self._shard(attribute, number, of_twins)
             number -= self._of(attribute)
         raise IndexError(number)
 
+    def __iter__(self) -> Iterator[Shard]:
+        for attribute, of_twins in self._runs():
+            for number in range(self._of(attribute)):
+                yield self._shard(attribute, number, of_twins)
+
+    def named(self, name: str) -> Shard | None:
+        """Return the shard of a name, None where none has it."""
+        attribute, _, digits = name.removeprefix(f"{TWINS}-").rpartition("-")
+        of_twins = name.startswith(f"{TWINS}-")
+        number = int(digits) if digits.isdecimal() and len(digits) < 20 else sys.maxsize
+        if attribute not in (self.twinned if of_twins else self.places) or number >= self._of(attribute):
+            return None
+        shard = self._shard(attribute, number, of_twins)
+        return shard if shard.name == name else None
+
+    def _runs(self) -> Iterator[tuple[str, bool]]:
+        """Yield the attributes whose shards follow each other, and whether these are of twins."""
+        yield from ((name, False) for name in self.places)
+        yield from ((name, True) for name in self.twinned)
+
     def _of(self, attribute: str) -> int:
         return -(-self.places[attribute][0] // self.size)
+
+    def _shard(self, attribute: str, number: int, of_twins: bool) -> Shard:
+        stop = min((number + 1) * self.size, self.places[attribute][1])
+        shard = Shard(f"{attribute}-{number:05d}", attribute, number * self.size, stop)
+        return shard.twins if of_twins else shard
+
+
+class ShardsByName(Mapping[str, Shard]):
+    """Shards by their names; made when they are asked for, too."""
+
+    def __init__(self, shards: Shards):
+        self.shards = shards
+
+    def __getitem__(self, name: str) -> Shard:
+        shard = self.shards.named(name)
+        if shard is None:
+            raise KeyError(name)
+        return shard
+
+    def __iter__(self) -> Iterator[str]:
+        return (shard.name for shard in self.shards)
+
+    def __len__(self) -> int:
+        return len(self.shards)

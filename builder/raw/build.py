@@ -13,7 +13,7 @@ from filelock import FileLock
 
 import agfd30k
 from builder.common.errors import UserError
-from builder.plan.plan import Plan, Shard
+from builder.plan.plan import Plan, Shard, ShardsByName
 from builder.raw import notes, ownership
 from builder.raw.layout import ASKED, DECIDED, LINES_ONLY, LOCK, RECEIPT, RECIPE, SEARCHED, SHARDS, is_folder
 from builder.raw.lines import ShardLines
@@ -221,9 +221,9 @@ class RawBuild:
         return lines
 
     @cached_property
-    def shards(self) -> dict[str, Shard]:
+    def shards(self) -> ShardsByName:
         """Every shard of the plan, by name."""
-        return {shard.name: shard for shard in self.plan.shards}
+        return ShardsByName(self.plan.shards)
 
     def require_done(self, finished: Finished, plan: Plan | None) -> None:
         """Raise Reopened where something of a plan is not among finished shards."""

@@ -22,7 +22,7 @@ from builder.common.errors import UserError
 from builder.plan import summary
 from builder.plan.balance import spread
 from builder.plan.factorial import design
-from builder.plan.plan import Plan
+from builder.plan.plan import Plan, ShardsByName
 from builder.plan.sample import MULTIPLIER, SPLITS, seed
 from builder.spec import table
 from builder.spec.spec import SEXES, Feature, Recipe, Spec
@@ -181,6 +181,32 @@ def test_shards(case):
         assert plan.ids(shard) == [sample.id for sample in samples]
         assert samples == [sample for id, sample in whole.items() if id in plan.ids(shard)]
         assert whole == Plan(spec, shard_size=options["shard_size"]).whole(shard)
+
+
+@pytest.mark.parametrize("twins", [False, True])
+def test_shards_are_found_by_name_and_by_number(twins):
+    """As if all were there; whatever else has a name like one is none."""
+    shards = Plan(SPEC, shard_size=100, twins=twins).shards
+    listed, by_name = list(shards), ShardsByName(shards)
+    assert listed == [shards[number] for number in range(len(shards))] and len(by_name) == len(listed) >= 300
+    assert listed == list(by_name.values()) == [by_name[shard.name] for shard in listed]
+    assert any(shard.of for shard in listed) == twins
+    others = [
+        "",
+        "age",
+        "age-",
+        "age-0",
+        "age-00000-00000",
+        "age-99999",
+        "age-000000",
+        "age--0001",
+        "age-٠٠٠٠٠",
+        "x-00000",
+    ]
+    others += ["twins-base-00000", "twins-age-99999", "twins-twins-age-00000", "age-" + "0" * 5000]
+    assert [name for name in others if name in by_name] == []
+    with pytest.raises(IndexError):
+        shards[len(shards)]
 
 
 def test_unknown_word():
