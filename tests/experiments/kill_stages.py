@@ -45,7 +45,7 @@ LEFT = 10.0
 """Seconds after which no process of a killed command may be left."""
 PATIENCE = 240
 """Seconds within which a stage must end."""
-TRIES = 20
+TRIES = 100
 """Moments that are drawn until one falls into the life of a victim."""
 GENERATE = [
     *["--model", "preview", "--only", "occlusion", "--scale", "0.05", "--shard-size", "16", "--batch-size", "4"],
