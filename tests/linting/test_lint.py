@@ -1114,7 +1114,7 @@ def test_a_damaged_page_names_its_file(out):
     assert all(f": cannot be checked: {LABELS}: " in line for line in found)
 
 
-@settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_no_flipped_bit_changes_what_is_read(hub_release, tmp_path_factory, data):
     """Thorough eyes find it, or a reader does not see it: a Parquet file has bytes, such as statistics, that
